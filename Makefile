@@ -1,0 +1,62 @@
+# framebridge: everything from a fresh clone. Each target sets up what it needs and may be repeated.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: build demo test lint bench debug test-debug clean system-packages
+
+# Debian packages the lab and the tests use; skipped where they are installed or there is no apt.
+SYSTEM_COMMANDS := ip:iproute2 ping:iputils-ping iperf3:iperf3 tcpdump:tcpdump ethtool:ethtool gcc:gcc
+system-packages:
+	@missing=""; for pair in $(SYSTEM_COMMANDS); do \
+	    command -v $${pair%%:*} >/dev/null 2>&1 || [ -x /usr/sbin/$${pair%%:*} ] || missing="$$missing $${pair##*:}"; done; \
+	$(PYTHON) -c 'import ensurepip, sysconfig, pathlib; \
+	    assert (pathlib.Path(sysconfig.get_path("include")) / "Python.h").exists()' 2>/dev/null \
+	    || missing="$$missing python3-venv python3-dev"; \
+	if [ -n "$$missing" ]; then \
+	    echo "installing:$$missing"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+# The virtual environment, with the package installed in place and the tools of the test and bench extras.
+$(VENV)/.ready: pyproject.toml setup.py | system-packages
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[test,bench]'
+	@touch $@
+
+SOURCES := $(wildcard csrc/*.c csrc/*.h bridge/*.pyx bridge/*.pxd)
+$(VENV)/.built: $(VENV)/.ready $(SOURCES)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[test,bench]'
+	@touch $@
+
+build: $(VENV)/.built
+
+demo: build
+	$(BIN)/framebridge lab
+
+lint: build
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint test-debug
+	$(BIN)/python -m pytest
+
+bench: build
+	$(BIN)/python -m pytest bench --benchmark-only
+
+# The same C code under AddressSanitizer and UndefinedBehaviorSanitizer, in a tree of its own.
+DEBUG := build/debug
+debug: build
+	@mkdir -p $(DEBUG)
+	@rm -rf $(DEBUG)/bridge $(DEBUG)/csrc && cp -r bridge csrc setup.py pyproject.toml README.md $(DEBUG)/
+	@rm -f $(DEBUG)/bridge/*.so $(DEBUG)/bridge/_core.c
+	cd $(DEBUG) && FRAMEBRIDGE_SANITIZE=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
+
+test-debug: debug
+	tests/run-sanitized $(DEBUG) $(BIN)/python
+
+clean:
+	rm -rf build $(VENV) *.egg-info bridge/*.so bridge/_core.c .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,208 @@
+"""Declarations of csrc/ for Cython: only what bridge/_core.pyx uses."""
+
+from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+
+cdef extern from "<stdlib.h>" nogil:
+    void *aligned_alloc(size_t alignment, size_t size)
+
+
+cdef extern from "frame.h" nogil:
+    enum:
+        BR_BURST_MAX
+        BR_HEADROOM
+        BR_TAIL_CAP
+
+    struct br_offload:
+        uint8_t needs_csum
+        uint8_t gso_type
+        uint16_t hdr_len
+        uint16_t gso_size
+        uint16_t csum_start
+        uint16_t csum_offset
+
+
+cdef extern from "offload.h" nogil:
+    enum:
+        BR_GSO_NONE
+        BR_GSO_TCP4
+        BR_GSO_TCP6
+        BR_GSO_UDP
+        BR_GSO_ECN
+
+
+cdef extern from "counters.h" nogil:
+    enum:
+        BR_DROP_N
+        BR_STAGE_N
+        BR_EVENT_N
+        BR_PORT_COUNTER_N
+        BR_THREAD_COUNTER_N
+
+    struct br_port_counters:
+        uint64_t *value
+        uint64_t *rx_drops
+        uint64_t *tx_drops
+
+    struct br_thread_counters:
+        uint64_t *value
+        uint64_t *stage_cycles
+
+
+cdef extern from "names.h" nogil:
+    struct br_name:
+        const char *symbol
+        const char *sentence
+
+    const br_name *br_drop_names
+    const br_name *br_stage_names
+    const br_name *br_event_names
+    const br_name *br_port_counter_names
+    const br_name *br_thread_counter_names
+
+
+cdef extern from "event.h" nogil:
+    struct br_event:
+        uint64_t key
+        uint16_t port
+        uint16_t old_port
+        uint16_t kind
+        uint16_t error
+
+    struct br_events:
+        int fd
+        uint64_t n_lost
+
+    uint32_t br_events_take(br_events *events, br_event *out, uint32_t cap)
+
+
+cdef extern from "fdb.h" nogil:
+    enum:
+        BR_PORTS_MAX
+        BR_FDB_DYNAMIC
+        BR_FDB_STICKY
+        BR_FDB_STATIC
+        BR_FDB_DROP
+
+    union br_fdb_value:
+        uint64_t word
+        uint16_t port
+        uint16_t tick
+        uint8_t kind
+
+    struct br_fdb_entry:
+        uint64_t key
+        uint64_t value
+
+    struct br_fdb:
+        uint16_t tick
+        uint32_t capacity
+        uint32_t n_entries
+
+    uint32_t br_fdb_slots(const br_fdb *fdb)
+    uint64_t br_fdb_key(uint16_t vid, uint64_t mac)
+    bint br_fdb_read(const br_fdb *fdb, uint32_t index, br_fdb_entry *copy)
+    bint br_fdb_read_key(const br_fdb *fdb, uint64_t key, br_fdb_entry *copy)
+
+
+cdef extern from "port.h" nogil:
+    struct br_port_ops:
+        const char *kind
+
+    struct br_port:
+        const br_port_ops *ops
+        int fd
+        uint16_t index
+
+    struct br_memory_frame:
+        const uint8_t *data
+        uint32_t len
+        uint16_t headroom
+        bint tag_beside
+        uint16_t tpid
+        uint16_t tci
+        br_offload offload
+
+    int br_port_open_memory(br_port **port, uint32_t slots, bint vnet)
+    int br_port_open_tap(br_port **port, const char *device, uint32_t burst)
+    int br_port_open_link(br_port **port, const char *device, uint32_t slots)
+    void br_port_close(br_port *port)
+    int br_memory_put(br_port *port, const br_memory_frame *frame)
+    bint br_memory_peek(br_port *port, br_memory_frame *frame)
+    void br_memory_next(br_port *port)
+    uint32_t br_memory_pending(const br_port *port)
+
+
+cdef extern from "bridge.h" nogil:
+    enum:
+        BR_MODE_ACCESS
+        BR_MODE_TRUNK
+        BR_MODE_TUNNEL
+        BR_FLOOD_UNKNOWN
+        BR_FLOOD_MULTICAST
+        BR_FLOOD_BROADCAST
+        BR_FDB_SET
+        BR_FDB_DELETE
+        BR_FDB_EXPIRE
+        BR_FDB_FLUSH_PORT
+        BR_FDB_FLUSH_VLAN
+        BR_FDB_FLUSH_ALL
+
+    struct br_port_set:
+        pass
+
+    void br_set_add(br_port_set *set, uint16_t port)
+
+    struct br_port_config:
+        br_port *port
+        uint32_t mtu
+        uint32_t mac_limit
+        uint16_t pvid
+        uint16_t tpid
+        uint8_t mode
+        bint up
+        bint learning
+        bint isolated
+
+    struct br_snapshot:
+        uint16_t n_ports
+        uint16_t *port_index
+        uint16_t reserved_pass
+        uint16_t age_ticks
+        bint static_forward
+        bint controlled
+        br_port_set isolated
+        br_port_set *flood
+        br_port_config *port
+        br_port_set *vlan
+        uint32_t *vlan_limit
+
+    struct br_thread:
+        br_thread_counters counters
+        uint32_t burst
+
+    struct br_bridge:
+        br_thread thread
+        br_fdb fdb
+        br_events events
+        bint running
+
+    struct br_fdb_change:
+        uint64_t key
+        uint16_t port
+        uint16_t tick
+        uint8_t verb
+        uint8_t kind
+        int16_t result
+
+    int br_bridge_init(br_bridge *bridge, uint32_t fdb_capacity, uint32_t burst, uint32_t events,
+                       const uint64_t *secret)
+    void br_bridge_fini(br_bridge *bridge)
+    int br_bridge_run(br_bridge *bridge)
+    void br_bridge_stop(br_bridge *bridge)
+    int br_bridge_turn(br_bridge *bridge)
+    void br_bridge_wake(br_bridge *bridge)
+    int br_bridge_apply(br_bridge *bridge, const br_snapshot *snapshot)
+    void br_bridge_counters(br_bridge *bridge, const uint16_t *index, uint32_t n, br_port_counters *out,
+                            br_thread_counters *thread)
+    void br_bridge_fdb(br_bridge *bridge, br_fdb_change *change, uint32_t n)

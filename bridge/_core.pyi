@@ -1,0 +1,183 @@
+"""The data plane: C core behind a thin Cython layer.
+
+One `Bridge` owns one forwarding information base (FDB), its ports and one data thread. Everything here is the
+cold side: called from the control thread, may raise. The hot side runs in `Bridge.run` without the GIL.
+
+MAC addresses are integers (48 bits, first byte on the wire is the most significant). VIDs are 1..4094. Ports are
+named by `index`, 0..PORTS_MAX-1, chosen by the caller. Ages are ticks, a 16-bit counter that only the caller
+advances (`Bridge.tick`). Operating-system failures raise `OSError` with errno and the device as filename.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, final
+
+PORTS_MAX: int
+BURST_MAX: int
+SUPER_FRAME_MAX: int
+
+# Declared once, in csrc/counters.h: (name, sentence) in the order of the C enumerations.
+DROP_REASONS: tuple[tuple[str, str], ...]
+STAGES: tuple[tuple[str, str], ...]
+PORT_COUNTERS: tuple[tuple[str, str], ...]
+THREAD_COUNTERS: tuple[tuple[str, str], ...]
+EVENTS: tuple[tuple[str, str], ...]
+
+class Offload(NamedTuple):
+    """Offload metadata of a frame, as in struct virtio_net_hdr; offsets count from the first byte of the frame."""
+
+    needs_csum: bool = False
+    csum_start: int = 0
+    csum_offset: int = 0
+    gso: str = "none"  # none | tcp4 | tcp6 | udp
+    ecn: bool = False
+    gso_size: int = 0
+    hdr_len: int = 0
+
+class Frame(NamedTuple):
+    """A frame as a port delivers it.
+
+    `tag` is a tag the port carries beside the bytes, as AF_PACKET does: (tpid, tci). None: any tag is inline.
+    """
+
+    data: bytes
+    tag: tuple[int, int] | None = None
+    offload: Offload = Offload()
+
+class Event(NamedTuple):
+    """What the data thread saw. `kind` is a name of EVENTS; `old_port` is -1 unless the entry moved."""
+
+    kind: str
+    vid: int
+    mac: int
+    port: int
+    old_port: int
+    errno: int
+
+class FdbEntry(NamedTuple):
+    """One FDB row. `kind`: dynamic | sticky | static | drop; `tick`: when its source was last seen."""
+
+    vid: int
+    mac: int
+    port: int
+    kind: str
+    tick: int
+
+class Counters(NamedTuple):
+    """All counters at one batch boundary: nothing is in flight and R12 holds exactly."""
+
+    ports: dict[int, PortCounters]
+    thread: dict[str, int]
+    stages: dict[str, int]  # cycles
+    fdb: dict[str, int]  # entries, capacity, ...
+
+class PortCounters(NamedTuple):
+    """Counters of one port; R12 per port: rx_frames + copies = forwarded + sum(rx_drops) and offered = tx_frames + sum(tx_drops)."""
+
+    values: dict[str, int]
+    rx_drops: dict[str, int]  # only reasons with a count
+    tx_drops: dict[str, int]
+
+@final
+class Snapshot:
+    """Immutable once applied: the whole configuration of the data plane."""
+
+    def __init__(
+        self, *, reserved_pass: int = 0, static_move: str = "drop", controlled: bool = False, age_ticks: int = 300
+    ) -> None:
+        """`reserved_pass`: bit n passes 01-80-C2-00-00-0n. `static_move`: drop | forward (R9)."""
+    def add_port(
+        self,
+        port: Port,
+        *,
+        mode: str,  # access | trunk | tunnel
+        pvid: int = 0,  # access or tunnel VID; native VID of a trunk; 0: none
+        vids: Iterable[int] = (),  # trunk only
+        tpid: int = 0x8100,
+        mtu: int = 1500,
+        up: bool = True,
+        learning: bool = True,
+        flood_unknown: bool = True,
+        flood_multicast: bool = True,
+        flood_broadcast: bool = True,
+        isolated: bool = False,
+        mac_limit: int = 0,  # 0: none
+    ) -> None: ...
+    def set_vlan_mac_limit(self, vid: int, limit: int) -> None: ...
+
+class Port:
+    """An open port. Traffic flows once a snapshot that names it is applied."""
+
+    index: int
+    kind: str
+    device: str
+    @property
+    def fd(self) -> int: ...
+    @property
+    def closed(self) -> bool: ...
+
+@final
+class MemoryPort(Port):
+    """A port without a file descriptor: two rings in memory."""
+
+    def inject(self, frames: Iterable[Frame | bytes], headroom: int = 64) -> int:
+        """Queue frames for rx; returns how many fitted."""
+    def drain(self) -> list[Frame]:
+        """Take what the bridge sent, oldest first."""
+    @property
+    def pending(self) -> int:
+        """Injected frames the bridge has not taken yet."""
+
+@final
+class Bridge:
+    def __init__(
+        self,
+        *,
+        fdb_capacity: int = 65536,
+        burst: int = 64,
+        events: int = 16384,
+        secret: bytes | None = None,  # 16 bytes, key of the FDB hash; None: random
+    ) -> None: ...
+    # -- ports: open in the thread whose network namespace holds the device
+    def open_tap(self, index: int, device: str) -> Port:
+        """Attach to tap `device` (created if absent, then it vanishes with the port)."""
+    def open_link(self, index: int, device: str, *, slots: int = 2048) -> Port: ...
+    def open_memory(self, index: int, *, slots: int = 1024, vnet: bool = True) -> MemoryPort: ...
+    def close_port(self, port: Port) -> None:
+        """Refused with ValueError while the applied snapshot names the port."""
+    # -- configuration
+    def apply(self, snapshot: Snapshot) -> None:
+        """Swap the snapshot at the next batch boundary; returns when the data thread uses it."""
+    # -- the data thread
+    def run(self) -> None:
+        """Forward until stop(); call in a thread of its own. Runs without the GIL."""
+    def stop(self) -> None: ...
+    @property
+    def running(self) -> bool: ...
+    def turn(self) -> int:
+        """One turn of the loop in this thread without waiting (only while not running); returns frames received."""
+    @property
+    def progress(self) -> int:
+        """Turns of the loop so far: what a watchdog looks at."""
+    def wake(self) -> None:
+        """Make a waiting data thread take one turn."""
+    # -- clock
+    tick: int
+    # -- FDB
+    def fdb_set(self, vid: int, mac: int, port: int, kind: str = "static") -> bool:
+        """Add or replace an entry; False: no room. `drop` entries ignore `port` (use -1)."""
+    def fdb_set_many(self, entries: Sequence[tuple[int, int, int, str]]) -> list[bool]: ...
+    def fdb_delete(self, vid: int, mac: int) -> bool:
+        """Remove an entry of any kind; False: there was none."""
+    def fdb_expire(self, max_age: int) -> list[FdbEntry]:
+        """Remove dynamic and sticky entries whose age in ticks is above `max_age`; returns them."""
+    def fdb_flush(self, *, port: int | None = None, vid: int | None = None) -> None:
+        """Forget dynamic and sticky entries of a port, of a VLAN, of both (logical AND), or all of them."""
+    def fdb_entries(self) -> list[FdbEntry]: ...
+    def fdb_find(self, vid: int, mac: int) -> FdbEntry | None: ...
+    # -- events and counters
+    @property
+    def event_fd(self) -> int:
+        """Readable when events wait."""
+    def events(self) -> tuple[list[Event], int]:
+        """Take all waiting events; the second value counts events lost since the last call (then resync)."""
+    def counters(self) -> Counters: ...

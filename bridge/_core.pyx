@@ -1,0 +1,527 @@
+"""The data plane: C core behind a thin Cython layer. What each name means is in _core.pyi; this file only translates.
+
+One nogil region around each call that may take time; errno becomes OSError in one place (`fail`).
+"""
+
+import os
+from collections import namedtuple
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+PORTS_MAX = BR_PORTS_MAX
+BURST_MAX = BR_BURST_MAX
+SUPER_FRAME_MAX = BR_TAIL_CAP
+
+cdef enum:
+    EVENT_BURST = 512
+    VID_MAX = 4094
+
+
+cdef tuple names(const br_name *table, int n):
+    return tuple((table[i].symbol.decode(), table[i].sentence.decode()) for i in range(n))
+
+
+DROP_REASONS = names(br_drop_names, BR_DROP_N)
+STAGES = names(br_stage_names, BR_STAGE_N)
+EVENTS = names(br_event_names, BR_EVENT_N)
+PORT_COUNTERS = names(br_port_counter_names, BR_PORT_COUNTER_N)
+THREAD_COUNTERS = names(br_thread_counter_names, BR_THREAD_COUNTER_N)
+
+Offload = namedtuple(
+    "Offload",
+    "needs_csum csum_start csum_offset gso ecn gso_size hdr_len",
+    defaults=(False, 0, 0, "none", False, 0, 0),
+)
+Frame = namedtuple("Frame", "data tag offload", defaults=(None, Offload()))
+Event = namedtuple("Event", "kind vid mac port old_port errno")
+FdbEntry = namedtuple("FdbEntry", "vid mac port kind tick")
+Counters = namedtuple("Counters", "ports thread stages fdb")
+PortCounters = namedtuple("PortCounters", "values rx_drops tx_drops")
+
+cdef dict GSO_TYPES = {"none": BR_GSO_NONE, "tcp4": BR_GSO_TCP4, "tcp6": BR_GSO_TCP6, "udp": BR_GSO_UDP}
+cdef dict GSO_NAMES = {number: name for name, number in GSO_TYPES.items()}
+cdef dict KINDS = {"dynamic": BR_FDB_DYNAMIC, "sticky": BR_FDB_STICKY, "static": BR_FDB_STATIC, "drop": BR_FDB_DROP}
+cdef tuple KIND_NAMES = tuple(sorted(KINDS, key=KINDS.__getitem__))
+cdef dict MODES = {"access": BR_MODE_ACCESS, "trunk": BR_MODE_TRUNK, "tunnel": BR_MODE_TUNNEL}
+cdef tuple DROP_NAMES = tuple(name for name, _ in DROP_REASONS)
+
+
+cdef object fail(int error, str device=None):
+    """OSError of a negative errno."""
+    return OSError(-error, os.strerror(-error), device) if device else OSError(-error, os.strerror(-error))
+
+
+cdef int check_range(str what, object value, int low, int high) except -1:
+    if not low <= value <= high:
+        raise ValueError(f"{what} must be {low}..{high}, not {value!r}")
+    return 0
+
+
+cdef object lookup(dict table, str what, object name):
+    try:
+        return table[name]
+    except KeyError:
+        raise ValueError(f"{what} must be one of {', '.join(table)}, not {name!r}") from None
+
+
+cdef uint64_t make_key(object vid, object mac) except? 0:
+    check_range("VID", vid, 1, VID_MAX)
+    if not 0 <= mac < 1 << 48:
+        raise ValueError(f"MAC address must fit 48 bits, not {mac!r}")
+    return br_fdb_key(vid, mac)
+
+
+cdef object make_entry(br_fdb_entry entry):
+    cdef br_fdb_value value
+    value.word = entry.value
+    cdef int port = -1 if value.kind == BR_FDB_DROP else value.port
+    return FdbEntry(entry.key >> 48, entry.key & 0xFFFFFFFFFFFF, port, KIND_NAMES[value.kind], value.tick)
+
+
+cdef br_offload offload_to_c(object offload) except *:
+    cdef br_offload raw
+    cdef int gso = lookup(GSO_TYPES, "gso", offload.gso)
+    raw.needs_csum = offload.needs_csum
+    raw.gso_type = gso | (BR_GSO_ECN if offload.ecn else 0)
+    raw.hdr_len = offload.hdr_len
+    raw.gso_size = offload.gso_size
+    raw.csum_start = offload.csum_start
+    raw.csum_offset = offload.csum_offset
+    return raw
+
+
+cdef object offload_from_c(br_offload raw):
+    gso = GSO_NAMES[raw.gso_type & ~BR_GSO_ECN]
+    ecn = bool(raw.gso_type & BR_GSO_ECN)
+    return Offload(bool(raw.needs_csum), raw.csum_start, raw.csum_offset, gso, ecn, raw.gso_size, raw.hdr_len)
+
+
+cdef class Port:
+    cdef br_port *raw
+    cdef readonly int index
+    cdef readonly str kind
+    cdef readonly str device
+
+    @property
+    def fd(self):
+        return self.raw.fd if self.raw else -1
+
+    @property
+    def closed(self):
+        return self.raw is NULL
+
+    def __repr__(self):
+        return f"<{self.kind} port {self.index} {self.device or '-'}{' closed' if self.closed else ''}>"
+
+    cdef br_port *open_raw(self) except NULL:
+        if self.raw is NULL:
+            raise ValueError(f"{self!r} is closed")
+        return self.raw
+
+    def __dealloc__(self):
+        if self.raw:
+            br_port_close(self.raw)
+
+
+cdef class MemoryPort(Port):
+    def inject(self, frames, int headroom=BR_HEADROOM):
+        cdef br_port *raw = self.open_raw()
+        cdef br_memory_frame frame
+        cdef bytes data
+        cdef int n = 0
+
+        check_range("headroom", headroom, 0, BR_HEADROOM)
+        for item in frames:
+            if isinstance(item, bytes):
+                item = Frame(item)
+            data = item.data
+            memset(&frame, 0, sizeof(frame))
+            frame.data = data
+            frame.len = len(data)
+            frame.headroom = headroom
+            if item.tag is not None:
+                frame.tag_beside = True
+                frame.tpid, frame.tci = item.tag
+            frame.offload = offload_to_c(item.offload)
+            error = br_memory_put(raw, &frame)
+            if error == -28:  # ENOSPC
+                break
+            if error:
+                raise fail(error)
+            n += 1
+        return n
+
+    def drain(self):
+        cdef br_port *raw = self.open_raw()
+        cdef br_memory_frame frame
+        frames = []
+
+        while br_memory_peek(raw, &frame):
+            frames.append(Frame(frame.data[:frame.len], None, offload_from_c(frame.offload)))
+            br_memory_next(raw)
+        return frames
+
+    @property
+    def pending(self):
+        return br_memory_pending(self.open_raw())
+
+
+cdef class Snapshot:
+    cdef br_snapshot *raw
+    cdef list ports  # keeps them open as long as this snapshot may be in use
+
+    def __cinit__(self):
+        self.raw = <br_snapshot *>aligned_alloc(64, sizeof(br_snapshot))
+        if self.raw is NULL:
+            raise MemoryError
+        memset(self.raw, 0, sizeof(br_snapshot))
+        self.ports = []
+
+    def __init__(self, *, int reserved_pass=0, static_move="drop", bint controlled=False, int age_ticks=300):
+        check_range("reserved_pass", reserved_pass, 0, 0xFFFF)
+        check_range("age_ticks", age_ticks, 0, 0x7FFF)
+        self.raw.reserved_pass = reserved_pass
+        self.raw.static_forward = lookup({"drop": False, "forward": True}, "static_move", static_move)
+        self.raw.controlled = controlled
+        self.raw.age_ticks = age_ticks
+
+    def __dealloc__(self):
+        free(self.raw)
+
+    def add_port(self, Port port not None, *, str mode, int pvid=0, vids=(), int tpid=0x8100, int mtu=1500, bint up=True,
+                 bint learning=True, bint flood_unknown=True, bint flood_multicast=True, bint flood_broadcast=True,
+                 bint isolated=False, int mac_limit=0):
+        cdef br_port_config *config = &self.raw.port[port.index]
+        cdef uint16_t vid
+
+        if config.port:
+            raise ValueError(f"port index {port.index} is in the snapshot already")
+        check_range("pvid", pvid, 0 if mode == "trunk" else 1, VID_MAX)
+        check_range("mtu", mtu, 68, 65535)
+        check_range("mac_limit", mac_limit, 0, 0x7FFFFFFF)
+        if tpid not in (0x8100, 0x88A8):
+            raise ValueError(f"tpid must be 0x8100 or 0x88a8, not {tpid:#x}")
+        config.mode = lookup(MODES, "mode", mode)
+        members = {pvid, *vids} if mode == "trunk" else {pvid}
+        members.discard(0)
+        for member in members:
+            check_range("VID", member, 1, VID_MAX)
+        config.port = port.open_raw()
+        config.pvid = pvid
+        config.tpid = tpid
+        config.mtu = mtu
+        config.up = up
+        config.learning = learning
+        config.isolated = isolated
+        config.mac_limit = mac_limit
+        for member in members:
+            vid = member
+            br_set_add(&self.raw.vlan[vid], port.index)
+        if isolated:
+            br_set_add(&self.raw.isolated, port.index)
+        if up and flood_unknown:
+            br_set_add(&self.raw.flood[BR_FLOOD_UNKNOWN], port.index)
+        if up and flood_multicast:
+            br_set_add(&self.raw.flood[BR_FLOOD_MULTICAST], port.index)
+        if up and flood_broadcast:
+            br_set_add(&self.raw.flood[BR_FLOOD_BROADCAST], port.index)
+        self.raw.port_index[self.raw.n_ports] = port.index
+        self.raw.n_ports += 1
+        self.ports.append(port)
+
+    def set_vlan_mac_limit(self, int vid, int limit):
+        check_range("VID", vid, 1, VID_MAX)
+        check_range("limit", limit, 0, 0x7FFFFFFF)
+        self.raw.vlan_limit[vid] = limit
+
+
+cdef class Bridge:
+    cdef br_bridge *raw
+    cdef Snapshot snapshot
+    cdef uint64_t lost_seen
+
+    def __cinit__(self, *, int fdb_capacity=65536, int burst=64, int events=16384, secret=None):
+        cdef uint64_t key[2]
+        cdef int error
+
+        check_range("fdb_capacity", fdb_capacity, 1, 1 << 24)
+        check_range("burst", burst, 1, BR_BURST_MAX)
+        check_range("events", events, 1, 1 << 24)
+        secret = os.urandom(16) if secret is None else secret
+        if len(secret) != 16:
+            raise ValueError(f"secret must be 16 bytes, not {len(secret)}")
+        key[0] = int.from_bytes(secret[:8], "big")
+        key[1] = int.from_bytes(secret[8:], "big")
+        self.raw = <br_bridge *>aligned_alloc(64, sizeof(br_bridge))
+        if self.raw is NULL:
+            raise MemoryError
+        error = br_bridge_init(self.raw, fdb_capacity, burst, events, key)
+        if error:
+            free(self.raw)
+            self.raw = NULL
+            raise fail(error)
+
+    def __dealloc__(self):
+        if self.raw:
+            br_bridge_fini(self.raw)
+            free(self.raw)
+
+    # -- ports
+
+    cdef Port adopt(self, Port port, br_port *raw, int index, str device):
+        raw.index = index
+        port.raw = raw
+        port.index = index
+        port.kind = raw.ops.kind.decode()
+        port.device = device
+        return port
+
+    def open_tap(self, int index, str device not None):
+        cdef br_port *raw = NULL
+        cdef bytes name = os.fsencode(device)
+
+        check_range("port index", index, 0, BR_PORTS_MAX - 1)
+        check_range("length of the device name", len(name), 1, 15)
+        error = br_port_open_tap(&raw, name, self.raw.thread.burst)
+        if error:
+            raise fail(error, device)
+        return self.adopt(Port.__new__(Port), raw, index, device)
+
+    def open_link(self, int index, str device not None, *, int slots=2048):
+        cdef br_port *raw = NULL
+        cdef bytes name = os.fsencode(device)
+
+        check_range("port index", index, 0, BR_PORTS_MAX - 1)
+        check_range("length of the device name", len(name), 1, 15)
+        check_range("slots", slots, 1, 1 << 16)
+        error = br_port_open_link(&raw, name, slots)
+        if error:
+            raise fail(error, device)
+        return self.adopt(Port.__new__(Port), raw, index, device)
+
+    def open_memory(self, int index, *, int slots=1024, bint vnet=True):
+        cdef br_port *raw = NULL
+
+        check_range("port index", index, 0, BR_PORTS_MAX - 1)
+        check_range("slots", slots, 1, 1 << 16)
+        error = br_port_open_memory(&raw, slots, vnet)
+        if error:
+            raise fail(error)
+        return self.adopt(MemoryPort.__new__(MemoryPort), raw, index, "")
+
+    def close_port(self, Port port not None):
+        if port.raw is NULL:
+            return
+        if self.snapshot is not None and port in self.snapshot.ports:
+            raise ValueError(f"{port!r} is still in the applied snapshot")
+        br_port_close(port.raw)
+        port.raw = NULL
+
+    # -- configuration
+
+    def apply(self, Snapshot snapshot not None):
+        cdef br_snapshot *raw = snapshot.raw
+        cdef int error
+
+        for port in snapshot.ports:
+            (<Port>port).open_raw()
+        with nogil:
+            error = br_bridge_apply(self.raw, raw)
+        if error:
+            raise fail(error)
+        self.snapshot = snapshot
+
+    # -- the data thread
+
+    def run(self):
+        cdef int error
+
+        with nogil:
+            error = br_bridge_run(self.raw)
+        if error:
+            raise fail(error)
+
+    def stop(self):
+        br_bridge_stop(self.raw)
+
+    def turn(self):
+        cdef int n
+
+        with nogil:
+            n = br_bridge_turn(self.raw)
+        if n < 0:
+            raise fail(n)
+        return n
+
+    def wake(self):
+        br_bridge_wake(self.raw)
+
+    @property
+    def running(self):
+        return self.raw.running
+
+    @property
+    def progress(self):
+        return self.raw.thread.counters.value[0]
+
+    # -- clock
+
+    @property
+    def tick(self):
+        return self.raw.fdb.tick
+
+    @tick.setter
+    def tick(self, int value):
+        self.raw.fdb.tick = value & 0xFFFF
+
+    # -- FDB
+
+    cdef list change(self, list changes):
+        """Carry out (verb, key, port, tick, kind) in order; returns 0 or -errno for each."""
+        cdef uint32_t n = len(changes)
+        cdef uint32_t i
+        cdef br_fdb_change *raw = <br_fdb_change *>calloc(n or 1, sizeof(br_fdb_change))
+
+        if raw is NULL:
+            raise MemoryError
+        try:
+            for i in range(n):
+                raw[i].verb, raw[i].key, raw[i].port, raw[i].tick, raw[i].kind = changes[i]
+            with nogil:
+                br_bridge_fdb(self.raw, raw, n)
+            return [raw[i].result for i in range(n)]
+        finally:
+            free(raw)
+
+    def fdb_set_many(self, entries):
+        changes = []
+        for vid, mac, port, kind in entries:
+            number = lookup(KINDS, "kind", kind)
+            if number == BR_FDB_DROP:
+                port = 0
+            check_range("port index", port, 0, BR_PORTS_MAX - 1)
+            changes.append((BR_FDB_SET, make_key(vid, mac), port, 0, number))
+        return [result == 0 for result in self.change(changes)]
+
+    def fdb_set(self, vid, mac, port, kind="static"):
+        return self.fdb_set_many([(vid, mac, port, kind)])[0]
+
+    def fdb_delete(self, vid, mac):
+        return self.change([(BR_FDB_DELETE, make_key(vid, mac), 0, 0, 0)])[0] == 0
+
+    def fdb_expire(self, int max_age):
+        cdef uint16_t now = self.raw.fdb.tick
+        cdef uint32_t index
+        cdef br_fdb_entry entry
+        cdef br_fdb_value value
+        old = []
+        changes = []
+
+        for index in range(br_fdb_slots(&self.raw.fdb)):
+            if br_fdb_read(&self.raw.fdb, index, &entry):
+                value.word = entry.value
+                if value.kind < BR_FDB_STATIC and <uint16_t>(now - value.tick) > max_age:
+                    old.append(make_entry(entry))
+                    changes.append((BR_FDB_EXPIRE, entry.key, 0, value.tick, 0))
+        return [gone for gone, result in zip(old, self.change(changes), strict=True) if result == 0]
+
+    def fdb_flush(self, *, port=None, vid=None):
+        if port is not None:
+            check_range("port index", port, 0, BR_PORTS_MAX - 1)
+        if vid is not None:
+            check_range("VID", vid, 1, VID_MAX)
+        if port is None and vid is None:
+            self.change([(BR_FDB_FLUSH_ALL, 0, 0, 0, 0)])
+        elif vid is None:
+            self.change([(BR_FDB_FLUSH_PORT, 0, port, 0, 0)])
+        elif port is None:
+            self.change([(BR_FDB_FLUSH_VLAN, vid, 0, 0, 0)])
+        else:
+            self.change([
+                (BR_FDB_DELETE, br_fdb_key(entry.vid, entry.mac), 0, 0, 0)
+                for entry in self.fdb_entries()
+                if entry.port == port and entry.vid == vid and entry.kind in ("dynamic", "sticky")
+            ])
+
+    def fdb_entries(self):
+        cdef uint32_t index
+        cdef br_fdb_entry entry
+        entries = []
+
+        for index in range(br_fdb_slots(&self.raw.fdb)):
+            if br_fdb_read(&self.raw.fdb, index, &entry):
+                entries.append(make_entry(entry))
+        return entries
+
+    def fdb_find(self, vid, mac):
+        cdef uint64_t key = make_key(vid, mac)
+        cdef br_fdb_entry entry
+
+        return make_entry(entry) if br_fdb_read_key(&self.raw.fdb, key, &entry) else None
+
+    # -- events and counters
+
+    @property
+    def event_fd(self):
+        return self.raw.events.fd
+
+    def events(self):
+        cdef br_event raw[EVENT_BURST]
+        cdef uint32_t n = EVENT_BURST
+        cdef uint32_t i
+        cdef uint64_t lost
+        events = []
+
+        while n == EVENT_BURST:
+            n = br_events_take(&self.raw.events, raw, EVENT_BURST)
+            for i in range(n):
+                events.append(Event(
+                    EVENTS[raw[i].kind][0],
+                    raw[i].key >> 48,
+                    raw[i].key & 0xFFFFFFFFFFFF,
+                    raw[i].port,
+                    -1 if raw[i].old_port == 0xFFFF else raw[i].old_port,
+                    raw[i].error,
+                ))
+        lost = self.raw.events.n_lost - self.lost_seen
+        self.lost_seen += lost
+        return events, lost
+
+    def counters(self):
+        cdef uint16_t index[BR_PORTS_MAX]
+        cdef br_thread_counters thread
+        cdef br_port_counters *ports
+        cdef int n = 0
+        cdef int i
+
+        for port in self.snapshot.ports if self.snapshot is not None else ():
+            index[n] = port.index
+            n += 1
+        ports = <br_port_counters *>calloc(n or 1, sizeof(br_port_counters))
+        if ports is NULL:
+            raise MemoryError
+        try:
+            with nogil:
+                br_bridge_counters(self.raw, index, n, ports, &thread)
+            return Counters(
+                {index[i]: port_counters(&ports[i]) for i in range(n)},
+                {THREAD_COUNTERS[i][0]: thread.value[i] for i in range(BR_THREAD_COUNTER_N)},
+                {STAGES[i][0]: thread.stage_cycles[i] for i in range(BR_STAGE_N)},
+                {"entries": self.raw.fdb.n_entries, "capacity": self.raw.fdb.capacity},
+            )
+        finally:
+            free(ports)
+
+
+cdef dict named_drops(const uint64_t *counts):
+    return {DROP_NAMES[i]: counts[i] for i in range(BR_DROP_N) if counts[i]}
+
+
+cdef object port_counters(const br_port_counters *counters):
+    return PortCounters(
+        {PORT_COUNTERS[i][0]: counters.value[i] for i in range(BR_PORT_COUNTER_N)},
+        named_drops(counters.rx_drops),
+        named_drops(counters.tx_drops),
+    )

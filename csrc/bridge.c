@@ -1,0 +1,254 @@
+/* bridge.c - see bridge.h: life cycle, and the control thread's way to the data thread. */
+#include "bridge.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static const struct br_snapshot br_snapshot_none; /* no ports */
+
+static int br_bridge_init_waiting(struct br_bridge *bridge)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = BR_WAKE_TAG};
+
+    bridge->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    bridge->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (bridge->epoll_fd < 0 || bridge->wake_fd < 0)
+        return -errno;
+    return epoll_ctl(bridge->epoll_fd, EPOLL_CTL_ADD, bridge->wake_fd, &event) < 0 ? -errno : 0;
+}
+
+int br_bridge_init(struct br_bridge *bridge, uint32_t fdb_capacity, uint32_t burst, uint32_t events,
+                   const uint64_t secret[2])
+{
+    memset(bridge, 0, sizeof(*bridge));
+    bridge->epoll_fd = bridge->wake_fd = bridge->events.fd = -1;
+    bridge->snapshot = &br_snapshot_none;
+    bridge->thread.burst = burst;
+    bridge->thread.stamp = br_cycles_now();
+    pthread_mutex_init(&bridge->call_lock, NULL);
+    pthread_mutex_init(&bridge->state_lock, NULL);
+    sem_init(&bridge->call_done, 0, 0);
+    int error = br_bridge_init_waiting(bridge);
+    if (!error)
+        error = br_events_init(&bridge->events, events);
+    if (!error)
+        error = br_fdb_init(&bridge->fdb, fdb_capacity, secret);
+    if (!error) /* every frame of a burst may need a tail and two more heads; a port may hold one tail in reserve */
+        error = br_pool_init(&bridge->thread.pool, 2 * burst, burst + BR_PORTS_MAX);
+    if (error)
+        br_bridge_fini(bridge);
+    return error;
+}
+
+void br_bridge_fini(struct br_bridge *bridge)
+{
+    br_pool_fini(&bridge->thread.pool);
+    br_fdb_fini(&bridge->fdb);
+    br_events_fini(&bridge->events);
+    if (bridge->wake_fd >= 0)
+        close(bridge->wake_fd);
+    if (bridge->epoll_fd >= 0)
+        close(bridge->epoll_fd);
+    sem_destroy(&bridge->call_done);
+    pthread_mutex_destroy(&bridge->state_lock);
+    pthread_mutex_destroy(&bridge->call_lock);
+}
+
+/* ---- the data thread --------------------------------------------------------------------------------------------- */
+
+/* Become the one thread that touches the data plane; false if there is one. */
+static bool br_bridge_enter(struct br_bridge *bridge)
+{
+    pthread_mutex_lock(&bridge->state_lock);
+    const bool entered = !bridge->running;
+    bridge->running = true;
+    pthread_mutex_unlock(&bridge->state_lock);
+    if (entered)
+        bridge->thread.stamp = br_cycles_now();
+    return entered;
+}
+
+/* Leave; a call that came too late for the loop is finished here. */
+static void br_bridge_leave(struct br_bridge *bridge)
+{
+    pthread_mutex_lock(&bridge->state_lock);
+    bridge->running = false;
+    struct br_call *call = atomic_exchange(&bridge->call, NULL);
+    if (call) {
+        while (!call->step(bridge, call))
+            ;
+        sem_post(&bridge->call_done);
+    }
+    pthread_mutex_unlock(&bridge->state_lock);
+}
+
+int br_bridge_run(struct br_bridge *bridge)
+{
+    if (!br_bridge_enter(bridge))
+        return -EBUSY;
+    while (!atomic_load_explicit(&bridge->stop, memory_order_relaxed))
+        br_loop_turn(bridge, true);
+    br_bridge_leave(bridge);
+    atomic_store(&bridge->stop, false);
+    return 0;
+}
+
+int br_bridge_turn(struct br_bridge *bridge)
+{
+    if (!br_bridge_enter(bridge))
+        return -EBUSY;
+    const uint32_t n = br_loop_turn(bridge, false);
+    br_bridge_leave(bridge);
+    return (int)n;
+}
+
+void br_bridge_stop(struct br_bridge *bridge)
+{
+    atomic_store(&bridge->stop, true);
+    br_bridge_wake(bridge);
+}
+
+void br_bridge_wake(struct br_bridge *bridge)
+{
+    const uint64_t one = 1;
+
+    if (write(bridge->wake_fd, &one, sizeof(one)) < 0) {
+        /* EAGAIN: the counter is full, so the thread is being woken already */
+    }
+}
+
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
+
+void br_bridge_call(struct br_bridge *bridge, struct br_call *call)
+{
+    pthread_mutex_lock(&bridge->call_lock);
+    pthread_mutex_lock(&bridge->state_lock);
+    const bool running = bridge->running;
+    if (running)
+        atomic_store_explicit(&bridge->call, call, memory_order_release);
+    else
+        while (!call->step(bridge, call))
+            ;
+    pthread_mutex_unlock(&bridge->state_lock);
+    if (running) {
+        br_bridge_wake(bridge);
+        while (sem_wait(&bridge->call_done) < 0) /* EINTR: the call is on its way and must not be abandoned */
+            ;
+    }
+    pthread_mutex_unlock(&bridge->call_lock);
+}
+
+struct br_apply_call {
+    struct br_call call;
+    const struct br_snapshot *snapshot;
+    int error;
+};
+
+static bool br_apply_step(struct br_bridge *bridge, struct br_call *call)
+{
+    struct br_apply_call *apply = (struct br_apply_call *)call;
+
+    apply->error = br_loop_watch(bridge, bridge->snapshot, apply->snapshot);
+    if (!apply->error)
+        bridge->snapshot = apply->snapshot;
+    bridge->thread.busy = true; /* look at every port once before sleeping */
+    return true;
+}
+
+int br_bridge_apply(struct br_bridge *bridge, const struct br_snapshot *snapshot)
+{
+    struct br_apply_call apply = {.call.step = br_apply_step, .snapshot = snapshot ? snapshot : &br_snapshot_none};
+
+    br_bridge_call(bridge, &apply.call);
+    return apply.error;
+}
+
+struct br_counters_call {
+    struct br_call call;
+    const uint16_t *index;
+    uint32_t n;
+    struct br_port_counters *out;
+    struct br_thread_counters *thread;
+};
+
+static bool br_counters_step(struct br_bridge *bridge, struct br_call *call)
+{
+    struct br_counters_call *copy = (struct br_counters_call *)call;
+
+    for (uint32_t i = 0; i < copy->n; i++) {
+        struct br_port *port = bridge->snapshot->port[copy->index[i]].port;
+
+        if (!port) {
+            memset(&copy->out[i], 0, sizeof(copy->out[i]));
+            continue;
+        }
+        if (port->ops->missed)
+            port->counters.rx_missed = port->ops->missed(port);
+        copy->out[i] = port->counters;
+    }
+    *copy->thread = bridge->thread.counters;
+    copy->thread->events_lost = bridge->events.n_lost;
+    return true;
+}
+
+void br_bridge_counters(struct br_bridge *bridge, const uint16_t *index, uint32_t n, struct br_port_counters *out,
+                        struct br_thread_counters *thread)
+{
+    struct br_counters_call copy = {
+        .call.step = br_counters_step, .index = index, .n = n, .out = out, .thread = thread};
+
+    br_bridge_call(bridge, &copy.call);
+}
+
+enum { BR_FDB_SLICE = 64 }; /* changes between two looks at the ports */
+
+struct br_fdb_call {
+    struct br_call call;
+    struct br_fdb_change *change;
+    uint32_t n;
+    uint32_t done;
+};
+
+static int br_fdb_change(struct br_fdb *fdb, const struct br_fdb_change *change)
+{
+    switch ((enum br_fdb_verb)change->verb) {
+    case BR_FDB_SET:
+        return br_fdb_set(fdb, change->key, change->port, (enum br_fdb_kind)change->kind);
+    case BR_FDB_DELETE:
+        return br_fdb_delete(fdb, change->key);
+    case BR_FDB_EXPIRE:
+        return br_fdb_expire(fdb, change->key, change->tick);
+    case BR_FDB_FLUSH_PORT:
+        br_fdb_flush_port(fdb, change->port);
+        return 0;
+    case BR_FDB_FLUSH_VLAN:
+        br_fdb_flush_vlan(fdb, (uint16_t)change->key);
+        return 0;
+    case BR_FDB_FLUSH_ALL:
+        br_fdb_flush_all(fdb);
+        return 0;
+    }
+    return -EINVAL;
+}
+
+static bool br_fdb_step(struct br_bridge *bridge, struct br_call *call)
+{
+    struct br_fdb_call *changes = (struct br_fdb_call *)call;
+
+    for (int i = 0; i < BR_FDB_SLICE && changes->done < changes->n; i++) {
+        struct br_fdb_change *change = &changes->change[changes->done++];
+
+        change->result = (int16_t)br_fdb_change(&bridge->fdb, change);
+    }
+    return changes->done == changes->n;
+}
+
+void br_bridge_fdb(struct br_bridge *bridge, struct br_fdb_change *change, uint32_t n)
+{
+    struct br_fdb_call changes = {.call.step = br_fdb_step, .change = change, .n = n};
+
+    br_bridge_call(bridge, &changes.call);
+}

@@ -1,0 +1,178 @@
+/*
+ * bridge.h - one bridge: its data thread's state, its snapshot, and the calls by which the control thread reaches it.
+ *
+ * Threads: br_bridge_run is the data thread. Everything else is called by the control thread. Work that must happen at a
+ *      batch boundary (snapshot swap, FDB changes, copying counters) travels as a br_call: the data thread runs its
+ *      step once per turn until it is done, so long work is cut into slices and forwarding goes on. While no data thread
+ *      runs, the caller runs it itself.
+ * Invariants: between two turns nothing is in flight; every counter adds up (counters.h).
+ * Refuses: nothing here prints, exits or raises; setup returns -errno.
+ */
+#ifndef BR_BRIDGE_H
+#define BR_BRIDGE_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include "counters.h"
+#include "cycles.h"
+#include "event.h"
+#include "fdb.h"
+#include "frame.h"
+#include "pool.h"
+#include "port.h"
+
+enum {
+    BR_PORT_WORDS = BR_PORTS_MAX / 64,
+    BR_WAKE_TAG = BR_PORTS_MAX,
+};
+
+/* A set of ports, one bit each. */
+struct br_port_set {
+    uint64_t word[BR_PORT_WORDS];
+};
+
+static inline void br_set_add(struct br_port_set *set, uint16_t port)
+{
+    set->word[port / 64] |= 1ull << port % 64;
+}
+
+static inline bool br_set_has(const struct br_port_set *set, uint16_t port)
+{
+    return set->word[port / 64] >> port % 64 & 1;
+}
+
+enum br_mode { BR_MODE_ACCESS, BR_MODE_TRUNK, BR_MODE_TUNNEL };
+enum br_flood_class { BR_FLOOD_UNKNOWN, BR_FLOOD_MULTICAST, BR_FLOOD_BROADCAST, BR_FLOOD_CLASSES };
+
+/* What the pipeline must know of a port: one cache line. */
+struct br_port_config {
+    struct br_port *port;
+    uint32_t mtu;       /* layer-3 bytes */
+    uint32_t mac_limit; /* 0: none */
+    uint16_t pvid;      /* access or tunnel VLAN, native VLAN of a trunk, 0: none */
+    uint16_t tpid;
+    uint8_t mode;
+    bool up;
+    bool learning;
+    bool isolated;
+    uint8_t reserved[40];
+};
+
+static_assert(sizeof(struct br_port_config) == 64, "a port's configuration is one cache line");
+
+/* The whole configuration of the data plane; never written after it is applied. */
+struct br_snapshot {
+    uint16_t n_ports;
+    uint16_t port_index[BR_PORTS_MAX]; /* the ports in use */
+    uint16_t reserved_pass;            /* bit n: pass 01-80-C2-00-00-0n */
+    uint16_t age_ticks;
+    bool static_forward; /* R9: forward instead of drop */
+    bool controlled;
+    struct br_port_set isolated;
+    struct br_port_set flood[BR_FLOOD_CLASSES]; /* up and willing */
+    struct br_port_config port[BR_PORTS_MAX] __attribute__((aligned(64)));
+    struct br_port_set vlan[BR_VLANS]; /* members */
+    uint32_t vlan_limit[BR_VLANS];
+};
+
+/* Frames queued for one egress port in this batch. */
+struct br_queue {
+    uint32_t n;
+    struct br_frame *frame[BR_BURST_MAX];
+};
+
+/* State of one data thread; nothing in it is shared. */
+struct br_thread {
+    struct br_frame frame[BR_BURST_MAX] __attribute__((aligned(64)));
+    struct br_frame copy[2 * BR_BURST_MAX]; /* flooded frames in a second and third form */
+    struct br_frame *live[BR_BURST_MAX];
+    uint32_t n_live;
+    uint32_t n_copies;
+    uint32_t burst;
+    bool busy;      /* the last turn left work behind */
+    uint64_t stamp; /* end of the last stage */
+    struct br_port_counters *ingress; /* of the batch in work */
+    uint16_t touched[BR_PORTS_MAX];   /* ports with a queue */
+    uint32_t n_touched;
+    struct br_queue queue[BR_PORTS_MAX];
+    struct br_pool pool;
+    struct br_thread_counters counters __attribute__((aligned(64)));
+};
+
+/* One request of the control thread; step returns true when it is done. */
+struct br_bridge;
+struct br_call {
+    bool (*step)(struct br_bridge *bridge, struct br_call *call);
+};
+
+struct br_bridge {
+    struct br_thread thread;
+    const struct br_snapshot *snapshot;
+    struct br_fdb fdb;
+    struct br_events events;
+
+    /* waiting */
+    int epoll_fd;
+    int wake_fd; /* eventfd, under BR_WAKE_TAG in the epoll set; ports are there under their index */
+
+    /* control thread to data thread */
+    pthread_mutex_t call_lock;  /* one call at a time */
+    pthread_mutex_t state_lock; /* running, and who runs a call */
+    sem_t call_done;
+    _Atomic(struct br_call *) call;
+    atomic_bool stop;
+    bool running;
+};
+
+/* `burst` 1..BR_BURST_MAX. 0 or -errno. */
+int br_bridge_init(struct br_bridge *bridge, uint32_t fdb_capacity, uint32_t burst, uint32_t events,
+                   const uint64_t secret[2]);
+void br_bridge_fini(struct br_bridge *bridge);
+
+/* Forward until br_bridge_stop: 0, or -EBUSY if a thread runs already. The caller blocks signals it does not want. */
+int br_bridge_run(struct br_bridge *bridge);
+void br_bridge_stop(struct br_bridge *bridge);
+/* One turn without waiting; frames received, or -EBUSY. */
+int br_bridge_turn(struct br_bridge *bridge);
+/* Make a waiting data thread take a turn. */
+void br_bridge_wake(struct br_bridge *bridge);
+
+/* Run a call at batch boundaries; returns when it is done. */
+void br_bridge_call(struct br_bridge *bridge, struct br_call *call);
+
+/* Use `snapshot` from the next batch on; on return the old one is no longer read. 0, or -errno if a port cannot be polled. */
+int br_bridge_apply(struct br_bridge *bridge, const struct br_snapshot *snapshot);
+
+/* Copy counters of n ports (`out[i]` of `index[i]`) and of the thread at one batch boundary. */
+void br_bridge_counters(struct br_bridge *bridge, const uint16_t *index, uint32_t n, struct br_port_counters *out,
+                        struct br_thread_counters *thread);
+
+/* FDB changes, in order; result[i] is 0 or -errno. */
+enum br_fdb_verb { BR_FDB_SET, BR_FDB_DELETE, BR_FDB_EXPIRE, BR_FDB_FLUSH_PORT, BR_FDB_FLUSH_VLAN, BR_FDB_FLUSH_ALL };
+struct br_fdb_change {
+    uint64_t key;  /* FLUSH_VLAN: the VID in its place */
+    uint16_t port;
+    uint16_t tick; /* EXPIRE */
+    uint8_t verb;
+    uint8_t kind;  /* SET */
+    int16_t result;
+};
+void br_bridge_fdb(struct br_bridge *bridge, struct br_fdb_change *change, uint32_t n);
+
+/* Data thread, see pipeline.c and loop.c. */
+void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingress, uint32_t n);
+uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait);
+int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const struct br_snapshot *new);
+
+/* The stage ends now: its cycles are what passed since the last stamp. */
+static inline void br_stage_end(struct br_thread *thread, enum br_stage stage)
+{
+    const uint64_t now = br_cycles_now();
+
+    thread->counters.stage_cycles[stage] += now - thread->stamp;
+    thread->stamp = now;
+}
+
+#endif

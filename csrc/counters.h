@@ -1,0 +1,128 @@
+/*
+ * counters.h - every name the core counts under, declared once.
+ *
+ * Job: the X-tables from which the C enumerations, the counter structs, the Python tables (bridge/_core.pyx), the
+ *      command line and docs/counters.md are generated. Each entry is X(symbol, "sentence").
+ * Thread: counters have one writer, the data thread. Readers go through br_bridge_counters(), which copies at a batch
+ *      boundary, so what they see adds up exactly (R12).
+ *
+ * Ledger of one port, exact at every batch boundary:
+ *      rx_frames + copies = forwarded + sum(rx drops)          what came in by this port
+ *      offered            = tx_frames + sum(tx drops)          what was to go out by this port
+ * and over all ports      sum(forwarded) = sum(offered).
+ */
+#ifndef BR_COUNTERS_H
+#define BR_COUNTERS_H
+
+#include <stdint.h>
+
+/* Reasons are shared by both directions: rx drops end a frame, tx drops end one copy of it at its egress port. */
+#define BR_DROP_REASONS(X)                                                                                            \
+    X(runt, "shorter than an Ethernet header, or a tag cut short")                                                    \
+    X(bad_source, "source address is a group, all zero, or equal to the destination")                                 \
+    X(reserved, "destination 01-80-C2-00-00-0X, which bridges do not pass unless told to")                            \
+    X(bad_vid, "VID 4095")                                                                                            \
+    X(tag_not_allowed, "tagged frame on an access port")                                                              \
+    X(vlan_not_allowed, "VID not carried by the trunk, or untagged without a native VLAN")                            \
+    X(bad_offload, "offload metadata that contradicts the frame")                                                     \
+    X(oversize, "longer than the MTU of the port allows")                                                             \
+    X(truncated, "longer than the receive buffer")                                                                    \
+    X(fdb_drop, "source or destination has a drop entry")                                                             \
+    X(static_move, "source has a static or sticky entry on another port")                                             \
+    X(same_port, "destination is behind the port the frame came from")                                                \
+    X(no_egress, "no other port of the VLAN takes the frame")                                                         \
+    X(isolated, "both ports are isolated")                                                                            \
+    X(inner_tag, "a second tag would face a port that takes none")                                                    \
+    X(no_headroom, "no room in front of the frame for a tag")                                                         \
+    X(no_buffer, "no free buffer for a copy")                                                                         \
+    X(gso_unsupported, "super-frame that the port cannot take and nobody can segment")                                \
+    X(port_down, "egress port without link")                                                                          \
+    X(tx_full, "egress queue full")                                                                                   \
+    X(tx_error, "the kernel refused the frame")
+
+#define BR_PORT_COUNTERS(X)                                                                                           \
+    X(rx_frames, "frames received")                                                                                   \
+    X(rx_bytes, "bytes received, outer tag included")                                                                 \
+    X(rx_super_frames, "received frames that stand for several wire frames (GSO)")                                    \
+    X(rx_segments, "wire frames the received frames stand for")                                                       \
+    X(rx_batches, "receive bursts that brought at least one frame")                                                   \
+    X(rx_missed, "frames the kernel dropped before the bridge could take them; outside the ledger")                   \
+    X(copies, "copies made beyond the first of frames received here")                                                 \
+    X(flooded, "frames received here that went to every member of their VLAN")                                        \
+    X(forwarded, "copies handed to egress ports, the first one included")                                             \
+    X(offered, "copies this port was asked to send")                                                                  \
+    X(tx_frames, "frames sent")                                                                                       \
+    X(tx_bytes, "bytes sent, tag and padding included")                                                               \
+    X(tx_super_frames, "sent frames that stand for several wire frames (GSO)")                                        \
+    X(tx_segments, "wire frames the sent frames stand for")                                                           \
+    X(tx_checksums, "checksums finished in software because the port cannot carry them")                              \
+    X(learned, "FDB entries learned")                                                                                 \
+    X(moved, "FDB entries moved to this port")                                                                        \
+    X(not_learned, "sources not learned: a limit, a full table, or controlled mode")
+
+#define BR_THREAD_COUNTERS(X)                                                                                         \
+    X(turns, "turns of the loop")                                                                                     \
+    X(waits, "times the loop asked the kernel for ready ports")                                                       \
+    X(blocks, "times the loop slept until something happened")                                                        \
+    X(batches, "batches processed")                                                                                   \
+    X(frames, "frames processed")                                                                                     \
+    X(events_lost, "events that found the event ring full")
+
+/* One stamp per boundary per batch, chained: the sum over all stages is the life of the data thread in cycles. */
+#define BR_STAGES(X)                                                                                                  \
+    X(idle, "waiting, or looking for work and finding none")                                                          \
+    X(rx, "taking frames from ports")                                                                                 \
+    X(admit, "checking frames and finding their VLAN")                                                                \
+    X(learn, "looking up and learning sources")                                                                       \
+    X(lookup, "finding the egress port")                                                                              \
+    X(edit, "pushing tags, padding, queueing known unicast")                                                          \
+    X(flood, "making and queueing copies")                                                                            \
+    X(tx, "handing frames to ports")                                                                                  \
+    X(control, "work for the control thread")
+
+#define BR_EVENTS(X)                                                                                                  \
+    X(learned, "an unknown source was installed")                                                                     \
+    X(moved, "a source was seen on another port and moved there")                                                     \
+    X(refreshed, "an entry past its age was seen again before it was removed")                                        \
+    X(request, "controlled mode: a source waits for a decision")                                                      \
+    X(static_move, "a static or sticky source was seen on another port")                                              \
+    X(refused_port_limit, "not learned: the port is at its limit")                                                    \
+    X(refused_vlan_limit, "not learned: the VLAN is at its limit")                                                    \
+    X(refused_full, "not learned: the table has no room")                                                             \
+    X(port_error, "a port failed and is no longer polled")
+
+#define BR_ENUM_DROP(symbol, sentence) BR_DROP_##symbol,
+enum br_drop { BR_DROP_REASONS(BR_ENUM_DROP) BR_DROP_N, BR_PASS = BR_DROP_N /* a decision that is no drop */ };
+#define BR_ENUM_STAGE(symbol, sentence) BR_STAGE_##symbol,
+enum br_stage { BR_STAGES(BR_ENUM_STAGE) BR_STAGE_N };
+#define BR_ENUM_EVENT(symbol, sentence) BR_EVENT_##symbol,
+enum br_event_kind { BR_EVENTS(BR_ENUM_EVENT) BR_EVENT_N };
+#define BR_ENUM_PORT(symbol, sentence) BR_PORT_COUNTER_##symbol,
+enum br_port_counter { BR_PORT_COUNTERS(BR_ENUM_PORT) BR_PORT_COUNTER_N };
+#define BR_ENUM_THREAD(symbol, sentence) BR_THREAD_COUNTER_##symbol,
+enum br_thread_counter { BR_THREAD_COUNTERS(BR_ENUM_THREAD) BR_THREAD_COUNTER_N };
+
+#define BR_FIELD(symbol, sentence) uint64_t symbol;
+
+struct br_port_counters {
+    union {
+        struct {
+            BR_PORT_COUNTERS(BR_FIELD)
+        };
+        uint64_t value[BR_PORT_COUNTER_N];
+    };
+    uint64_t rx_drops[BR_DROP_N];
+    uint64_t tx_drops[BR_DROP_N];
+};
+
+struct br_thread_counters {
+    union {
+        struct {
+            BR_THREAD_COUNTERS(BR_FIELD)
+        };
+        uint64_t value[BR_THREAD_COUNTER_N];
+    };
+    uint64_t stage_cycles[BR_STAGE_N];
+};
+
+#endif

@@ -1,0 +1,75 @@
+/* event.c - see event.h. */
+#include "event.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+int br_events_init(struct br_events *events, uint32_t cap)
+{
+    uint32_t size = 64;
+
+    while (size < cap)
+        size *= 2;
+    memset(events, 0, sizeof(*events));
+    events->mask = size - 1;
+    events->event = calloc(size, sizeof(*events->event));
+    events->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (events->event && events->fd >= 0)
+        return 0;
+    const int error = events->event ? -errno : -ENOMEM;
+    br_events_fini(events);
+    return error;
+}
+
+void br_events_fini(struct br_events *events)
+{
+    if (events->fd >= 0)
+        close(events->fd);
+    events->fd = -1;
+    free(events->event);
+    events->event = NULL;
+}
+
+void br_events_put(struct br_events *events, const struct br_event *event)
+{
+    const uint32_t head = events->head;
+
+    if (head - __atomic_load_n(&events->tail, __ATOMIC_ACQUIRE) > events->mask) {
+        __atomic_store_n(&events->n_lost, events->n_lost + 1, __ATOMIC_RELAXED);
+    } else {
+        events->event[head & events->mask] = *event;
+        __atomic_store_n(&events->head, head + 1, __ATOMIC_RELEASE);
+    }
+    events->pending = true;
+}
+
+void br_events_notify(struct br_events *events)
+{
+    const uint64_t one = 1;
+
+    if (!events->pending)
+        return;
+    events->pending = false;
+    if (!__atomic_exchange_n(&events->notified, true, __ATOMIC_ACQ_REL) && write(events->fd, &one, sizeof(one)) < 0)
+        __atomic_store_n(&events->notified, false, __ATOMIC_RELEASE); /* cannot happen: the counter is 0 or 1 */
+}
+
+uint32_t br_events_take(struct br_events *events, struct br_event *out, uint32_t cap)
+{
+    uint64_t count;
+
+    /* Clear before looking: an event put after this look notifies again. */
+    if (read(events->fd, &count, sizeof(count)) > 0)
+        __atomic_store_n(&events->notified, false, __ATOMIC_SEQ_CST);
+    const uint32_t tail = events->tail;
+    uint32_t n = __atomic_load_n(&events->head, __ATOMIC_ACQUIRE) - tail;
+    if (n > cap)
+        n = cap;
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = events->event[(tail + i) & events->mask];
+    __atomic_store_n(&events->tail, tail + n, __ATOMIC_RELEASE);
+    return n;
+}

@@ -1,0 +1,48 @@
+/*
+ * event.h - what the data thread tells the control thread: a ring with one writer and one reader.
+ *
+ * Thread: br_events_put in the data thread, br_events_take in the control thread. A full ring loses the event and counts
+ *      it; forwarding never waits. The reader is woken through an eventfd, at most once until it has taken everything.
+ */
+#ifndef BR_EVENT_H
+#define BR_EVENT_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "counters.h"
+
+struct br_event {
+    uint64_t key; /* as in the FDB; 0 for port events */
+    uint16_t port;
+    uint16_t old_port; /* BR_EVENT_moved: where it was */
+    uint16_t kind;
+    uint16_t error; /* BR_EVENT_port_error: errno */
+};
+
+static_assert(sizeof(struct br_event) == 16, "events are copied in bursts");
+
+struct br_events {
+    struct br_event *event;
+    uint32_t mask;
+    int fd; /* eventfd the reader waits on */
+    /* writer */
+    uint32_t head __attribute__((aligned(64)));
+    uint64_t n_lost;
+    bool pending; /* put since the last notify */
+    /* reader */
+    uint32_t tail __attribute__((aligned(64)));
+    bool notified; /* the reader was woken and has not looked yet */
+};
+
+/* `cap` is rounded up to a power of two. 0 or -errno. */
+int br_events_init(struct br_events *events, uint32_t cap);
+void br_events_fini(struct br_events *events);
+void br_events_put(struct br_events *events, const struct br_event *event);
+/* Wake the reader if there is news; once per batch. */
+void br_events_notify(struct br_events *events);
+/* Up to `cap` events, oldest first; returns how many. */
+uint32_t br_events_take(struct br_events *events, struct br_event *out, uint32_t cap);
+
+#endif

@@ -1,0 +1,274 @@
+/* fdb.c - see fdb.h. Everything here is off the path of a known source and a known destination. */
+#include "fdb.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { BR_FDB_MAX_UNSWEPT = 200 }; /* below the 256 after which a VLAN generation would come round */
+
+int br_fdb_init(struct br_fdb *fdb, uint32_t capacity, const uint64_t secret[2])
+{
+    uint32_t n_buckets = 16;
+
+    /* At least two slots per entry: at half load both buckets of a key are full about once in a million inserts. */
+    while (n_buckets * BR_FDB_WAYS < 2 * capacity)
+        n_buckets *= 2;
+    memset(fdb, 0, sizeof(*fdb));
+    fdb->entry = aligned_alloc(64, (size_t)n_buckets * BR_FDB_WAYS * sizeof(*fdb->entry));
+    if (!fdb->entry)
+        return -ENOMEM;
+    memset(fdb->entry, 0, (size_t)n_buckets * BR_FDB_WAYS * sizeof(*fdb->entry));
+    fdb->bucket_mask = n_buckets - 1;
+    fdb->capacity = capacity;
+    fdb->secret[0] = secret[0];
+    fdb->secret[1] = secret[1];
+    return 0;
+}
+
+void br_fdb_fini(struct br_fdb *fdb)
+{
+    free(fdb->entry);
+    fdb->entry = NULL;
+}
+
+/* The one place a value is written: value before key, for readers in other threads. */
+static void br_fdb_store(struct br_fdb_entry *entry, uint64_t key, union br_fdb_value value)
+{
+    __atomic_store_n(&entry->value, value.word, __ATOMIC_RELAXED);
+    __atomic_store_n(&entry->key, key, __ATOMIC_RELEASE);
+}
+
+/* Take the entry out of the counts of the generations it still belongs to; flushing zeroed the others. */
+static void br_fdb_uncount(struct br_fdb *fdb, uint64_t key, union br_fdb_value value)
+{
+    fdb->n_entries--;
+    if (value.kind >= BR_FDB_STATIC)
+        return;
+    fdb->n_by_port[value.port] -= value.port_generation == fdb->port_generation[value.port];
+    fdb->n_by_vlan[key >> 48] -= value.vlan_generation == fdb->vlan_generation[key >> 48];
+}
+
+static void br_fdb_count(struct br_fdb *fdb, uint64_t key, union br_fdb_value value)
+{
+    fdb->n_entries++;
+    if (value.kind >= BR_FDB_STATIC)
+        return;
+    fdb->n_by_port[value.port]++;
+    fdb->n_by_vlan[key >> 48]++;
+}
+
+static void br_fdb_remove(struct br_fdb *fdb, struct br_fdb_entry *entry)
+{
+    br_fdb_uncount(fdb, entry->key, br_fdb_value(entry));
+    __atomic_store_n(&entry->key, 0, __ATOMIC_RELEASE);
+}
+
+static union br_fdb_value br_fdb_value_make(const struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind)
+{
+    return (union br_fdb_value){
+        .port = port,
+        .port_generation = kind < BR_FDB_STATIC ? fdb->port_generation[port] : 0,
+        .tick = __atomic_load_n(&fdb->tick, __ATOMIC_RELAXED),
+        .vlan_generation = fdb->vlan_generation[key >> 48],
+        .kind = (uint8_t)kind,
+    };
+}
+
+/* Same key in either bucket, live or stale. */
+static struct br_fdb_entry *br_fdb_any(const struct br_fdb *fdb, uint64_t key)
+{
+    struct br_fdb_entry *entry = br_fdb_probe(fdb, key, br_fdb_first(fdb, key));
+
+    return entry ? entry : br_fdb_probe(fdb, key, br_fdb_second(fdb, key));
+}
+
+/* A free or stale slot of a bucket; a stale one is freed. */
+static struct br_fdb_entry *br_fdb_vacate(struct br_fdb *fdb, uint32_t bucket)
+{
+    struct br_fdb_entry *entry = &fdb->entry[bucket * BR_FDB_WAYS];
+
+    for (int way = 0; way < BR_FDB_WAYS; way++) {
+        if (!entry[way].key)
+            return &entry[way];
+        if (!br_fdb_live(fdb, entry[way].key, br_fdb_value(&entry[way]))) {
+            br_fdb_remove(fdb, &entry[way]);
+            return &entry[way];
+        }
+    }
+    return NULL;
+}
+
+static void br_fdb_sweep_step(struct br_fdb *fdb)
+{
+    struct br_fdb_entry *entry = &fdb->entry[fdb->sweep_next * BR_FDB_WAYS];
+
+    for (int way = 0; way < BR_FDB_WAYS; way++)
+        if (entry[way].key && !br_fdb_live(fdb, entry[way].key, br_fdb_value(&entry[way])))
+            br_fdb_remove(fdb, &entry[way]);
+    fdb->sweep_next = (fdb->sweep_next + 1) & fdb->bucket_mask;
+    if (--fdb->sweep_left == 0)
+        fdb->n_unswept = 0;
+}
+
+/* Whether a count is below its limit, not counting stale entries: sweeps on while that could change the answer. */
+static bool br_fdb_below(struct br_fdb *fdb, const uint32_t *count, uint32_t limit)
+{
+    while (*count >= limit && fdb->sweep_left)
+        br_fdb_sweep_step(fdb);
+    return *count < limit;
+}
+
+static int br_fdb_insert(struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind)
+{
+    struct br_fdb_entry *entry = br_fdb_any(fdb, key);
+
+    if (entry)
+        br_fdb_remove(fdb, entry);
+    else if (!br_fdb_below(fdb, &fdb->n_entries, fdb->capacity))
+        return -ENOSPC;
+    if (!entry)
+        entry = br_fdb_vacate(fdb, br_fdb_first(fdb, key));
+    if (!entry)
+        entry = br_fdb_vacate(fdb, br_fdb_second(fdb, key));
+    if (!entry)
+        return -ENOSPC;
+    const union br_fdb_value value = br_fdb_value_make(fdb, key, port, kind);
+    br_fdb_count(fdb, key, value);
+    br_fdb_store(entry, key, value);
+    return 0;
+}
+
+/* Known on this port: note that it was seen. */
+static enum br_learn br_fdb_refresh(struct br_fdb *fdb, struct br_fdb_entry *entry, uint16_t age_ticks)
+{
+    union br_fdb_value value = br_fdb_value(entry);
+    const uint16_t now = __atomic_load_n(&fdb->tick, __ATOMIC_RELAXED);
+    const uint16_t age = (uint16_t)(now - value.tick);
+
+    value.tick = now;
+    __atomic_store_n(&entry->value, value.word, __ATOMIC_RELAXED);
+    return age_ticks && age > age_ticks && value.kind < BR_FDB_STATIC ? BR_LEARN_REFRESHED : BR_LEARN_KNOWN;
+}
+
+static enum br_learn br_fdb_learn_new(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules)
+{
+    if (rules->controlled)
+        return BR_LEARN_REQUEST;
+    if (rules->port_limit && !br_fdb_below(fdb, &fdb->n_by_port[rules->port], rules->port_limit))
+        return BR_LEARN_PORT_LIMIT;
+    if (rules->vlan_limit && !br_fdb_below(fdb, &fdb->n_by_vlan[key >> 48], rules->vlan_limit))
+        return BR_LEARN_VLAN_LIMIT;
+    return br_fdb_insert(fdb, key, rules->port, BR_FDB_DYNAMIC) ? BR_LEARN_FULL : BR_LEARN_NEW;
+}
+
+enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules, uint16_t *old_port)
+{
+    struct br_fdb_entry *entry = br_fdb_find(fdb, key, br_fdb_first(fdb, key));
+
+    if (!entry)
+        return br_fdb_learn_new(fdb, key, rules);
+    const union br_fdb_value value = br_fdb_value(entry);
+    if (value.kind == BR_FDB_DROP)
+        return BR_LEARN_DROP;
+    if (value.port == rules->port)
+        return br_fdb_refresh(fdb, entry, rules->age_ticks);
+    if (value.kind != BR_FDB_DYNAMIC)
+        return BR_LEARN_STATIC;
+    if (rules->controlled)
+        return BR_LEARN_REQUEST;
+    if (rules->port_limit && !br_fdb_below(fdb, &fdb->n_by_port[rules->port], rules->port_limit))
+        return BR_LEARN_PORT_LIMIT;
+    *old_port = value.port;
+    br_fdb_insert(fdb, key, rules->port, BR_FDB_DYNAMIC); /* replaces in place, cannot fail */
+    return BR_LEARN_MOVED;
+}
+
+int br_fdb_set(struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind)
+{
+    return br_fdb_insert(fdb, key, port, kind);
+}
+
+int br_fdb_delete(struct br_fdb *fdb, uint64_t key)
+{
+    struct br_fdb_entry *entry = br_fdb_any(fdb, key);
+
+    if (!entry)
+        return -ENOENT;
+    const bool live = br_fdb_live(fdb, key, br_fdb_value(entry));
+    br_fdb_remove(fdb, entry);
+    return live ? 0 : -ENOENT;
+}
+
+int br_fdb_expire(struct br_fdb *fdb, uint64_t key, uint16_t tick)
+{
+    struct br_fdb_entry *entry = br_fdb_any(fdb, key);
+
+    if (!entry)
+        return -ENOENT;
+    const union br_fdb_value value = br_fdb_value(entry);
+    if (value.kind >= BR_FDB_STATIC || value.tick != tick)
+        return -EAGAIN;
+    br_fdb_remove(fdb, entry);
+    return 0;
+}
+
+void br_fdb_sweep(struct br_fdb *fdb)
+{
+    for (int i = 0; i < BR_FDB_SWEEP && fdb->sweep_left; i++)
+        br_fdb_sweep_step(fdb);
+}
+
+/* Every flush starts a full round from where the sweep stands; generations must not come round before it is done. */
+static void br_fdb_sweep_request(struct br_fdb *fdb)
+{
+    fdb->sweep_left = fdb->bucket_mask + 1;
+    if (++fdb->n_unswept >= BR_FDB_MAX_UNSWEPT)
+        while (fdb->sweep_left)
+            br_fdb_sweep_step(fdb);
+}
+
+void br_fdb_flush_port(struct br_fdb *fdb, uint16_t port)
+{
+    fdb->port_generation[port]++;
+    fdb->n_by_port[port] = 0;
+    br_fdb_sweep_request(fdb);
+}
+
+void br_fdb_flush_vlan(struct br_fdb *fdb, uint16_t vid)
+{
+    fdb->vlan_generation[vid]++;
+    fdb->n_by_vlan[vid] = 0;
+    br_fdb_sweep_request(fdb);
+}
+
+void br_fdb_flush_all(struct br_fdb *fdb)
+{
+    for (int port = 0; port < BR_PORTS_MAX; port++)
+        fdb->port_generation[port]++;
+    memset(fdb->n_by_port, 0, sizeof(fdb->n_by_port));
+    br_fdb_sweep_request(fdb);
+}
+
+bool br_fdb_read(const struct br_fdb *fdb, uint32_t index, struct br_fdb_entry *copy)
+{
+    const struct br_fdb_entry *entry = &fdb->entry[index];
+
+    copy->key = __atomic_load_n(&entry->key, __ATOMIC_ACQUIRE);
+    if (!copy->key)
+        return false;
+    copy->value = br_fdb_value(entry).word;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return __atomic_load_n(&entry->key, __ATOMIC_RELAXED) == copy->key &&
+           br_fdb_live(fdb, copy->key, (union br_fdb_value){.word = copy->value});
+}
+
+bool br_fdb_read_key(const struct br_fdb *fdb, uint64_t key, struct br_fdb_entry *copy)
+{
+    const uint32_t bucket[2] = {br_fdb_first(fdb, key), br_fdb_second(fdb, key)};
+
+    for (int i = 0; i < 2; i++)
+        for (uint32_t way = 0; way < BR_FDB_WAYS; way++)
+            if (br_fdb_read(fdb, bucket[i] * BR_FDB_WAYS + way, copy) && copy->key == key)
+                return true;
+    return false;
+}

@@ -1,0 +1,85 @@
+/*
+ * frame.h - the frame descriptor: what every stage and every port works on.
+ *
+ * A frame inside the bridge is canonical: its outer tag, if it had one, is beside it in `tci`, not in the bytes. Ports
+ * may deliver a tag either way (AF_PACKET takes it out, see net/packet/af_packet.c:tpacket_rcv; a tap leaves it in);
+ * admit makes the frame canonical, edit gives it the form its egress port wants.
+ *
+ *      head                                            tail (super-frames and frames beyond one head buffer, else NULL)
+ *      [ headroom | data ............ len | room ]     [ tail_len ]
+ *
+ * Ownership: descriptor and bytes belong to the port (or pool) that delivered them until the batch is released. Nothing
+ * outlives a batch, so a flood can hand out the same descriptor many times.
+ * Invariants: BR_FRAME_MIN bytes are writable from `data`; all headers up to layer 4 of a super-frame are in the head;
+ *      csum_start and hdr_len count from `data`, and whoever moves `data` moves them.
+ */
+#ifndef BR_FRAME_H
+#define BR_FRAME_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    BR_ETH_HLEN = 14,         /* two addresses and the EtherType; IEEE 802.3 clause 3.1.1 */
+    BR_ETH_ALEN = 6,
+    BR_TAG_LEN = 4,           /* TPID and TCI; IEEE 802.1Q clause 9.3 */
+    BR_FRAME_MIN = 60,        /* 64 on the wire less the FCS; IEEE 802.3 clause 4A.4.2 */
+    BR_HEADROOM = 64,         /* what the pool leaves in front: a tag, a vnet header, and alignment */
+    BR_HEAD_CAP = 2048,       /* one head buffer: headroom and every frame of a 1500-byte LAN */
+    BR_TAIL_CAP = 65536 + 64, /* what a super-frame has beyond its head buffer, at most */
+    BR_BURST_MAX = 256,
+};
+
+/* Offload metadata as struct virtio_net_hdr has it (virtio 1.2, 5.1.6), in host order. gso_type 0: one wire frame. */
+struct br_offload {
+    uint8_t needs_csum;
+    uint8_t gso_type;
+    uint16_t hdr_len;
+    uint16_t gso_size;
+    uint16_t csum_start;
+    uint16_t csum_offset;
+};
+
+/* Set once at the port, in admit or by learning; read downstream. */
+enum br_frame_flag {
+    BR_FRAME_TAG_BESIDE = 1 << 0, /* tpid and tci are valid: the port took the outer tag out */
+    BR_FRAME_WAS_TAGGED = 1 << 1, /* the outer tag was the port's own and is now in tci */
+    BR_FRAME_FLOOD = 1 << 2,
+    BR_FRAME_TRUNCATED = 1 << 3,  /* the port could not deliver all of it; admit drops it */
+};
+
+struct br_frame {
+    uint8_t *data;
+    uint8_t *tail;
+    uint32_t len;      /* bytes in the head, from data */
+    uint32_t tail_len;
+    uint16_t headroom; /* writable bytes in front of data */
+    uint16_t tpid;     /* host order; with BR_FRAME_TAG_BESIDE as received */
+    uint16_t tci;      /* PCP, DEI, VID */
+    uint16_t vid;      /* after admit: the VLAN the frame is in */
+    uint16_t ingress;  /* port index */
+    uint16_t egress;   /* after lookup: port index, unless BR_FRAME_FLOOD */
+    uint16_t segments; /* wire frames this one stands for, at least 1 */
+    uint8_t flags;
+    uint8_t flood_class;
+    struct br_offload offload;
+    uint16_t spare[3];
+    uint32_t source_bucket; /* FDB buckets of (vid, source) and (vid, destination), found and prefetched by admit */
+    uint32_t destination_bucket;
+};
+
+static_assert(sizeof(struct br_frame) == 64, "a frame descriptor is one cache line");
+
+/* Length of the frame as it stands, head and tail. */
+static inline uint32_t br_frame_len(const struct br_frame *frame)
+{
+    return frame->len + frame->tail_len;
+}
+
+static inline bool br_frame_is_super(const struct br_frame *frame)
+{
+    return frame->offload.gso_type != 0;
+}
+
+#endif

@@ -1,0 +1,198 @@
+/*
+ * port_tap.c - a port that owns one queue of a tap device (Documentation/networking/tuntap.rst).
+ *
+ * rx: one readv per frame into a small head and, behind it, a large tail that is used up only by super-frames. Tags stay
+ *      inline. tx: one write per frame, its vnet header in the headroom in front of it; a second piece only for tails.
+ *      There is no system call for several frames of a tap.
+ * Offloads: the kernel may hand us partial checksums and super-frames (TUNSETOFFLOAD), and takes both back.
+ * Facts: tests/platform/.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "offload.h"
+#include "port.h"
+
+#ifndef TUN_F_USO4 /* Linux 6.2 */
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+enum {
+    BR_TAP_HEAD_LEN = BR_HEAD_CAP + 64, /* an odd number of cache lines, see pool.c */
+    BR_TAP_READ_AT = BR_HEADROOM - BR_VNET_HLEN,
+};
+
+struct br_port_tap {
+    struct br_port port;
+    uint32_t n_heads;
+    uint8_t *head;
+};
+
+static struct br_port_tap *br_tap(struct br_port *port)
+{
+    return (struct br_port_tap *)port;
+}
+
+/* One frame into a head and, if it is long, the tail; bytes read or -errno. */
+static int br_tap_read(struct br_port *port, uint8_t *head, uint8_t *tail)
+{
+    const struct iovec piece[2] = {
+        {.iov_base = head + BR_TAP_READ_AT, .iov_len = BR_HEAD_CAP - BR_TAP_READ_AT},
+        {.iov_base = tail, .iov_len = BR_TAIL_CAP},
+    };
+    const ssize_t len = readv(port->fd, piece, 2);
+
+    return len < 0 ? -errno : (int)len;
+}
+
+static int br_tap_rx(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
+{
+    const uint32_t most = cap < br_tap(port)->n_heads ? cap : br_tap(port)->n_heads;
+    uint8_t *tail = br_stack_get(&pool->tails);
+    uint32_t n = 0;
+    int len = 0;
+
+    for (; n < most && tail; n++) {
+        uint8_t *head = br_tap(port)->head + (size_t)n * BR_TAP_HEAD_LEN;
+
+        len = br_tap_read(port, head, tail);
+        if (len < 0)
+            break;
+        const uint32_t frame_len = len > BR_VNET_HLEN ? (uint32_t)len - BR_VNET_HLEN : 0;
+        frame[n] = (struct br_frame){
+            .data = head + BR_HEADROOM,
+            .len = frame_len,
+            .headroom = BR_HEADROOM,
+            .offload = br_vnet_read(head + BR_TAP_READ_AT),
+        };
+        if (frame_len > BR_HEAD_CAP - BR_HEADROOM) {
+            frame[n].len = BR_HEAD_CAP - BR_HEADROOM;
+            frame[n].tail_len = frame_len - frame[n].len;
+            frame[n].tail = tail;
+            tail = br_stack_get(&pool->tails);
+        }
+    }
+    if (tail)
+        br_stack_put(&pool->tails, tail);
+    if (n || len >= 0 || len == -EAGAIN || len == -EINTR)
+        return (int)n;
+    return len;
+}
+
+/* 0 or errno. */
+static int br_tap_write(const struct br_port *port, const struct br_frame *frame)
+{
+    uint8_t vnet[BR_VNET_HLEN];
+    struct iovec piece[3];
+    int n = 0;
+
+    if (frame->headroom >= BR_VNET_HLEN) {
+        br_vnet_write(frame->data - BR_VNET_HLEN, &frame->offload);
+        piece[n++] = (struct iovec){frame->data - BR_VNET_HLEN, frame->len + BR_VNET_HLEN};
+    } else {
+        br_vnet_write(vnet, &frame->offload);
+        piece[n++] = (struct iovec){vnet, BR_VNET_HLEN};
+        piece[n++] = (struct iovec){frame->data, frame->len};
+    }
+    if (frame->tail_len)
+        piece[n++] = (struct iovec){frame->tail, frame->tail_len};
+    const ssize_t len = n == 1 ? write(port->fd, piece[0].iov_base, piece[0].iov_len) : writev(port->fd, piece, n);
+    return len < 0 ? errno : 0;
+}
+
+static uint32_t br_tap_tx(struct br_port *port, struct br_frame *const *frame, uint32_t n)
+{
+    uint32_t sent = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        const int error = br_tap_write(port, frame[i]);
+
+        if (error) {
+            br_port_refuse(port, br_port_tx_reason(error));
+            continue;
+        }
+        br_port_sent(port, frame[i]);
+        sent++;
+    }
+    return sent;
+}
+
+/* After EPOLLERR: the device is gone (tun_chr_poll). */
+static int br_tap_failure(struct br_port *port)
+{
+    (void)port;
+    return -EBADFD;
+}
+
+static void br_tap_close(struct br_port *port)
+{
+    if (port->fd >= 0)
+        close(port->fd);
+    free(br_tap(port)->head);
+    free(port);
+}
+
+static const struct br_port_ops br_tap_ops = {
+    .rx = br_tap_rx,
+    .tx = br_tap_tx,
+    .failure = br_tap_failure,
+    .close = br_tap_close,
+    .kind = "tap",
+};
+
+/* What the kernel may leave to us, best first: USO came with Linux 6.2. */
+static int br_tap_set_offload(int fd)
+{
+    const unsigned int tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+
+    if (ioctl(fd, TUNSETOFFLOAD, tso | TUN_F_USO4 | TUN_F_USO6) == 0)
+        return 0;
+    return ioctl(fd, TUNSETOFFLOAD, tso) < 0 ? -errno : 0;
+}
+
+static int br_tap_attach(int fd, const char *device)
+{
+    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+    const int vnet_len = BR_VNET_HLEN;
+    const int sndbuf = INT_MAX; /* a write must not wait for the guest to take earlier frames */
+
+    strncpy(request.ifr_name, device, IFNAMSIZ - 1);
+    if (ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &vnet_len) < 0 ||
+        ioctl(fd, TUNSETSNDBUF, &sndbuf) < 0)
+        return -errno;
+    return br_tap_set_offload(fd);
+}
+
+int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst)
+{
+    struct br_port_tap *tap = aligned_alloc(64, sizeof(*tap));
+
+    if (!tap)
+        return -ENOMEM;
+    memset(tap, 0, sizeof(*tap));
+    tap->port.ops = &br_tap_ops;
+    tap->port.vnet = true;
+    tap->n_heads = burst;
+    tap->head = aligned_alloc(64, (size_t)burst * BR_TAP_HEAD_LEN);
+    tap->port.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    int error = tap->port.fd < 0 ? -errno : 0;
+    if (!error && !tap->head)
+        error = -ENOMEM;
+    if (!error)
+        error = br_tap_attach(tap->port.fd, device);
+    if (error) {
+        br_tap_close(&tap->port);
+        return error;
+    }
+    *port = &tap->port;
+    return 0;
+}
