@@ -124,9 +124,11 @@ cdef extern from "port.h" nogil:
         br_offload offload
 
     int br_port_open_memory(br_port **port, uint32_t slots, bint vnet)
+    int br_port_open_replay(br_port **port, uint32_t n_frames, uint32_t burst)
     int br_port_open_tap(br_port **port, const char *device, uint32_t burst)
     int br_port_open_link(br_port **port, const char *device, uint32_t slots)
     void br_port_close(br_port *port)
+    int br_replay_add(br_port *port, const uint8_t *data, uint32_t len)
     int br_memory_put(br_port *port, const br_memory_frame *frame)
     bint br_memory_peek(br_port *port, br_memory_frame *frame)
     void br_memory_next(br_port *port)

@@ -142,6 +142,8 @@ class Bridge:
         """Attach to tap `device` (created if absent, then it vanishes with the port)."""
     def open_link(self, index: int, device: str, *, slots: int = 2048) -> Port: ...
     def open_memory(self, index: int, *, slots: int = 1024, vnet: bool = True) -> MemoryPort: ...
+    def open_replay(self, index: int, frames: Sequence[bytes]) -> Port:
+        """A source that plays `frames` in order without end and a sink that only counts: for benchmarks."""
     def close_port(self, port: Port) -> None:
         """Refused with ValueError while the applied snapshot names the port."""
     # -- configuration
@@ -153,8 +155,8 @@ class Bridge:
     def stop(self) -> None: ...
     @property
     def running(self) -> bool: ...
-    def turn(self) -> int:
-        """One turn of the loop in this thread without waiting (only while not running); returns frames received."""
+    def turn(self, turns: int = 1) -> int:
+        """Turns of the loop in this thread without waiting (only while not running); returns frames received."""
     @property
     def progress(self) -> int:
         """Turns of the loop so far: what a watchdog looks at."""

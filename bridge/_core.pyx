@@ -311,6 +311,21 @@ cdef class Bridge:
             raise fail(error)
         return self.adopt(MemoryPort.__new__(MemoryPort), raw, index, "")
 
+    def open_replay(self, int index, frames):
+        cdef br_port *raw = NULL
+        cdef bytes frame
+
+        check_range("port index", index, 0, BR_PORTS_MAX - 1)
+        error = br_port_open_replay(&raw, len(frames), self.raw.thread.burst)
+        if error:
+            raise fail(error)
+        port = self.adopt(Port.__new__(Port), raw, index, "")
+        for frame in frames:
+            error = br_replay_add(raw, frame, len(frame))
+            if error:
+                raise fail(error)
+        return port
+
     def close_port(self, Port port not None):
         if port.raw is NULL:
             return
@@ -346,14 +361,20 @@ cdef class Bridge:
     def stop(self):
         br_bridge_stop(self.raw)
 
-    def turn(self):
-        cdef int n
+    def turn(self, int turns=1):
+        cdef uint64_t total = 0
+        cdef int n = 0
+        cdef int i
 
         with nogil:
-            n = br_bridge_turn(self.raw)
+            for i in range(turns):
+                n = br_bridge_turn(self.raw)
+                if n < 0:
+                    break
+                total += <uint64_t>n
         if n < 0:
             raise fail(n)
-        return n
+        return total
 
     def wake(self):
         br_bridge_wake(self.raw)

@@ -62,6 +62,7 @@ enum br_drop br_port_tx_reason(int error);
 
 /* Opening: 0 and *port, or -errno. The port is closed with br_port_close. */
 int br_port_open_memory(struct br_port **port, uint32_t slots, bool vnet);
+int br_port_open_replay(struct br_port **port, uint32_t n_frames, uint32_t burst);
 int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst);
 int br_port_open_link(struct br_port **port, const char *device, uint32_t slots);
 
@@ -87,5 +88,8 @@ int br_memory_put(struct br_port *port, const struct br_memory_frame *frame);
 bool br_memory_peek(struct br_port *port, struct br_memory_frame *frame);
 void br_memory_next(struct br_port *port);
 uint32_t br_memory_pending(const struct br_port *port);
+
+/* Add one of the n_frames a replay port plays; 0 or -EMSGSIZE. Before the port is in use. */
+int br_replay_add(struct br_port *port, const uint8_t *data, uint32_t len);
 
 #endif
