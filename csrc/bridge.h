@@ -77,6 +77,14 @@ struct br_snapshot {
     uint32_t vlan_limit[BR_VLANS];
 };
 
+/* Where the FDB has the two stations of a frame: found and prefetched by admit. */
+struct br_stations {
+    uint64_t source; /* FDB keys */
+    uint64_t destination;
+    uint32_t source_bucket;
+    uint32_t destination_bucket;
+};
+
 /* Frames queued for one egress port in this batch. */
 struct br_queue {
     uint32_t n;
@@ -87,11 +95,13 @@ struct br_queue {
 struct br_thread {
     struct br_frame frame[BR_BURST_MAX] __attribute__((aligned(64)));
     struct br_frame copy[2 * BR_BURST_MAX]; /* flooded frames in a second and third form */
-    struct br_frame *live[BR_BURST_MAX];
+    struct br_stations stations[BR_BURST_MAX]; /* of frame[i] */
+    struct br_frame *live[BR_BURST_MAX];       /* frames of the batch that have not ended */
     uint32_t n_live;
     uint32_t n_copies;
     uint32_t burst;
     bool busy;      /* the last turn left work behind */
+    bool has_tails; /* a frame of the batch has a tail */
     uint64_t stamp; /* end of the last stage */
     struct br_port_counters *ingress; /* of the batch in work */
     uint16_t touched[BR_PORTS_MAX];   /* ports with a queue */
@@ -161,7 +171,17 @@ struct br_fdb_change {
 };
 void br_bridge_fdb(struct br_bridge *bridge, struct br_fdb_change *change, uint32_t n);
 
-/* Data thread, see pipeline.c and loop.c. */
+/* The only way to end a frame before it has an egress port. */
+static inline void br_drop(struct br_thread *thread, enum br_drop reason)
+{
+    thread->ingress->rx_drops[reason]++;
+}
+
+/* Data thread; see egress.c, pipeline.c and loop.c. */
+void br_edit(struct br_bridge *bridge);
+void br_flood(struct br_bridge *bridge, const struct br_port_config *ingress);
+void br_transmit(struct br_bridge *bridge);
+void br_release(struct br_thread *thread, uint32_t n);
 void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingress, uint32_t n);
 uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait);
 int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const struct br_snapshot *new);

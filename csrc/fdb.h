@@ -31,6 +31,9 @@ enum {
     BR_FDB_SWEEP = 64, /* buckets a sweep step visits: 4 KB */
 };
 
+#define BR_FDB_MAC 0xffffffffffffull   /* of a key */
+#define BR_FDB_GROUP 0x010000000000ull /* the group bit of a key's MAC; IEEE 802 clause 8.2.2 */
+
 enum br_fdb_kind { BR_FDB_DYNAMIC, BR_FDB_STICKY, BR_FDB_STATIC, BR_FDB_DROP };
 
 union br_fdb_value {

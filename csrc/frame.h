@@ -64,12 +64,12 @@ struct br_frame {
     uint8_t flags;
     uint8_t flood_class;
     struct br_offload offload;
-    uint16_t spare[3];
-    uint32_t source_bucket; /* FDB buckets of (vid, source) and (vid, destination), found and prefetched by admit */
-    uint32_t destination_bucket;
+    uint8_t spare[14];
 };
 
 static_assert(sizeof(struct br_frame) == 64, "a frame descriptor is one cache line");
+
+#define BR_LIKELY(condition) __builtin_expect(!!(condition), 1)
 
 /* Length of the frame as it stands, head and tail. */
 static inline uint32_t br_frame_len(const struct br_frame *frame)

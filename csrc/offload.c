@@ -26,9 +26,6 @@ bool br_offload_admit(struct br_frame *frame)
 {
     struct br_offload *offload = &frame->offload;
 
-    frame->segments = 1;
-    if (br_offload_none(offload))
-        return true;
     if (!offload->needs_csum || offload->csum_start < BR_ETH_HLEN ||
         (uint32_t)offload->csum_start + offload->csum_offset + 2 > frame->len)
         return false;

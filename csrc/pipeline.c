@@ -1,6 +1,6 @@
 /*
  * pipeline.c - THE hot path: one batch of frames from one port to every port that must send them. Read it top-down from
- * br_pipeline_run at the foot of the file.
+ * br_pipeline_run at the foot of the file; the stages from edit on are in egress.c.
  *
  *      admit ─▶ learn ─▶ lookup ─▶ edit ─▶ flood ─▶ tx
  *        └────────┴─────────┴── br_drop(reason)      └── br_port_refuse(reason)
@@ -16,14 +16,6 @@
 #include "bridge.h"
 #include "offload.h"
 #include "vlan.h"
-
-#define BR_LIKELY(condition) __builtin_expect(!!(condition), 1)
-
-/* The only way to end a frame before it has an egress port. */
-static inline void br_drop(struct br_thread *thread, enum br_drop reason)
-{
-    thread->ingress->rx_drops[reason]++;
-}
 
 /* ---- admit: R1 to R6 on ingress ---------------------------------------------------------------------------------- */
 
@@ -63,7 +55,7 @@ static inline enum br_drop br_admit_addresses(const struct br_snapshot *snapshot
 
 /* R5: which VLAN the frame is in. Leaves PCP and DEI in tci, with the VID of that VLAN. */
 static inline enum br_drop br_admit_vlan(const struct br_snapshot *snapshot, const struct br_port_config *port,
-                                         uint16_t index, struct br_frame *frame)
+                                         struct br_frame *frame)
 {
     uint16_t vid = frame->tci & BR_VID_MASK;
 
@@ -72,7 +64,7 @@ static inline enum br_drop br_admit_vlan(const struct br_snapshot *snapshot, con
             return BR_DROP_bad_vid;
         if (vid == 0)
             vid = port->pvid;
-        if (vid == 0 || !br_set_has(&snapshot->vlan[vid], index))
+        if (vid == 0 || !br_set_has(&snapshot->vlan[vid], frame->ingress))
             return BR_DROP_vlan_not_allowed;
     } else {
         if (vid != 0)
@@ -85,7 +77,7 @@ static inline enum br_drop br_admit_vlan(const struct br_snapshot *snapshot, con
 }
 
 static inline enum br_drop br_admit_frame(const struct br_bridge *bridge, const struct br_port_config *port,
-                                          struct br_frame *frame)
+                                          struct br_frame *frame, struct br_stations *stations)
 {
     const struct br_fdb *fdb = &bridge->fdb;
 
@@ -101,43 +93,54 @@ static inline enum br_drop br_admit_frame(const struct br_bridge *bridge, const 
     decision = br_admit_addresses(bridge->snapshot, destination, source);
     if (decision != BR_PASS)
         return decision;
-    decision = br_admit_vlan(bridge->snapshot, port, frame->ingress, frame);
+    decision = br_admit_vlan(bridge->snapshot, port, frame);
     if (decision != BR_PASS)
         return decision;
-    if (!br_offload_admit(frame))
+    if (!br_offload_none(&frame->offload) && !br_offload_admit(frame))
         return BR_DROP_bad_offload;
     if (br_frame_l3_len(frame) > port->mtu)
         return BR_DROP_oversize;
-    frame->source_bucket = br_fdb_first(fdb, br_fdb_key(frame->vid, source));
-    frame->destination_bucket = br_fdb_first(fdb, br_fdb_key(frame->vid, destination));
-    br_fdb_prefetch(fdb, frame->source_bucket);
-    br_fdb_prefetch(fdb, frame->destination_bucket);
+    stations->source = br_fdb_key(frame->vid, source);
+    stations->destination = br_fdb_key(frame->vid, destination);
+    stations->source_bucket = br_fdb_first(fdb, stations->source);
+    stations->destination_bucket = br_fdb_first(fdb, stations->destination);
+    br_fdb_prefetch(fdb, stations->source_bucket);
+    br_fdb_prefetch(fdb, stations->destination_bucket);
     return BR_PASS;
 }
 
 static void br_admit(struct br_bridge *bridge, const struct br_port_config *port, uint32_t n)
 {
     struct br_thread *thread = &bridge->thread;
-    struct br_port_counters *counters = thread->ingress;
+    const uint16_t index = port->port->index;
+    uint64_t bytes = 0;
+    uint64_t n_super = 0;
+    uint64_t n_segments = 0;
     uint32_t n_live = 0;
+    bool has_tails = false;
 
-    counters->rx_batches++;
-    counters->rx_frames += n;
     for (uint32_t i = 0; i < n; i++) {
         struct br_frame *frame = &thread->frame[i];
 
-        frame->ingress = port->port->index;
+        frame->ingress = index;
         frame->segments = 1;
-        counters->rx_bytes += br_frame_len(frame) + (frame->flags & BR_FRAME_TAG_BESIDE ? BR_TAG_LEN : 0);
-        counters->rx_super_frames += br_frame_is_super(frame);
-        const enum br_drop decision = br_admit_frame(bridge, port, frame);
-        counters->rx_segments += frame->segments;
+        bytes += br_frame_len(frame) + (frame->flags & BR_FRAME_TAG_BESIDE ? BR_TAG_LEN : 0);
+        n_super += br_frame_is_super(frame);
+        has_tails |= frame->tail != NULL;
+        const enum br_drop decision = br_admit_frame(bridge, port, frame, &thread->stations[i]);
+        n_segments += frame->segments;
         if (BR_LIKELY(decision == BR_PASS))
             thread->live[n_live++] = frame;
         else
             br_drop(thread, decision);
     }
     thread->n_live = n_live;
+    thread->has_tails = has_tails;
+    thread->ingress->rx_batches++;
+    thread->ingress->rx_frames += n;
+    thread->ingress->rx_bytes += bytes;
+    thread->ingress->rx_super_frames += n_super;
+    thread->ingress->rx_segments += n_segments;
 }
 
 /* ---- learn: R7, R9 ----------------------------------------------------------------------------------------------- */
@@ -156,15 +159,15 @@ static enum br_drop br_learn_verdict(struct br_bridge *bridge, enum br_learn lea
         [BR_LEARN_VLAN_LIMIT] = BR_EVENT_refused_vlan_limit,
         [BR_LEARN_FULL] = BR_EVENT_refused_full,
     };
-    struct br_thread *thread = &bridge->thread;
+    struct br_port_counters *ingress = bridge->thread.ingress;
 
     if (learn == BR_LEARN_KNOWN)
         return BR_PASS;
     if (learn == BR_LEARN_DROP)
         return BR_DROP_fdb_drop;
-    thread->ingress->learned += learn == BR_LEARN_NEW;
-    thread->ingress->moved += learn == BR_LEARN_MOVED;
-    thread->ingress->not_learned += learn == BR_LEARN_REQUEST || learn >= BR_LEARN_PORT_LIMIT;
+    ingress->learned += learn == BR_LEARN_NEW;
+    ingress->moved += learn == BR_LEARN_MOVED;
+    ingress->not_learned += learn == BR_LEARN_REQUEST || learn >= BR_LEARN_PORT_LIMIT;
     br_events_put(&bridge->events, &(struct br_event){
                                        .key = key,
                                        .port = port,
@@ -174,12 +177,11 @@ static enum br_drop br_learn_verdict(struct br_bridge *bridge, enum br_learn lea
     return learn == BR_LEARN_STATIC && !bridge->snapshot->static_forward ? BR_DROP_static_move : BR_PASS;
 }
 
-static enum br_drop br_learn_slow(struct br_bridge *bridge, const struct br_port_config *port, uint64_t key,
-                                  uint16_t index)
+static enum br_drop br_learn_slow(struct br_bridge *bridge, const struct br_port_config *port, uint64_t key)
 {
     const struct br_snapshot *snapshot = bridge->snapshot;
     const struct br_learn_rules rules = {
-        .port = index,
+        .port = port->port->index,
         .controlled = snapshot->controlled,
         .age_ticks = snapshot->age_ticks,
         .port_limit = port->mac_limit,
@@ -187,13 +189,13 @@ static enum br_drop br_learn_slow(struct br_bridge *bridge, const struct br_port
     };
     uint16_t old_port = UINT16_MAX;
 
-    return br_learn_verdict(bridge, br_fdb_learn(&bridge->fdb, key, &rules, &old_port), key, index, old_port);
+    return br_learn_verdict(bridge, br_fdb_learn(&bridge->fdb, key, &rules, &old_port), key, rules.port, old_port);
 }
 
 /* A port that does not learn still honours drop entries. */
-static enum br_drop br_learn_off(const struct br_fdb *fdb, uint64_t key, uint32_t bucket)
+static enum br_drop br_learn_off(const struct br_fdb *fdb, const struct br_stations *stations)
 {
-    const struct br_fdb_entry *entry = br_fdb_find(fdb, key, bucket);
+    const struct br_fdb_entry *entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
 
     return entry && br_fdb_value(entry).kind == BR_FDB_DROP ? BR_DROP_fdb_drop : BR_PASS;
 }
@@ -202,27 +204,30 @@ static void br_learn(struct br_bridge *bridge, const struct br_port_config *port
 {
     struct br_thread *thread = &bridge->thread;
     struct br_fdb *fdb = &bridge->fdb;
-    const uint16_t index = port->port->index;
-    /* What the entry of a known source looks like, but for the VLAN's generation: one comparison decides the hot case. */
+    /* What the entry of a known source looks like: one comparison decides the hot case. */
     union br_fdb_value known = {
-        .port = index,
-        .port_generation = fdb->port_generation[index],
+        .port = port->port->index,
+        .port_generation = fdb->port_generation[port->port->index],
         .tick = __atomic_load_n(&fdb->tick, __ATOMIC_RELAXED),
         .kind = BR_FDB_DYNAMIC,
     };
+    uint16_t vid = 0; /* the VLAN that known.vlan_generation is of */
     uint32_t n_live = 0;
 
     for (uint32_t i = 0; i < thread->n_live; i++) {
         struct br_frame *frame = thread->live[i];
-        const uint64_t key = br_fdb_key(frame->vid, br_mac_read(frame->data + BR_ETH_ALEN));
-        const struct br_fdb_entry *entry = br_fdb_probe(fdb, key, frame->source_bucket);
+        const struct br_stations *stations = &thread->stations[frame - thread->frame];
+        const struct br_fdb_entry *entry = br_fdb_probe(fdb, stations->source, stations->source_bucket);
         enum br_drop decision = BR_PASS;
 
-        known.vlan_generation = fdb->vlan_generation[frame->vid];
+        if (frame->vid != vid) {
+            vid = frame->vid;
+            known.vlan_generation = fdb->vlan_generation[vid];
+        }
         if (!port->learning)
-            decision = br_learn_off(fdb, key, frame->source_bucket);
+            decision = br_learn_off(fdb, stations);
         else if (!entry || br_fdb_value(entry).word != known.word)
-            decision = br_learn_slow(bridge, port, key, index);
+            decision = br_learn_slow(bridge, port, stations->source);
         if (BR_LIKELY(decision == BR_PASS))
             thread->live[n_live++] = frame;
         else
@@ -233,24 +238,25 @@ static void br_learn(struct br_bridge *bridge, const struct br_port_config *port
 
 /* ---- lookup: R8 -------------------------------------------------------------------------------------------------- */
 
+static inline enum br_drop br_lookup_flood(struct br_frame *frame, enum br_flood_class flood_class)
+{
+    frame->flags |= BR_FRAME_FLOOD;
+    frame->flood_class = (uint8_t)flood_class;
+    return BR_PASS;
+}
+
 static inline enum br_drop br_lookup_frame(const struct br_bridge *bridge, const struct br_port_config *ingress,
-                                           struct br_frame *frame)
+                                           const struct br_stations *stations, struct br_frame *frame)
 {
     const struct br_snapshot *snapshot = bridge->snapshot;
-    const uint64_t destination = br_mac_read(frame->data);
 
-    if (destination >> 40 & 1) {
-        frame->flags |= BR_FRAME_FLOOD;
-        frame->flood_class = destination == 0xffffffffffff ? BR_FLOOD_BROADCAST : BR_FLOOD_MULTICAST;
-        return BR_PASS;
-    }
+    if (stations->destination & BR_FDB_GROUP)
+        return br_lookup_flood(frame, (stations->destination & BR_FDB_MAC) == BR_FDB_MAC ? BR_FLOOD_BROADCAST
+                                                                                        : BR_FLOOD_MULTICAST);
     const struct br_fdb_entry *entry =
-        br_fdb_find(&bridge->fdb, br_fdb_key(frame->vid, destination), frame->destination_bucket);
-    if (!entry) {
-        frame->flags |= BR_FRAME_FLOOD;
-        frame->flood_class = BR_FLOOD_UNKNOWN;
-        return BR_PASS;
-    }
+        br_fdb_find(&bridge->fdb, stations->destination, stations->destination_bucket);
+    if (!entry)
+        return br_lookup_flood(frame, BR_FLOOD_UNKNOWN);
     const union br_fdb_value value = br_fdb_value(entry);
     if (value.kind == BR_FDB_DROP)
         return BR_DROP_fdb_drop;
@@ -271,7 +277,8 @@ static void br_lookup(struct br_bridge *bridge, const struct br_port_config *ing
 
     for (uint32_t i = 0; i < thread->n_live; i++) {
         struct br_frame *frame = thread->live[i];
-        const enum br_drop decision = br_lookup_frame(bridge, ingress, frame);
+        const struct br_stations *stations = &thread->stations[frame - thread->frame];
+        const enum br_drop decision = br_lookup_frame(bridge, ingress, stations, frame);
 
         if (BR_LIKELY(decision == BR_PASS))
             thread->live[n_live++] = frame;
@@ -281,253 +288,7 @@ static void br_lookup(struct br_bridge *bridge, const struct br_port_config *ing
     thread->n_live = n_live;
 }
 
-/* ---- egress: what edit and flood share --------------------------------------------------------------------------- */
-
-/* The forms a frame can leave in. */
-enum br_form { BR_FORM_UNTAGGED, BR_FORM_8021Q, BR_FORM_8021AD, BR_FORMS };
-
-static const uint16_t br_form_tpid[BR_FORMS] = {0, BR_TPID_8021Q, BR_TPID_8021AD};
-
-static inline enum br_form br_egress_form(const struct br_port_config *egress, const struct br_frame *frame)
-{
-    if (egress->mode != BR_MODE_TRUNK || frame->vid == egress->pvid)
-        return BR_FORM_UNTAGGED;
-    return egress->tpid == BR_TPID_8021AD ? BR_FORM_8021AD : BR_FORM_8021Q;
-}
-
-/* R6: would the port, or the station behind it, take the payload for a tag? */
-static inline bool br_egress_leaks_tag(const struct br_port_config *egress, const struct br_frame *frame)
-{
-    const uint16_t type = br_frame_ethertype(frame);
-
-    if (BR_LIKELY(type != BR_TPID_8021Q && type != BR_TPID_8021AD))
-        return false;
-    return egress->mode != BR_MODE_TUNNEL && (type == egress->tpid || frame->flags & BR_FRAME_WAS_TAGGED);
-}
-
-/* Whether a canonical frame may leave by this port. Accounts for the offer; the caller refuses on a drop. */
-static inline enum br_drop br_egress_offer(struct br_thread *thread, const struct br_port_config *egress,
-                                           const struct br_frame *frame, enum br_form form)
-{
-    thread->ingress->forwarded++;
-    egress->port->counters.offered++;
-    if (!egress->up)
-        return BR_DROP_port_down;
-    if (br_frame_l3_len(frame) > egress->mtu)
-        return BR_DROP_oversize;
-    if (form == BR_FORM_UNTAGGED && br_egress_leaks_tag(egress, frame))
-        return BR_DROP_inner_tag;
-    if (br_frame_is_super(frame) && !egress->port->vnet)
-        return BR_DROP_gso_unsupported;
-    return BR_PASS;
-}
-
-/* Give a canonical frame its final form (R1, R10). */
-static inline enum br_drop br_egress_shape(struct br_frame *frame, enum br_form form)
-{
-    if (form != BR_FORM_UNTAGGED && !br_vlan_push(frame, br_form_tpid[form], frame->tci))
-        return BR_DROP_no_headroom;
-    if (frame->len < BR_FRAME_MIN) {
-        memset(frame->data + frame->len, 0, BR_FRAME_MIN - frame->len);
-        frame->len = BR_FRAME_MIN;
-    }
-    return BR_PASS;
-}
-
-/* A port that cannot ask for a checksum gets it finished; a finished checksum is right for every other port too. */
-static inline void br_egress_csum(const struct br_port_config *egress, struct br_frame *frame)
-{
-    if (frame->offload.needs_csum && !egress->port->vnet) {
-        br_offload_finish_csum(frame);
-        egress->port->counters.tx_checksums++;
-    }
-}
-
-static inline void br_enqueue(struct br_thread *thread, uint16_t port, struct br_frame *frame)
-{
-    struct br_queue *queue = &thread->queue[port];
-
-    if (queue->n == 0)
-        thread->touched[thread->n_touched++] = port;
-    queue->frame[queue->n++] = frame;
-}
-
-/* ---- edit: known unicast ----------------------------------------------------------------------------------------- */
-
-static inline void br_edit_frame(struct br_bridge *bridge, struct br_frame *frame)
-{
-    const struct br_port_config *egress = &bridge->snapshot->port[frame->egress];
-    const enum br_form form = br_egress_form(egress, frame);
-    enum br_drop decision = br_egress_offer(&bridge->thread, egress, frame, form);
-
-    if (BR_LIKELY(decision == BR_PASS)) {
-        br_egress_csum(egress, frame);
-        decision = br_egress_shape(frame, form);
-    }
-    if (BR_LIKELY(decision == BR_PASS))
-        br_enqueue(&bridge->thread, frame->egress, frame);
-    else
-        br_port_refuse(egress->port, decision);
-}
-
-/* Frames to flood stay live for the next stage. */
-static void br_edit(struct br_bridge *bridge)
-{
-    struct br_thread *thread = &bridge->thread;
-    uint32_t n_flood = 0;
-
-    for (uint32_t i = 0; i < thread->n_live; i++) {
-        struct br_frame *frame = thread->live[i];
-
-        if (frame->flags & BR_FRAME_FLOOD)
-            thread->live[n_flood++] = frame;
-        else
-            br_edit_frame(bridge, frame);
-    }
-    thread->n_live = n_flood;
-}
-
-/* ---- flood: by reference, each form built once ------------------------------------------------------------------- */
-
-/* Every port a frame is flooded to, and the form it gets there. */
-struct br_targets {
-    uint32_t n;
-    uint32_t n_form[BR_FORMS];
-    uint16_t port[BR_PORTS_MAX];
-    uint8_t form[BR_PORTS_MAX];
-};
-
-static inline void br_flood_target(struct br_bridge *bridge, struct br_frame *frame, uint16_t port,
-                                   struct br_targets *targets)
-{
-    const struct br_port_config *egress = &bridge->snapshot->port[port];
-    const enum br_form form = br_egress_form(egress, frame);
-    const enum br_drop decision = br_egress_offer(&bridge->thread, egress, frame, form);
-
-    if (decision != BR_PASS) {
-        br_port_refuse(egress->port, decision);
-        return;
-    }
-    br_egress_csum(egress, frame);
-    targets->port[targets->n] = port;
-    targets->form[targets->n++] = (uint8_t)form;
-    targets->n_form[form]++;
-}
-
-/* R8: the members of the VLAN that flood flags and isolation allow; returns how many there were. */
-static uint32_t br_flood_targets(struct br_bridge *bridge, const struct br_port_config *ingress, struct br_frame *frame,
-                                 struct br_targets *targets)
-{
-    const struct br_snapshot *snapshot = bridge->snapshot;
-    const struct br_port_set *members = &snapshot->vlan[frame->vid];
-    const struct br_port_set *willing = &snapshot->flood[frame->flood_class];
-    uint32_t n = 0;
-
-    for (int i = 0; i < BR_PORT_WORDS; i++) {
-        uint64_t word = members->word[i] & willing->word[i];
-
-        if (frame->ingress / 64 == i)
-            word &= ~(1ull << frame->ingress % 64);
-        if (ingress->isolated)
-            word &= ~snapshot->isolated.word[i];
-        for (; word; word &= word - 1, n++)
-            br_flood_target(bridge, frame, (uint16_t)(i * 64 + __builtin_ctzll(word)), targets);
-    }
-    return n;
-}
-
-/* A second descriptor with a head of its own; the tail is shared. NULL without a buffer. */
-static struct br_frame *br_flood_copy(struct br_thread *thread, const struct br_frame *frame)
-{
-    uint8_t *head = br_stack_get(&thread->pool.heads);
-
-    if (!head)
-        return NULL;
-    struct br_frame *copy = &thread->copy[thread->n_copies++];
-    *copy = *frame;
-    copy->data = head + BR_HEADROOM;
-    copy->headroom = BR_HEADROOM;
-    memcpy(copy->data, frame->data, frame->len);
-    return copy;
-}
-
-/* Build one form. In place if no other form needs the canonical bytes after it. */
-static struct br_frame *br_flood_form(struct br_thread *thread, struct br_frame *frame, enum br_form form, bool in_place,
-                                      enum br_drop *decision)
-{
-    struct br_frame *shaped = in_place ? frame : br_flood_copy(thread, frame);
-
-    *decision = shaped ? br_egress_shape(shaped, form) : BR_DROP_no_buffer;
-    return shaped;
-}
-
-static void br_flood_frame(struct br_bridge *bridge, const struct br_port_config *ingress, struct br_frame *frame)
-{
-    struct br_thread *thread = &bridge->thread;
-    struct br_targets targets = {.n = 0};
-    struct br_frame *shaped[BR_FORMS] = {NULL};
-    enum br_drop decision[BR_FORMS];
-    const uint32_t n = br_flood_targets(bridge, ingress, frame, &targets);
-
-    if (n == 0) {
-        br_drop(thread, BR_DROP_no_egress);
-        return;
-    }
-    thread->ingress->flooded++;
-    thread->ingress->copies += n - 1;
-    /* From the last form down to the untagged one, which is the canonical bytes themselves. */
-    uint32_t n_left = targets.n;
-    for (int form = BR_FORMS - 1; form >= 0 && n_left; form--) {
-        if (!targets.n_form[form])
-            continue;
-        n_left -= targets.n_form[form];
-        shaped[form] = br_flood_form(thread, frame, (enum br_form)form, n_left == 0, &decision[form]);
-    }
-    for (uint32_t i = 0; i < targets.n; i++) {
-        const uint8_t form = targets.form[i];
-
-        if (BR_LIKELY(decision[form] == BR_PASS))
-            br_enqueue(thread, targets.port[i], shaped[form]);
-        else
-            br_port_refuse(bridge->snapshot->port[targets.port[i]].port, decision[form]);
-    }
-}
-
-static void br_flood(struct br_bridge *bridge, const struct br_port_config *ingress)
-{
-    struct br_thread *thread = &bridge->thread;
-
-    for (uint32_t i = 0; i < thread->n_live; i++)
-        br_flood_frame(bridge, ingress, thread->live[i]);
-}
-
-/* ---- tx, and the end of the batch -------------------------------------------------------------------------------- */
-
-static void br_transmit(struct br_bridge *bridge)
-{
-    struct br_thread *thread = &bridge->thread;
-
-    for (uint32_t i = 0; i < thread->n_touched; i++) {
-        struct br_queue *queue = &thread->queue[thread->touched[i]];
-        struct br_port *port = bridge->snapshot->port[thread->touched[i]].port;
-
-        port->ops->tx(port, queue->frame, queue->n);
-        queue->n = 0;
-    }
-    thread->n_touched = 0;
-}
-
-static void br_release(struct br_thread *thread, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (thread->frame[i].tail)
-            br_stack_put(&thread->pool.tails, thread->frame[i].tail);
-    for (; thread->n_copies; thread->n_copies--) {
-        const struct br_frame *copy = &thread->copy[thread->n_copies - 1];
-
-        br_stack_put(&thread->pool.heads, copy->data - copy->headroom);
-    }
-}
+/* ---- the batch --------------------------------------------------------------------------------------------------- */
 
 /* Process the n frames that rx of `ingress` left in thread->frame. */
 void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingress, uint32_t n)

@@ -42,13 +42,22 @@ struct br_port {
     struct br_port_counters counters __attribute__((aligned(64)));
 };
 
-/* One copy of a frame has left by this port. */
-static inline void br_port_sent(struct br_port *port, const struct br_frame *frame)
+/* One copy each of n frames has left by this port. */
+static inline void br_port_sent(struct br_port *port, struct br_frame *const *frame, uint32_t n)
 {
-    port->counters.tx_frames++;
-    port->counters.tx_bytes += br_frame_len(frame);
-    port->counters.tx_segments += frame->segments;
-    port->counters.tx_super_frames += br_frame_is_super(frame);
+    uint64_t bytes = 0;
+    uint64_t n_segments = 0;
+    uint64_t n_super = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        bytes += br_frame_len(frame[i]);
+        n_segments += frame[i]->segments;
+        n_super += br_frame_is_super(frame[i]);
+    }
+    port->counters.tx_frames += n;
+    port->counters.tx_bytes += bytes;
+    port->counters.tx_segments += n_segments;
+    port->counters.tx_super_frames += n_super;
 }
 
 /* One copy of a frame ends here instead of leaving by this port: the only way to end it at egress. */

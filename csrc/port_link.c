@@ -161,8 +161,9 @@ static uint32_t br_link_tx(struct br_port *port, struct br_frame *const *frame, 
             }
             continue;
         }
-        for (const uint32_t end = i + (uint32_t)done; i < end; i++, n_sent++)
-            br_port_sent(port, frame[i]);
+        br_port_sent(port, &frame[i], (uint32_t)done);
+        i += (uint32_t)done;
+        n_sent += (uint32_t)done;
     }
     return n_sent;
 }

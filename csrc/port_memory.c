@@ -107,7 +107,7 @@ static uint32_t br_memory_tx(struct br_port *port, struct br_frame *const *frame
         };
         head++;
         sent++;
-        br_port_sent(port, f);
+        br_port_sent(port, &frame[i], 1);
     }
     __atomic_store_n(&slots->head, head, __ATOMIC_RELEASE);
     return sent;

@@ -48,8 +48,7 @@ static int br_replay_rx(struct br_port *port, struct br_pool *pool, struct br_fr
 
 static uint32_t br_replay_tx(struct br_port *port, struct br_frame *const *frame, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++)
-        br_port_sent(port, frame[i]);
+    br_port_sent(port, frame, n);
     return n;
 }
 

@@ -45,12 +45,24 @@ static inline void br_offload_shift(struct br_offload *offload, int shift)
         offload->hdr_len = (uint16_t)(offload->hdr_len + shift);
 }
 
+/* Move the two addresses by one tag. Plain words: a call of memmove would cost more than the move. */
+static inline void br_addresses_move(uint8_t *to, const uint8_t *from)
+{
+    uint64_t first;
+    uint32_t last;
+
+    memcpy(&first, from, sizeof(first));
+    memcpy(&last, from + sizeof(first), sizeof(last));
+    memcpy(to, &first, sizeof(first));
+    memcpy(to + sizeof(first), &last, sizeof(last));
+}
+
 /* Take the inline outer tag out of the bytes; returns its TCI. The frame has BR_ETH_HLEN + BR_TAG_LEN bytes. */
 static inline uint16_t br_vlan_pop(struct br_frame *frame)
 {
     const uint16_t tci = br_be16_read(frame->data + BR_ETH_HLEN);
 
-    memmove(frame->data + BR_TAG_LEN, frame->data, 2 * BR_ETH_ALEN);
+    br_addresses_move(frame->data + BR_TAG_LEN, frame->data);
     frame->data += BR_TAG_LEN;
     frame->len -= BR_TAG_LEN;
     frame->headroom += BR_TAG_LEN;
@@ -63,7 +75,7 @@ static inline bool br_vlan_push(struct br_frame *frame, uint16_t tpid, uint16_t 
 {
     if (__builtin_expect(frame->headroom < BR_TAG_LEN, 0))
         return false;
-    memmove(frame->data - BR_TAG_LEN, frame->data, 2 * BR_ETH_ALEN);
+    br_addresses_move(frame->data - BR_TAG_LEN, frame->data);
     frame->data -= BR_TAG_LEN;
     frame->len += BR_TAG_LEN;
     frame->headroom -= BR_TAG_LEN;

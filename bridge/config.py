@@ -1,0 +1,491 @@
+"""Configuration: TOML in, frozen values out; every problem at once, each with its key path, line and way out.
+
+Pure but for `load`. A `Config` is a value: its tuples are sorted, files that mean the same give equal values,
+and `parse(to_toml(c)) == c`. Reading goes in three steps: tomllib; each table on its own (types, ranges,
+spelling); the whole (uniqueness, references). A flawed key leaves its field blank, and later steps pass over
+blanks, so that one mistake is reported once.
+
+Refuses, with ConfigError and nothing else, whatever the data plane could not honour.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bridge import checks
+from bridge.checks import Keys, Report, Table, did_you_mean, show
+from bridge.errors import ConfigError, Problem
+from bridge.mac import format_mac, parse_mac
+from bridge.toml_lines import KeyPath, error_line, line_map
+
+PORTS_MAX = 256  # the data plane's limit; tests compare it with bridge._core.PORTS_MAX
+FDB_MAX = 1_048_576  # entries
+MODES = ("access", "trunk", "tunnel")
+FLOOD_CLASSES = ("unknown", "multicast", "broadcast")
+
+T = TypeVar("T")
+
+
+# -- values
+
+
+@dataclass(frozen=True, slots=True)
+class PortConfig:
+    """One `[[port]]`. The native VLAN of a trunk is a member whether or not `vids` lists it."""
+
+    name: str
+    kind: str  # tap | link | memory
+    device: str = ""  # "" for memory
+    netns: str | None = None  # named network namespace that holds the device; None: the daemon's own
+    mode: str = "access"  # access | trunk | tunnel
+    pvid: int = 0  # VLAN of an access or tunnel port, native VLAN of a trunk; 0: none
+    vids: tuple[int, ...] = ()  # trunk: as listed
+    tpid: int = 0x8100
+    mtu: int | None = None  # layer-3 bytes; None: the device's own, 1500 for memory
+    learning: bool = True
+    flood_unknown: bool = True
+    flood_multicast: bool = True
+    flood_broadcast: bool = True
+    isolated: bool = False
+    mac_limit: int = 0  # FDB entries; 0: no limit
+    admin_up: bool = True
+
+    @property
+    def members(self) -> frozenset[int]:
+        """Every VLAN the port carries, the native one included."""
+        return frozenset(self.vids) | ({self.pvid} - {0})
+
+    @property
+    def attachment(self) -> tuple[str, str, str | None]:
+        """What the port is attached to; another attachment is another port."""
+        return self.kind, self.device, self.netns
+
+
+@dataclass(frozen=True, slots=True)
+class VlanConfig:
+    """One `[[vlan]]`: a name and a limit. A VLAN needs no such table to be used."""
+
+    vid: int
+    name: str = ""
+    mac_limit: int = 0  # FDB entries; 0: no limit
+
+
+@dataclass(frozen=True, slots=True)
+class StaticEntry:
+    """One `[[fdb]]`: an FDB entry that is not learned."""
+
+    vid: int
+    mac: int
+    kind: str = "static"  # static | sticky | drop
+    port: str = ""  # "" for drop
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeConfig:
+    """The `[bridge]` table."""
+
+    name: str = "bridge0"
+    ageing_time: float = 300  # seconds; 0: entries do not age
+    fdb_size: int = 65536  # entries
+    control_socket: str = ""  # "": see socket_path
+    learning: str = "automatic"  # automatic | controlled
+    static_move: str = "drop"  # drop | forward
+    reserved: int = 0  # bit n set: 01-80-C2-00-00-0n is forwarded
+
+    @property
+    def socket_path(self) -> str:
+        """Path of the control socket, configured or default."""
+        return self.control_socket or f"/run/framebridge/{self.name}.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration. Ports are sorted by name, VLANs by ID, entries by VLAN and address."""
+
+    bridge: BridgeConfig = BridgeConfig()
+    ports: tuple[PortConfig, ...] = ()
+    vlans: tuple[VlanConfig, ...] = ()
+    entries: tuple[StaticEntry, ...] = ()
+
+
+# -- reading
+
+
+def load(path: str | os.PathLike[str]) -> Config:
+    """Read and validate a file."""
+    source = os.fspath(path)
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise _refusal("no such file; check the path", source) from None
+    except IsADirectoryError:
+        raise _refusal("is a directory; name the TOML file in it", source) from None
+    except OSError as error:
+        raise _refusal(f"cannot be read: {error.strerror}", source) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        message = f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        raise _refusal(message, source, line) from None
+    except ValueError as error:  # a path with a NUL in it
+        raise _refusal(f"is not a path: {error}", source) from None
+    return parse(text, source)
+
+
+def parse(text: str, source: str = "") -> Config:
+    """Validate the text of a file; `source` names it in messages."""
+    try:
+        document = tomllib.loads(text)
+        lines = line_map(text)
+    except RecursionError:
+        raise _refusal(
+            "arrays or tables are nested too deeply; nothing here needs more than three", source
+        ) from None
+    except ValueError as error:
+        raise _refusal(f"not valid TOML: {error}", source, error_line(error, text)) from None
+    report = Report(source, lines=lines)
+    config = _read_config(Table(document, (), report))
+    report.raise_problems()
+    return config
+
+
+def parse_port(table: Mapping[str, object], where: str = "port") -> PortConfig:
+    """Validate one port given as an object shaped like a `[[port]]` table; `where` begins every key path."""
+    report = Report(where=where)
+    port = _read_port(Table(table, (), report))
+    report.raise_problems()
+    return port
+
+
+def update_port(port: PortConfig, changes: Mapping[str, object], where: str = "port") -> PortConfig:
+    """Return the port with keys of its `[[port]]` table replaced; None puts a key back to its default."""
+    table = {**port_table(port), **changes}
+    if table["name"] != port.name:
+        raise ConfigError([Problem(f"{where}.name", "a port keeps its name; delete it and add another")])
+    return parse_port({key: value for key, value in table.items() if value is not None}, where)
+
+
+def with_port(config: Config, port: PortConfig) -> Config:
+    """Return a configuration that also has this port; its name and device must be new."""
+    return _validated(replace(config, ports=(*config.ports, port)))
+
+
+def replace_port(config: Config, port: PortConfig) -> Config:
+    """Return a configuration where this port takes the place of the one with its name."""
+    others = _ports_except(config, port.name)
+    return _validated(replace(config, ports=(*others, port)))
+
+
+def without_port(config: Config, name: str) -> Config:
+    """Return a configuration without this port and without the static entries on it."""
+    entries = tuple(entry for entry in config.entries if entry.port != name)
+    return _validated(replace(config, ports=_ports_except(config, name), entries=entries))
+
+
+def _ports_except(config: Config, name: str) -> tuple[PortConfig, ...]:
+    others = tuple(port for port in config.ports if port.name != name)
+    if len(others) == len(config.ports):
+        names = [port.name for port in config.ports]
+        raise _refusal(f"there is no port {show(name)}{did_you_mean(name, names)}")
+    return others
+
+
+def _validated(config: Config) -> Config:
+    """Check values that did not come from one file; key paths say names where a file would have indexes."""
+    report = Report()
+    ports = [(("port", port.name), port) for port in config.ports]
+    vlans = [(("vlan", str(vlan.vid)), vlan) for vlan in config.vlans]
+    entries = [(("fdb", format_mac(entry.mac)), entry) for entry in config.entries]
+    checked = _combine(config.bridge, ports, vlans, entries, report)
+    report.raise_problems()
+    return checked
+
+
+def _refusal(message: str, source: str = "", line: int | None = None) -> ConfigError:
+    return ConfigError([Problem("", message, line)], source)
+
+
+# -- tables: what each may say and where it is kept; keys that take more than a check stand in the readers
+
+_limit = checks.integer(0, FDB_MAX)
+_flood_class = checks.choice(*FLOOD_CLASSES)
+
+_BRIDGE_KEYS: Keys = {
+    "name": ("name", checks.name),
+    "ageing_time": ("ageing_time", checks.ageing_time),
+    "fdb_size": ("fdb_size", checks.integer(64, FDB_MAX)),
+    "control_socket": ("control_socket", checks.socket_path),
+    "learning": ("learning", checks.choice("automatic", "controlled")),
+    "static_move": ("static_move", checks.choice("drop", "forward")),
+}
+_PORT_KEYS: Keys = {
+    "name": ("name", checks.name),
+    "kind": ("kind", checks.choice("tap", "link", "memory")),
+    "device": ("device", checks.text("a device name", 15, " /:%")),
+    "netns": ("netns", checks.text("a network namespace", 255, "/")),
+    "mtu": ("mtu", checks.integer(68, 65521)),
+    "learning": ("learning", checks.boolean),
+    "isolated": ("isolated", checks.boolean),
+    "mac_limit": ("mac_limit", _limit),
+    "enabled": ("admin_up", checks.boolean),
+}
+_MEMBERSHIP_KEYS: Keys = {
+    "access": ("access", checks.vid),
+    "tunnel": ("tunnel", checks.vid),
+    "native": ("native", checks.vid),
+    "tpid": ("tpid", checks.tpid),
+}
+_VLAN_KEYS: Keys = {
+    "id": ("vid", checks.vid),
+    "name": ("name", checks.name),
+    "mac_limit": ("mac_limit", _limit),
+}
+_ENTRY_KEYS: Keys = {
+    "mac": ("mac", checks.station),
+    "vlan": ("vid", checks.vid),
+    "kind": ("kind", checks.choice("static", "sticky", "drop")),
+    "port": ("port", checks.name),
+}
+
+
+def _read_config(root: Table) -> Config:
+    bridge = _read_bridge(root.table("bridge"))
+    ports = [(table.path, _read_port(table)) for table in root.tables("port")]
+    vlans = [(table.path, _read_vlan(table)) for table in root.tables("vlan")]
+    entries = [(table.path, _read_entry(table)) for table in root.tables("fdb")]
+    root.refuse_unknown()
+    return _combine(bridge, ports, vlans, entries, root.report)
+
+
+def _read_bridge(table: Table) -> BridgeConfig:
+    fields = table.fields(_BRIDGE_KEYS)
+    passed = table.union("pass_reserved", checks.reserved) or set()
+    table.refuse_unknown()
+    return BridgeConfig(**fields, reserved=sum(1 << (parse_mac(mac) & 0xF) for mac in passed))
+
+
+def _read_port(table: Table) -> PortConfig:
+    fields = table.fields(_PORT_KEYS, required=("name", "kind"))
+    fields |= _read_membership(table)
+    flood = table.union("flood", lambda word: (_flood_class(word),))
+    table.refuse_unknown()
+    _check_device(table, fields)
+    for word in FLOOD_CLASSES:
+        fields[f"flood_{word}"] = flood is None or word in flood
+    return PortConfig(**{"name": "", "kind": "", **fields})
+
+
+def _check_device(table: Table, fields: dict[str, Any]) -> None:
+    kind = fields.get("kind")
+    if kind == "memory":
+        for key in ("device", "netns"):
+            if key in table:
+                table.fail("a memory port has no device; remove this key or change the kind", key)
+    elif kind and "device" not in table:
+        table.fail(f"a {kind} port needs a device; add device = '...'")
+    if "netns" in table and "netns" not in fields:
+        fields.pop("device", None)  # in an unknown namespace it cannot be compared with other ports' devices
+
+
+def _read_membership(port: Table) -> dict[str, Any]:
+    """Return mode, pvid, vids and tpid, or nothing if anything is wrong with them."""
+    problems = len(port.report)
+    table = port.table("vlan")
+    fields = table.fields(_MEMBERSHIP_KEYS)
+    vids = table.union("trunk", checks.vids) or set()
+    table.refuse_unknown()
+    modes = [mode for mode in MODES if mode in table]
+    if len(port.report) == problems:
+        _check_mode(table, modes, bool(vids))
+    if len(port.report) > problems:
+        return {}
+    pvid = fields.get("native" if modes == ["trunk"] else modes[0], 0)
+    return {"mode": modes[0], "pvid": pvid, "vids": tuple(sorted(vids)), "tpid": fields.get("tpid", 0x8100)}
+
+
+def _check_mode(table: Table, modes: Sequence[str], lists_vids: bool) -> None:
+    if len(modes) != 1:
+        table.fail("write exactly one of access = VID, tunnel = VID or trunk = [VID, ...]")
+    elif modes == ["trunk"]:
+        if not lists_vids and "native" not in table:
+            table.fail("a trunk carries at least one VLAN; list it", "trunk")
+    elif "native" in table:
+        table.fail(
+            f"only a trunk has a native VLAN; remove this key or replace {modes[0]} by trunk", "native"
+        )
+
+
+def _read_vlan(table: Table) -> VlanConfig:
+    fields = table.fields(_VLAN_KEYS, required=("id",))
+    table.refuse_unknown()
+    return VlanConfig(**{"vid": 0, **fields})
+
+
+def _read_entry(table: Table) -> StaticEntry:
+    fields = table.fields(_ENTRY_KEYS, required=("mac", "vlan"))
+    table.refuse_unknown()
+    kind = fields.get("kind", "" if "kind" in table else "static")
+    if kind == "drop" and "port" in table:
+        table.fail("a drop entry holds on every port; remove this key", "port")
+    elif kind in ("static", "sticky") and "port" not in table:
+        table.fail(f"a {kind} entry needs a port; add port = '...'")
+    return StaticEntry(**{"vid": 0, "mac": 0, **fields})
+
+
+# -- the whole
+
+_Found = Sequence[tuple[KeyPath, T]]
+
+
+def _combine(
+    bridge: BridgeConfig,
+    ports: _Found[PortConfig],
+    vlans: _Found[VlanConfig],
+    entries: _Found[StaticEntry],
+    report: Report,
+) -> Config:
+    """Check what no table can know alone and put the parts together, sorted."""
+    if len(ports) > PORTS_MAX:
+        report.add(
+            ports[PORTS_MAX][0], f"{len(ports)} ports, but a bridge has at most {PORTS_MAX}; remove some"
+        )
+    _check_unique(report, ports, "name", lambda port: port.name, "give each port its own name")
+    one_device = "a device is one port, which vlan = { trunk = [...] } lets carry several VLANs"
+    _check_unique(report, ports, "device", lambda port: port.device and (port.device, port.netns), one_device)
+    _check_unique(report, vlans, "id", lambda vlan: vlan.vid, "keep one table per VLAN")
+    _check_unique(report, vlans, "name", lambda vlan: vlan.name, "give each VLAN its own name")
+    _check_unique(report, entries, "mac", _entry_identity, "keep one entry per VLAN and address")
+    _check_references(report, ports, entries)
+    return Config(
+        bridge,
+        tuple(sorted((port for _, port in ports), key=lambda port: port.name)),
+        tuple(sorted((vlan for _, vlan in vlans), key=lambda vlan: vlan.vid)),
+        tuple(sorted((entry for _, entry in entries), key=lambda entry: (entry.vid, entry.mac))),
+    )
+
+
+def _entry_identity(entry: StaticEntry) -> Hashable:
+    return entry.vid and entry.mac and (entry.vid, entry.mac)
+
+
+def _check_unique(
+    report: Report, found: _Found[T], key: str, identity: Callable[[T], Hashable], remedy: str
+) -> None:
+    """Report every value whose identity an earlier one has; blank identities are passed over."""
+    first: dict[Hashable, KeyPath] = {}
+    for path, value in found:
+        if (known_as := identity(value)) and (earlier := first.setdefault(known_as, path)) is not path:
+            report.add((*path, key), f"already taken by {report.place(earlier)}; {remedy}")
+
+
+def _check_references(report: Report, ports: _Found[PortConfig], entries: _Found[StaticEntry]) -> None:
+    """Report entries on ports that do not exist or do not carry the VLAN; blanks may stand for anything."""
+    by_name = {port.name: port for _, port in ports}
+    for path, entry in entries:
+        port = by_name.get(entry.port)
+        if not entry.port or entry.kind == "drop":
+            continue
+        if port is None:
+            if "" not in by_name:
+                hint = did_you_mean(entry.port, by_name) or "; add it, or remove the entry"
+                report.add((*path, "port"), f"there is no port {entry.port!r}{hint}")
+        elif entry.vid and port.members and entry.vid not in port.members:
+            carried = f"port {port.name!r} carries {format_vids(port.members)}"
+            report.add(
+                (*path, "vlan"), f"{carried}, not VLAN {entry.vid}; add it to the port or correct the entry"
+            )
+
+
+# -- writing: tables shaped like the file, absent keys None
+
+
+def bridge_table(bridge: BridgeConfig) -> dict[str, object]:
+    """Return the `[bridge]` table."""
+    names = {number: name for name, number in checks.RESERVED_NAMES.items()}
+    passed = [number for number in range(16) if bridge.reserved >> number & 1]
+    table = _plain_table(bridge, _BRIDGE_KEYS)
+    return table | {"pass_reserved": [names.get(n) or format_mac(checks.RESERVED_BASE + n) for n in passed]}
+
+
+def port_table(port: PortConfig) -> dict[str, object]:
+    """Return the `[[port]]` table, as `parse_port` takes it once the absent keys are left out."""
+    flood = [word for word in FLOOD_CLASSES if getattr(port, f"flood_{word}")]
+    return _plain_table(port, _PORT_KEYS) | {"vlan": _membership_table(port), "flood": flood}
+
+
+def _membership_table(port: PortConfig) -> dict[str, object]:
+    table: dict[str, object] = {port.mode: port.pvid}
+    if port.mode == "trunk":
+        table = {
+            "trunk": [first if first == last else f"{first}-{last}" for first, last in vid_runs(port.vids)]
+        }
+        if port.pvid:
+            table["native"] = port.pvid
+    if port.tpid != checks.TPIDS["802.1Q"]:
+        table["tpid"] = next(name for name, number in checks.TPIDS.items() if number == port.tpid)
+    return table
+
+
+def vlan_table(vlan: VlanConfig) -> dict[str, object]:
+    """Return the `[[vlan]]` table."""
+    return _plain_table(vlan, _VLAN_KEYS)
+
+
+def entry_table(entry: StaticEntry) -> dict[str, object]:
+    """Return the `[[fdb]]` table."""
+    return _plain_table(entry, _ENTRY_KEYS) | {"mac": format_mac(entry.mac)}
+
+
+def _plain_table(value: object, keys: Keys) -> dict[str, object]:
+    table = {key: getattr(value, field) for key, (field, _) in keys.items()}
+    return {key: None if item == "" else item for key, item in table.items()}
+
+
+def to_toml(config: Config) -> str:
+    """Write a file that parses to the same value; keys at their default are left out."""
+    blocks = [_block("[bridge]", bridge_table(config.bridge), bridge_table(BridgeConfig()))]
+    blocks += [_block("[[port]]", port_table(port), port_table(PortConfig("", ""))) for port in config.ports]
+    blocks += [_block("[[vlan]]", vlan_table(vlan), vlan_table(VlanConfig(0))) for vlan in config.vlans]
+    blocks += [
+        _block("[[fdb]]", entry_table(entry), entry_table(StaticEntry(0, 0))) for entry in config.entries
+    ]
+    return "\n".join(blocks)
+
+
+def _block(header: str, table: Mapping[str, object], default: Mapping[str, object]) -> str:
+    lines = [f"{key} = {toml_value(item)}" for key, item in table.items() if item != default[key]]
+    return "\n".join([header, *lines]) + "\n"
+
+
+def toml_value(value: object) -> str:
+    """Write one value of a table inline."""
+    match value:
+        case dict():
+            return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
+        case list():
+            return "[" + ", ".join(toml_value(item) for item in value) + "]"
+        case float() if value.is_integer():
+            return str(int(value))
+        case _:  # JSON agrees with TOML on numbers, booleans and printable strings
+            return json.dumps(value, ensure_ascii=False)
+
+
+def vid_runs(vids: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the first and last VID of every run of neighbours: {10, 20, 21} is 10-10, 20-21."""
+    runs: list[tuple[int, int]] = []
+    for vid in sorted(vids):
+        if runs and vid == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], vid)
+        else:
+            runs.append((vid, vid))
+    return runs
+
+
+def format_vids(vids: Iterable[int]) -> str:
+    """Write VIDs for people: `10,20,100-119`."""
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in vid_runs(vids))

@@ -1,0 +1,218 @@
+"""What has to be done to get from one configuration to another: a pure diff.
+
+`plan(old, new)` orders actions as removals, changes, additions. After every single action no device is in two
+ports, and every entry is on an open port that carries its VLAN. That is why entries leave before their port
+does and come after it, also when the port is only closed and opened again. Each action has an inverse: the
+inverses in reverse order undo a plan, and plan(b, a) undoes plan(a, b).
+
+Refuses, with ConfigError, changes that only a restart can make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bridge.config import (
+    BridgeConfig,
+    Config,
+    PortConfig,
+    StaticEntry,
+    VlanConfig,
+    bridge_table,
+    entry_table,
+    port_table,
+    toml_value,
+    vlan_table,
+)
+from bridge.errors import ConfigError, Problem
+from bridge.mac import format_mac
+
+Value = BridgeConfig | PortConfig | VlanConfig | StaticEntry
+V = TypeVar("V", PortConfig, VlanConfig, StaticEntry)
+
+# The kinds of action that add, change and remove a value of each type; entries are never changed in place.
+_KINDS: dict[type, tuple[str, str, str]] = {
+    BridgeConfig: ("set_bridge", "set_bridge", "set_bridge"),
+    VlanConfig: ("set_vlan", "set_vlan", "set_vlan"),
+    PortConfig: ("open_port", "set_port", "close_port"),
+    StaticEntry: ("add_entry", "", "delete_entry"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One step: `before` becomes `after`, None standing for absence. `subject` names what it is done to."""
+
+    kind: str  # close_port | open_port | set_port | set_vlan | set_bridge | add_entry | delete_entry
+    before: Value | None
+    after: Value | None
+    subject: str
+
+    @property
+    def inverse(self) -> Action:
+        """The action that undoes this one."""
+        return _action(self.after, self.before)
+
+    def __str__(self) -> str:
+        """Render as one line: `open port guests: tap tap0, access 10`."""
+        return f"{self.kind.replace('_', ' ')} {self.subject}: {_details(self.before, self.after)}"
+
+
+def plan(old: Config | None, new: Config) -> tuple[Action, ...]:
+    """Return the actions that turn `old` (None: nothing is running yet) into `new`, in order."""
+    if old is not None:
+        _refuse_restart(old.bridge, new.bridge)
+    was = old or Config()
+    bridge = [] if old and old.bridge == new.bridge else [(old.bridge if old else None, new.bridge)]
+    vlans = list(_differences(was.vlans, new.vlans, lambda vlan: vlan.vid, lambda before, after: True))
+    ports = list(
+        _differences(
+            was.ports,
+            new.ports,
+            lambda port: port.name,
+            lambda before, after: before.attachment == after.attachment,
+        )
+    )
+    closed = {before.name for before, after in ports if before and not after}
+    entries = list(
+        _differences(
+            was.entries,
+            new.entries,
+            lambda entry: (entry.vid, entry.mac),
+            lambda before, after: before == after and before.port not in closed,
+        )
+    )
+    return (
+        *(_action(before, after) for before, after in (*entries, *ports, *vlans) if after is None),
+        *(_action(before, after) for before, after in (*bridge, *vlans, *ports) if before and after),
+        *(_action(before, after) for before, after in (*bridge, *vlans, *ports, *entries) if before is None),
+    )
+
+
+def _refuse_restart(old: BridgeConfig, new: BridgeConfig) -> None:
+    fixed = {"name": (old.name, new.name), "fdb_size": (old.fdb_size, new.fdb_size)}
+    if old.control_socket or new.control_socket:  # else it follows the name
+        fixed["control_socket"] = (old.socket_path, new.socket_path)
+    problems = [
+        Problem(
+            f"bridge.{key}", f"only a restart can change {before} to {after}; restart, or put {before} back"
+        )
+        for key, (before, after) in fixed.items()
+        if before != after
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _differences(
+    old: Iterable[V],
+    new: Iterable[V],
+    identity: Callable[[V], Hashable],
+    is_changeable: Callable[[V, V], bool],
+) -> Iterator[tuple[V | None, V | None]]:
+    """Yield what differs as pairs before, after; what is not changeable in place is removed and added."""
+    was = {identity(value): value for value in old}
+    becomes = {identity(value): value for value in new}
+    for key in was | becomes:
+        before, after = was.get(key), becomes.get(key)
+        if before and after and not is_changeable(before, after):
+            yield before, None
+            yield None, after
+        elif before != after:
+            yield before, after
+
+
+def _action(before: Value | None, after: Value | None) -> Action:
+    value = after or before
+    if value is None:
+        raise ValueError("an action needs a value before or after it")
+    add, change, remove = _KINDS[type(value)]
+    kind = add if before is None else remove if after is None else change
+    return Action(kind, before, after, _subject(value))
+
+
+# -- text
+
+
+def _subject(value: Value) -> str:
+    match value:
+        case BridgeConfig() | PortConfig():
+            return value.name
+        case VlanConfig():
+            return str(value.vid)
+        case StaticEntry():
+            return f"{format_mac(value.mac)} vlan {value.vid}"
+
+
+def _table(value: Value) -> dict[str, object]:
+    match value:
+        case BridgeConfig():
+            return bridge_table(value)
+        case VlanConfig():
+            return vlan_table(value)
+        case PortConfig():
+            return port_table(value)
+        case StaticEntry():
+            return entry_table(value)
+
+
+def _details(before: Value | None, after: Value | None) -> str:
+    if before and after:
+        return _describe_change(_table(before), _table(after))
+    if after is None and isinstance(before, VlanConfig | BridgeConfig):
+        return "settings removed"
+    return _describe(after or before)
+
+
+def _describe_change(before: Mapping[str, object], after: Mapping[str, object]) -> str:
+    changed = [key for key in after if before[key] != after[key]]
+    return ", ".join(f"{key} {_text(before[key])} -> {_text(after[key])}" for key in changed)
+
+
+def _describe(value: Value | None) -> str:
+    match value:
+        case PortConfig():
+            return _describe_port(value)
+        case StaticEntry():
+            return f"{value.kind} on {value.port}" if value.port else value.kind
+        case BridgeConfig():
+            return _listing(bridge_table(value), {"name": value.name})
+        case VlanConfig():
+            return _listing(vlan_table(value), {"id": value.vid})
+        case None:
+            return ""
+
+
+def _describe_port(port: PortConfig) -> str:
+    place = f" in namespace {port.netns}" if port.netns else ""
+    table = port_table(port)
+    known = port_table(PortConfig("", "")) | {
+        key: table[key] for key in ("name", "kind", "device", "netns", "vlan")
+    }
+    parts = [f"{port.kind} {port.device}".rstrip() + place, _text(table["vlan"]), _listing(table, known)]
+    return ", ".join(part for part in parts if part)
+
+
+def _listing(table: Mapping[str, object], known: Mapping[str, object]) -> str:
+    """Write the keys that are set, but for those whose value is known anyway."""
+    told = [(key, item) for key, item in table.items() if item is not None and known.get(key) != item]
+    return ", ".join(f"{key} {_text(item)}" for key, item in told)
+
+
+def _text(item: object) -> str:
+    """Write a value of a table for people: `trunk 10,100-119 native 1`."""
+    match item:
+        case None:
+            return "default"
+        case bool():
+            return str(item).lower()
+        case float():
+            return toml_value(item)
+        case dict():
+            return " ".join(f"{key} {_text(value)}" for key, value in item.items())
+        case list():
+            return ",".join(str(value) for value in item) or "none"
+        case _:
+            return str(item)

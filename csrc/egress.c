@@ -1,0 +1,269 @@
+/*
+ * egress.c - the second half of the pipeline: the form a frame leaves in, copies, queues, tx, and the end of the batch.
+ *
+ * Job: edit (known unicast, in place), flood (copies by reference, each form built once), transmit, release.
+ * A canonical frame leaves untagged or under the TPID of its egress port. Known unicast has one egress port and is edited
+ * where it lies. A flooded frame is shared by all ports that want the same form; only a second form costs a copy of its
+ * head, never of a tail.
+ * Refuses, at the egress port and under its name (br_port_refuse): what R2, R6 and R10 forbid.
+ * Thread: the data thread.
+ */
+#include "bridge.h"
+#include "offload.h"
+#include "vlan.h"
+
+/* ---- what edit and flood share ----------------------------------------------------------------------------------- */
+
+/* The TPID a frame leaves under, 0: untagged. Access and tunnel ports are members of no VLAN but their own. */
+static inline uint16_t br_egress_tpid(const struct br_port_config *egress, const struct br_frame *frame)
+{
+    return frame->vid == egress->pvid ? 0 : egress->tpid;
+}
+
+/* R6: would the port, or the station behind it, take the payload for a tag? */
+static inline bool br_egress_leaks_tag(const struct br_port_config *egress, const struct br_frame *frame)
+{
+    const uint16_t type = br_frame_ethertype(frame);
+
+    if (BR_LIKELY(type != BR_TPID_8021Q && type != BR_TPID_8021AD))
+        return false;
+    return egress->mode != BR_MODE_TUNNEL && (type == egress->tpid || frame->flags & BR_FRAME_WAS_TAGGED);
+}
+
+/* Whether a canonical frame may leave by this port under this TPID. */
+static inline enum br_drop br_egress_check(const struct br_port_config *egress, const struct br_frame *frame, uint16_t tpid)
+{
+    if (!egress->up)
+        return BR_DROP_port_down;
+    if (br_frame_l3_len(frame) > egress->mtu)
+        return BR_DROP_oversize;
+    if (tpid == 0 && br_egress_leaks_tag(egress, frame))
+        return BR_DROP_inner_tag;
+    if (br_frame_is_super(frame) && !egress->port->vnet)
+        return BR_DROP_gso_unsupported;
+    return BR_PASS;
+}
+
+/* Give a canonical frame its final form (R1, R10). */
+static inline enum br_drop br_egress_shape(struct br_frame *frame, uint16_t tpid)
+{
+    if (tpid && !br_vlan_push(frame, tpid, frame->tci))
+        return BR_DROP_no_headroom;
+    if (frame->len < BR_FRAME_MIN) {
+        memset(frame->data + frame->len, 0, BR_FRAME_MIN - frame->len);
+        frame->len = BR_FRAME_MIN;
+    }
+    return BR_PASS;
+}
+
+/* A port that cannot ask for a checksum gets it finished; a finished checksum is right for every other port too. */
+static inline void br_egress_csum(const struct br_port_config *egress, struct br_frame *frame)
+{
+    if (frame->offload.needs_csum && !egress->port->vnet) {
+        br_offload_finish_csum(frame);
+        egress->port->counters.tx_checksums++;
+    }
+}
+
+static inline void br_egress_enqueue(struct br_thread *thread, uint16_t port, struct br_frame *frame)
+{
+    struct br_queue *queue = &thread->queue[port];
+
+    if (queue->n == 0)
+        thread->touched[thread->n_touched++] = port;
+    queue->frame[queue->n++] = frame;
+}
+
+/* A copy that was offered to a port and ends there. What is queued is counted as offered when it is transmitted. */
+static inline void br_egress_refuse(const struct br_port_config *egress, enum br_drop reason)
+{
+    egress->port->counters.offered++;
+    br_port_refuse(egress->port, reason);
+}
+
+/* ---- edit: known unicast ----------------------------------------------------------------------------------------- */
+
+static inline void br_edit_frame(struct br_bridge *bridge, struct br_frame *frame)
+{
+    const struct br_port_config *egress = &bridge->snapshot->port[frame->egress];
+    const uint16_t tpid = br_egress_tpid(egress, frame);
+    enum br_drop decision = br_egress_check(egress, frame, tpid);
+
+    if (BR_LIKELY(decision == BR_PASS)) {
+        br_egress_csum(egress, frame);
+        decision = br_egress_shape(frame, tpid);
+    }
+    if (BR_LIKELY(decision == BR_PASS))
+        br_egress_enqueue(&bridge->thread, frame->egress, frame);
+    else
+        br_egress_refuse(egress, decision);
+}
+
+void br_edit(struct br_bridge *bridge)
+{
+    struct br_thread *thread = &bridge->thread;
+    uint32_t n_flood = 0;
+
+    for (uint32_t i = 0; i < thread->n_live; i++) {
+        struct br_frame *frame = thread->live[i];
+
+        if (frame->flags & BR_FRAME_FLOOD)
+            thread->live[n_flood++] = frame;
+        else
+            br_edit_frame(bridge, frame);
+    }
+    thread->ingress->forwarded += thread->n_live - n_flood;
+    thread->n_live = n_flood;
+}
+
+/* ---- flood ------------------------------------------------------------------------------------------------------- */
+
+enum br_form { BR_FORM_UNTAGGED, BR_FORM_8021Q, BR_FORM_8021AD, BR_FORMS };
+
+static const uint16_t br_form_tpid[BR_FORMS] = {0, BR_TPID_8021Q, BR_TPID_8021AD};
+
+/* Every port a frame is flooded to, and the form it gets there. */
+struct br_targets {
+    uint32_t n;
+    uint32_t n_form[BR_FORMS];
+    uint16_t port[BR_PORTS_MAX];
+    uint8_t form[BR_PORTS_MAX];
+};
+
+static inline void br_flood_target(struct br_bridge *bridge, struct br_frame *frame, uint16_t port,
+                                   struct br_targets *targets)
+{
+    const struct br_port_config *egress = &bridge->snapshot->port[port];
+    const uint16_t tpid = br_egress_tpid(egress, frame);
+    const enum br_drop decision = br_egress_check(egress, frame, tpid);
+    const uint8_t form = tpid == 0 ? BR_FORM_UNTAGGED : tpid == BR_TPID_8021Q ? BR_FORM_8021Q : BR_FORM_8021AD;
+
+    if (decision != BR_PASS) {
+        br_egress_refuse(egress, decision);
+        return;
+    }
+    br_egress_csum(egress, frame);
+    targets->port[targets->n] = port;
+    targets->form[targets->n++] = form;
+    targets->n_form[form]++;
+}
+
+/* R8: the members of the VLAN that flood flags and isolation allow; returns how many there were. */
+static uint32_t br_flood_targets(struct br_bridge *bridge, const struct br_port_config *ingress, struct br_frame *frame,
+                                 struct br_targets *targets)
+{
+    const struct br_snapshot *snapshot = bridge->snapshot;
+    const struct br_port_set *members = &snapshot->vlan[frame->vid];
+    const struct br_port_set *willing = &snapshot->flood[frame->flood_class];
+    uint32_t n = 0;
+
+    for (int i = 0; i < BR_PORT_WORDS; i++) {
+        uint64_t word = members->word[i] & willing->word[i];
+
+        if (frame->ingress / 64 == i)
+            word &= ~(1ull << frame->ingress % 64);
+        if (ingress->isolated)
+            word &= ~snapshot->isolated.word[i];
+        for (; word; word &= word - 1, n++)
+            br_flood_target(bridge, frame, (uint16_t)(i * 64 + __builtin_ctzll(word)), targets);
+    }
+    return n;
+}
+
+/* A second descriptor with a head of its own; the tail is shared. NULL without a buffer. */
+static struct br_frame *br_flood_copy(struct br_thread *thread, const struct br_frame *frame)
+{
+    uint8_t *head = br_stack_get(&thread->pool.heads);
+
+    if (!head)
+        return NULL;
+    struct br_frame *copy = &thread->copy[thread->n_copies++];
+    *copy = *frame;
+    copy->data = head + BR_HEADROOM;
+    copy->headroom = BR_HEADROOM;
+    memcpy(copy->data, frame->data, frame->len);
+    return copy;
+}
+
+/* Build one form. In place if no other form needs the canonical bytes after it. */
+static struct br_frame *br_flood_form(struct br_thread *thread, struct br_frame *frame, uint16_t tpid, bool in_place,
+                                      enum br_drop *decision)
+{
+    struct br_frame *shaped = in_place ? frame : br_flood_copy(thread, frame);
+
+    *decision = shaped ? br_egress_shape(shaped, tpid) : BR_DROP_no_buffer;
+    return shaped;
+}
+
+static void br_flood_frame(struct br_bridge *bridge, const struct br_port_config *ingress, struct br_frame *frame)
+{
+    struct br_thread *thread = &bridge->thread;
+    struct br_targets targets;
+    struct br_frame *shaped[BR_FORMS];
+    enum br_drop decision[BR_FORMS];
+
+    targets.n = 0;
+    memset(targets.n_form, 0, sizeof(targets.n_form));
+    const uint32_t n = br_flood_targets(bridge, ingress, frame, &targets);
+    if (n == 0) {
+        br_drop(thread, BR_DROP_no_egress);
+        return;
+    }
+    thread->ingress->flooded++;
+    thread->ingress->copies += n - 1;
+    thread->ingress->forwarded += n;
+    /* From the last form down to the untagged one, which is the canonical bytes themselves. */
+    uint32_t n_left = targets.n;
+    for (int form = BR_FORMS - 1; form >= 0 && n_left; form--) {
+        if (!targets.n_form[form])
+            continue;
+        n_left -= targets.n_form[form];
+        shaped[form] = br_flood_form(thread, frame, br_form_tpid[form], n_left == 0, &decision[form]);
+    }
+    for (uint32_t i = 0; i < targets.n; i++) {
+        const uint8_t form = targets.form[i];
+
+        if (BR_LIKELY(decision[form] == BR_PASS))
+            br_egress_enqueue(thread, targets.port[i], shaped[form]);
+        else
+            br_egress_refuse(&bridge->snapshot->port[targets.port[i]], decision[form]);
+    }
+}
+
+void br_flood(struct br_bridge *bridge, const struct br_port_config *ingress)
+{
+    struct br_thread *thread = &bridge->thread;
+
+    for (uint32_t i = 0; i < thread->n_live; i++)
+        br_flood_frame(bridge, ingress, thread->live[i]);
+}
+
+/* ---- tx, and the end of the batch -------------------------------------------------------------------------------- */
+
+void br_transmit(struct br_bridge *bridge)
+{
+    struct br_thread *thread = &bridge->thread;
+
+    for (uint32_t i = 0; i < thread->n_touched; i++) {
+        struct br_queue *queue = &thread->queue[thread->touched[i]];
+        struct br_port *port = bridge->snapshot->port[thread->touched[i]].port;
+
+        port->counters.offered += queue->n;
+        port->ops->tx(port, queue->frame, queue->n);
+        queue->n = 0;
+    }
+    thread->n_touched = 0;
+}
+
+/* Give back what the batch of n frames took from the pool. */
+void br_release(struct br_thread *thread, uint32_t n)
+{
+    for (uint32_t i = 0; i < n && thread->has_tails; i++)
+        if (thread->frame[i].tail)
+            br_stack_put(&thread->pool.tails, thread->frame[i].tail);
+    for (; thread->n_copies; thread->n_copies--) {
+        const struct br_frame *copy = &thread->copy[thread->n_copies - 1];
+
+        br_stack_put(&thread->pool.heads, copy->data - copy->headroom);
+    }
+}

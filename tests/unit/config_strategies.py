@@ -1,0 +1,133 @@
+"""Hypothesis strategies for valid configurations, shared by the tests of config and plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from bridge.config import BridgeConfig, Config, PortConfig, StaticEntry, VlanConfig
+
+Draw = Any
+NAMES = st.from_regex(r"[A-Za-z0-9_.-]{1,32}", fullmatch=True)
+PRINTABLE = st.characters(exclude_categories=["C", "Z"])
+STATIONS = st.integers(1, (1 << 48) - 1).map(lambda mac: mac & ~(1 << 40) or 2)
+
+
+def _texts(limit: int, forbidden: str = "") -> st.SearchStrategy[str]:
+    """Draw a printable word of at most `limit` bytes."""
+    words = st.text(PRINTABLE, min_size=1, max_size=min(limit, 40))
+    return words.filter(
+        lambda word: (
+            word not in (".", "..") and len(word.encode()) <= limit and not set(word) & set(forbidden)
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Where values are drawn from: everything there is, or so little that two configurations overlap."""
+
+    names: st.SearchStrategy[str]
+    devices: st.SearchStrategy[str]
+    namespaces: st.SearchStrategy[str | None]
+    vids: st.SearchStrategy[int]
+    stations: st.SearchStrategy[int]
+    limits: st.SearchStrategy[int]
+    bridges: st.SearchStrategy[BridgeConfig]
+
+
+WIDE = Pools(
+    names=NAMES,
+    devices=_texts(15, forbidden="/:%"),
+    namespaces=st.none() | _texts(255, forbidden="/"),
+    vids=st.integers(1, 4094),
+    stations=STATIONS,
+    limits=st.integers(0, 1 << 20),
+    bridges=st.builds(
+        BridgeConfig,
+        name=NAMES,
+        ageing_time=st.just(0.0) | st.floats(1, 1_000_000) | st.integers(1, 1_000_000).map(float),
+        fdb_size=st.integers(64, 1 << 20),
+        control_socket=st.just("") | _texts(106).map(lambda text: f"/{text}"),
+        learning=st.sampled_from(["automatic", "controlled"]),
+        static_move=st.sampled_from(["drop", "forward"]),
+        reserved=st.integers(0, 0xFFFF),
+    ),
+)
+NARROW = Pools(
+    names=st.sampled_from(["a", "b", "c", "d"]),
+    devices=st.sampled_from(["tap0", "tap1", "eth0"]),
+    namespaces=st.sampled_from([None, "guest"]),
+    vids=st.sampled_from([10, 20, 30]),
+    stations=st.sampled_from([0x02005E000001, 0x02005E000002]),
+    limits=st.sampled_from([0, 5]),
+    bridges=st.builds(
+        BridgeConfig, ageing_time=st.sampled_from([0.0, 300.0]), reserved=st.sampled_from([0, 1 << 14])
+    ),
+)
+
+
+@st.composite
+def _memberships(draw: Draw, pools: Pools) -> dict[str, Any]:
+    mode = draw(st.sampled_from(["access", "trunk", "tunnel"]))
+    tpid = draw(st.sampled_from([0x8100, 0x88A8]))
+    if mode != "trunk":
+        return {"mode": mode, "pvid": draw(pools.vids), "tpid": tpid}
+    vids = set(draw(st.lists(pools.vids, max_size=4)))
+    for first in draw(st.lists(st.integers(1, 4000), max_size=1)) if pools is WIDE else ():
+        vids |= set(range(first, first + draw(st.integers(1, 90))))
+    pvid = draw(pools.vids if not vids else st.just(0) | pools.vids)
+    return {"mode": mode, "pvid": pvid, "vids": tuple(sorted(vids)), "tpid": tpid}
+
+
+@st.composite
+def _ports(draw: Draw, pools: Pools, name: str) -> PortConfig:
+    kind = draw(st.sampled_from(["tap", "link", "memory"]))
+    place = {} if kind == "memory" else {"device": draw(pools.devices), "netns": draw(pools.namespaces)}
+    flag = st.booleans()
+    flags = ("learning", "flood_unknown", "flood_multicast", "flood_broadcast", "isolated", "admin_up")
+    return PortConfig(
+        name=name,
+        kind=kind,
+        mtu=draw(st.none() | st.integers(68, 65521)),
+        mac_limit=draw(pools.limits),
+        **place,
+        **draw(_memberships(pools)),
+        **{name: draw(flag) for name in flags},
+    )
+
+
+@st.composite
+def _entries(draw: Draw, pools: Pools, ports: list[PortConfig]) -> StaticEntry:
+    mac = draw(pools.stations)
+    kind = draw(st.sampled_from(["static", "sticky", "drop"] if ports else ["drop"]))
+    if kind == "drop":
+        return StaticEntry(draw(pools.vids), mac, kind)
+    port = draw(st.sampled_from(ports))
+    return StaticEntry(draw(st.sampled_from(sorted(port.members))), mac, kind, port.name)
+
+
+@st.composite
+def configs(draw: Draw, pools: Pools = WIDE) -> Config:
+    """Draw a valid configuration."""
+    names = draw(st.lists(pools.names, unique=True, max_size=4))
+    drawn = [draw(_ports(pools, name)) for name in names]
+    by_place = {(port.device, port.netns) if port.device else port.name: port for port in drawn}
+    ports = sorted(by_place.values(), key=lambda port: port.name)
+    vlans = {
+        vid: VlanConfig(vid, name, draw(pools.limits))
+        for vid, name in zip(
+            draw(st.lists(pools.vids, unique=True, max_size=3)),
+            draw(st.permutations(["", "web", "dmz"])),
+            strict=False,
+        )
+    }
+    entries = {(entry.vid, entry.mac): entry for entry in draw(st.lists(_entries(pools, ports), max_size=4))}
+    return Config(
+        bridge=draw(pools.bridges),
+        ports=tuple(ports),
+        vlans=tuple(vlans[vid] for vid in sorted(vlans)),
+        entries=tuple(entries[key] for key in sorted(entries)),
+    )
