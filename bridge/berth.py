@@ -1,0 +1,156 @@
+"""A berth: the place of one configured port, whether or not its device is there.
+
+Job: attach the data plane to the device of a port, making the device if it may, and say in what state that
+is. Thread: control; devices are opened in the thread of their namespace (`Links.run_in`). Invariant: an
+attempt to attach that fails leaves no device and no descriptor behind. Refuses, as PortError: whatever
+`Links` or the data plane refuses, with their way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bridge._core import Bridge, Port, Snapshot
+from bridge.config import PortConfig
+from bridge.errors import PortError
+from bridge.links import Link, LinkError, Links, explain, release_tap
+
+MEMORY_MTU = 1500
+MTU_MIN, MTU_MAX = 68, 65535  # what a snapshot takes
+
+
+@dataclass(slots=True)
+class Berth:
+    """One port of the configuration and what it is attached to."""
+
+    config: PortConfig
+    index: int
+    port: Port | None = None  # None: not attached
+    link: Link | None = None  # the device as last seen; None: missing, or a memory port
+    made: Link | None = None  # a device made for this port that does not vanish with it
+    own_mtu: int | None = None  # of the device, from before the configuration set one
+    ready: bool = False  # attached for good, and not leaving
+    broken: bool = False  # to be detached: the device went away or failed
+    failed: Link | None = None  # the device that failed last, not to be tried before `retry_at`
+    retry_at: float = 0.0
+    trouble: str = ""  # why it could not be attached, as last told
+    state_told: str = ""
+
+    @property
+    def state(self) -> str:
+        """Give up: attached, enabled, device up with carrier; missing: no such device; down: else."""
+        if self.config.kind != "memory" and self.link is None:
+            return "missing"
+        carrier = self.link is None or (self.link.up and self.link.carrier)
+        return "up" if self.ready and self.config.admin_up and carrier else "down"
+
+    @property
+    def mtu(self) -> int:
+        """Layer-3 bytes: as configured, or the device's own."""
+        own = self.link.mtu if self.link else MEMORY_MTU
+        return min(max(self.config.mtu or own, MTU_MIN), MTU_MAX)
+
+    def is_of(self, link: Link) -> bool:
+        """Tell whether this is the device last seen, and not another one of its name."""
+        return self.link is not None and self.link.index == link.index
+
+    async def find(self, links: Links) -> Link | None:
+        """Look for the device; None: it or its namespace is missing."""
+        try:
+            return await links.get(self.config.device, self.config.netns)
+        except LinkError:
+            return None
+
+    async def attach(self, core: Bridge, links: Links, *, create: bool) -> None:
+        """Open the device, which is made if that is needed and `create` allows it; raises PortError."""
+        try:
+            if self.config.kind == "memory":
+                self.port = core.open_memory(self.index)
+            elif self.config.kind == "tap":
+                await self._attach_tap(core, links, create)
+            else:
+                await self._attach_link(core, links, create)
+        except LinkError as error:
+            raise PortError(self.config.name, str(error)) from error
+        if self.config.kind != "memory":
+            self.link = await self.find(links)
+        self.ready = True
+
+    async def _attach_tap(self, core: Bridge, links: Links, create: bool) -> None:
+        config = self.config
+        link, made = await links.ensure_tap(config.device, config.netns, config.mtu, create=create)
+        try:
+            self.port = await self._open(links, core.open_tap)
+        except LinkError:
+            if made:
+                await links.delete(config.device, config.netns, link.index)
+            raise
+        if made:
+            release_tap(self.port.fd)
+
+    async def _attach_link(self, core: Bridge, links: Links, create: bool) -> None:
+        config = self.config
+        made = None
+        if create:
+            link, is_new = await links.ensure_link(config.device, config.netns)
+            made = link if is_new else None
+        try:
+            self.port = await self._open(links, core.open_link)
+        except LinkError:
+            if made:
+                await links.delete(config.device, config.netns, made.index)
+            raise
+        self.made = made
+
+    async def _open(self, links: Links, opener: Callable[[int, str], Port]) -> Port:
+        device, netns = self.config.device, self.config.netns
+        try:
+            return await links.run_in(netns, opener, self.index, device)
+        except OSError as error:
+            raise explain(error, device, netns, f"attach a {self.config.kind} port") from error
+
+    async def remove_device(self, links: Links) -> None:
+        """Remove the device if it was made for this port and is still the same; raises LinkError."""
+        made, self.made = self.made, None
+        if made is not None:
+            await links.delete(made.name, self.config.netns, made.index)
+
+    async def configure_mtu(self, links: Links, mtu: int | None) -> None:
+        """Give the device of a tap the MTU configured, or back its own; raises PortError.
+
+        A device that is gone gets its MTU when it is attached again.
+        """
+        if self.config.kind != "tap" or mtu == self.config.mtu or self.link is None:
+            return
+        if self.config.mtu is None:
+            self.own_mtu = self.link.mtu
+        if (wanted := mtu or self.own_mtu) is None:
+            return
+        try:
+            await links.set_mtu(self.config.device, self.config.netns, wanted)
+        except LinkError as error:
+            if await self.find(links) is not None:
+                raise PortError(self.config.name, str(error)) from error
+        self.link = await self.find(links)
+
+    def add_to(self, snapshot: Snapshot) -> None:
+        """Write the port into a snapshot, if it is attached."""
+        if self.port is None:
+            return
+        config = self.config
+        snapshot.add_port(
+            self.port,
+            mode=config.mode,
+            pvid=config.pvid,
+            vids=config.vids,
+            tpid=config.tpid,
+            mtu=self.mtu,
+            up=self.state == "up",
+            learning=config.learning,
+            flood_unknown=config.flood_unknown,
+            flood_multicast=config.flood_multicast,
+            flood_broadcast=config.flood_broadcast,
+            isolated=config.isolated,
+            mac_limit=config.mac_limit,
+        )

@@ -1,0 +1,534 @@
+"""The engine: one bridge as it runs. Ports open, close, change, vanish, return; a configuration is in force.
+
+Job: carry out plans, keep every port in the state its device allows, run the data thread, answer questions
+with rows. Owner of the data plane (`bridge._core.Bridge`), of the devices it made, and of `Learning`.
+
+Threads: everything here runs in one asyncio loop, except the data thread (`Bridge.run`) and the threads of
+`Links`. Whatever changes ports takes turns under one lock; what has begun is finished even if its caller is
+cancelled, so no change is ever left half done.
+
+Theory of operation. The wanted state is a set of berths; `_refresh` writes it down as a snapshot, applies it,
+and then tells `Learning` which ports carry traffic. A port that leaves does so in two steps: a snapshot in
+which it is down makes its counters final, the next one does not name it. Devices are looked after by level,
+not by edge: an event of a link only says *look*; `_reconcile` compares what is there with what is attached.
+
+* up: attached, enabled, device up with carrier. down: anything less. missing: no such device.
+* A port keeps its index and its counters for as long as its name is in the configuration.
+* Devices made here (taps, VLAN interfaces) go with their port; others are left as they are.
+
+Refuses: a start or a change that cannot be carried out in full (PortError, ApplyError); it undoes all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from bridge._core import PORTS_MAX, Bridge, Port, Snapshot
+from bridge.berth import Berth
+from bridge.checks import TPIDS
+from bridge.clock import Clock, SystemClock
+from bridge.config import BridgeConfig, Config, PortConfig, StaticEntry, VlanConfig, format_vids
+from bridge.errors import ApplyError, FramebridgeError, PortError
+from bridge.events import Events, Subscription
+from bridge.learning import Learning
+from bridge.ledger import Ledger, Row
+from bridge.links import Link, LinkError, Links
+from bridge.plan import Action, plan
+
+log = logging.getLogger(__name__)
+
+HOUSEKEEPING = 1.0  # seconds between rounds; also the pause before a port that failed is tried again
+JOIN_TIMEOUT = 10.0  # seconds the data thread has to end
+
+T = TypeVar("T")
+
+
+async def _finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end; a cancellation of the caller is passed on only then."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("nobody waits for this any more: %s", error)
+        raise
+
+
+class Engine:
+    """One bridge."""
+
+    def __init__(self, config: Config, *, clock: Clock | None = None, links: Links | None = None) -> None:
+        self.config = config  # in force
+        self.faults: asyncio.Future[Any]  # from start on; gets the exception if the data thread dies
+        self._clock = clock or SystemClock()
+        self._links = links or Links()
+        self._core = Bridge(fdb_capacity=config.bridge.fdb_size)
+        self._events = Events()
+        self._learning = Learning(self._core, self._clock, self._events.emit, self._port_failed)
+        self._ledger = Ledger(self._core)
+        self._bridge = config.bridge
+        self._vlans: dict[int, VlanConfig] = {}
+        self._berths: dict[str, Berth] = {}
+        self._former: dict[str, int] = {}  # indexes of ports closed in the change under way
+        self._mismatches: set[tuple[str, int, str, int]] = set()
+        self._changing = asyncio.Lock()
+        self._dirty: set[str] = set()
+        self._look = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+
+    # -- life --------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open all ports and forward; raises with everything undone."""
+        loop = asyncio.get_running_loop()
+        self.faults = loop.create_future()
+        self._links.watch(self._link_changed)
+        try:
+            await _finish(self._links.open())
+            async with self._changing:
+                for action in plan(None, self.config):
+                    await _finish(self._perform(action))
+                await self._settle()
+        except BaseException:
+            await self.stop()
+            raise
+        self._thread = threading.Thread(
+            target=self._forward, args=(loop,), name="framebridge-data", daemon=True
+        )
+        self._thread.start()
+        loop.add_reader(self._core.event_fd, self._learning.drain)
+        self._tasks = [loop.create_task(self._keep_house()), loop.create_task(self._attend())]
+
+    async def stop(self) -> None:
+        """Stop forwarding, close all ports, remove what was made; idempotent."""
+        await _finish(self._stop())
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        async with self._changing:
+            await self._stop_forwarding()
+            for name in [*self._berths]:
+                await self._remove(name)
+            await self._links.close()
+        self._events.close()
+
+    async def _stop_forwarding(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._core.event_fd)
+        self._stopping = True
+        self._core.stop()
+        await asyncio.to_thread(thread.join, JOIN_TIMEOUT)
+        if thread.is_alive():
+            log.critical("the data thread does not end")
+        if self.faults.done():
+            self.faults.exception()  # taken note of, by whoever waits for it or here
+
+    def _forward(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Be the data thread."""
+        try:
+            self._core.run()
+            failure: BaseException = FramebridgeError("it ended without being told to")
+        except BaseException as error:
+            failure = error
+        if not self._stopping:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                loop.call_soon_threadsafe(self._fault, failure)
+
+    def _fault(self, failure: BaseException) -> None:
+        log.critical("the data thread died: %s", failure)
+        if not self.faults.done():
+            self.faults.set_exception(failure)
+
+    @property
+    def progress(self) -> int:
+        """Turns of the data thread's loop so far."""
+        return self._core.progress
+
+    def wake(self) -> None:
+        """Make the data thread take a turn."""
+        self._core.wake()
+
+    # -- change ------------------------------------------------------------------------------------
+
+    async def apply(self, new: Config) -> tuple[Action, ...]:
+        """Put another configuration into force; on failure the old one is again, and ApplyError raised."""
+        return await _finish(self._apply(new))
+
+    async def _apply(self, new: Config) -> tuple[Action, ...]:
+        async with self._changing:
+            actions = plan(self.config, new)
+            for done, action in enumerate(actions):
+                try:
+                    await self._perform(action)
+                except Exception as error:
+                    await self._roll_back(actions[:done])
+                    await self._settle()
+                    raise ApplyError(f"{error}; the configuration before is in force again") from error
+            self.config = new
+            await self._settle()
+        if actions:
+            self._events.emit("reload", actions=len(actions))
+        return actions
+
+    async def _roll_back(self, done: Sequence[Action]) -> None:
+        for action in reversed(done):
+            try:
+                await self._perform(action.inverse, strict=False)
+            except Exception:
+                log.exception("cannot undo: %s", action)
+
+    async def _settle(self) -> None:
+        """Let go of what no port of the configuration needs any more."""
+        self._former.clear()
+        for name in self._ledger.names:
+            if name not in self._berths:
+                self._ledger.close(name)
+        self._learning.keep_pins(self._berths)
+        await self._links.keep({None, *(berth.config.netns for berth in self._berths.values())})
+        self._check_mtu()
+
+    async def _perform(self, action: Action, *, strict: bool = True) -> None:
+        """Carry out one action, wholly or not at all. Not `strict`: a port may be left without its device."""
+        match action.kind, action.before, action.after:
+            case "open_port", None, PortConfig() as after:
+                await self._open(after, strict)
+            case "close_port", PortConfig() as before, None:
+                await self._remove(before.name)
+                self._events.emit("port-removed", port=before.name)
+            case "set_port", PortConfig() as before, PortConfig() as after:
+                await self._set_port(before, after)
+            case "set_vlan", before, VlanConfig() as after:
+                self._vlans[after.vid] = after
+                self._refresh()
+            case "set_vlan", VlanConfig() as before, None:
+                del self._vlans[before.vid]
+                self._refresh()
+            case "set_bridge", _, BridgeConfig() as after:
+                self._bridge = after
+                self._learning.configure(after)
+                self._refresh()
+            case "add_entry", None, StaticEntry() as after:
+                self._learning.pin(after)
+            case "delete_entry", StaticEntry() as before, None:
+                self._learning.unpin(before.vid, before.mac)
+            case _:
+                raise ValueError(f"not an action: {action!r}")
+
+    async def _open(self, config: PortConfig, strict: bool) -> None:
+        berth = self._berths[config.name] = Berth(config, self._choose_index(config.name))
+        try:
+            await berth.attach(self._core, self._links, create=True)
+            self._refresh()
+        except BaseException as error:
+            if strict or not isinstance(error, FramebridgeError):
+                await self._remove(config.name)
+                raise
+            log.error("%s; it will be attached when that is over", error)
+            berth.link = await berth.find(self._links)
+            self._refresh()
+        self._events.emit("port-added", port=config.name, state=berth.state)
+
+    def _choose_index(self, name: str) -> int:
+        """Choose the index a port had, or the lowest that is free and, if possible, was nobody's."""
+        if name in self._former:
+            return self._former[name]
+        free = set(range(PORTS_MAX)) - {berth.index for berth in self._berths.values()}
+        return min((free - set(self._former.values())) or free)
+
+    async def _remove(self, name: str) -> None:
+        """Close a port and remove the device that was made for it."""
+        berth = self._berths[name]
+        self._detach(berth)
+        del self._berths[name]
+        self._dirty.discard(name)
+        self._former[name] = berth.index
+        self._refresh()
+        try:
+            await berth.remove_device(self._links)
+        except LinkError as error:
+            log.warning("port %s: %s", name, error)
+
+    async def _set_port(self, before: PortConfig, after: PortConfig) -> None:
+        berth = self._berths[after.name]
+        await berth.configure_mtu(self._links, after.mtu)
+        berth.config = after
+        self._refresh()
+        self._events.emit("port-changed", port=after.name)
+
+    # -- the data plane ------------------------------------------------------------------------------
+
+    def _detach(self, berth: Berth) -> None:
+        """Take a port out of the data plane and close its device; its entries vanish, its counters stay."""
+        if berth.port is None:
+            return
+        berth.ready = False
+        self._refresh(quietly=True)
+        self._ledger.carry(berth.config.name, berth.index)
+        port, berth.port = berth.port, None
+        self._refresh(quietly=True)
+        self._core.close_port(port)
+        berth.broken = False
+
+    def _refresh(self, *, quietly: bool = False) -> None:
+        """Bring the data plane, the FDB and the world up to date with the berths."""
+        self._core.apply(self._snapshot())
+        self._learning.set_ports(
+            {berth.index: berth.config for berth in self._berths.values() if berth.state == "up"}
+        )
+        if not quietly:
+            for berth in self._berths.values():
+                self._tell_state(berth)
+
+    def _snapshot(self) -> Snapshot:
+        snapshot = Snapshot(
+            reserved_pass=self._bridge.reserved,
+            static_move=self._bridge.static_move,
+            controlled=self._bridge.learning == "controlled",
+            age_ticks=self._learning.age_ticks,
+        )
+        for vlan in self._vlans.values():
+            snapshot.set_vlan_mac_limit(vlan.vid, vlan.mac_limit)
+        for berth in self._berths.values():
+            berth.add_to(snapshot)
+        return snapshot
+
+    def _tell_state(self, berth: Berth) -> None:
+        state = berth.state
+        if state != berth.state_told:
+            berth.state_told = state
+            log.log(
+                logging.INFO if state == "up" else logging.WARNING, "port %s is %s", berth.config.name, state
+            )
+            self._events.emit(f"port-{state}", port=berth.config.name)
+
+    # -- looking after devices -----------------------------------------------------------------------
+
+    def _link_changed(self, netns: str | None, link: Link, present: bool) -> None:
+        for name, berth in self._berths.items():
+            if (berth.config.netns, berth.config.device) == (netns, link.name):
+                berth.broken = berth.broken or (not present and berth.is_of(link))
+                self._mark(name)
+
+    def _port_failed(self, index: int, errno: int) -> None:
+        for name, berth in self._berths.items():
+            if berth.index == index and berth.port is not None:
+                log.warning("port %s failed: %s", name, os.strerror(errno))
+                berth.broken, berth.failed = True, berth.link
+                berth.retry_at = self._clock.now() + HOUSEKEEPING
+                self._mark(name)
+
+    def _mark(self, name: str) -> None:
+        self._dirty.add(name)
+        self._look.set()
+
+    async def _attend(self) -> None:
+        """Look at every port something was heard of."""
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            async with self._changing:
+                dirty, self._dirty = self._dirty, set()
+                for name in dirty & self._berths.keys():
+                    try:
+                        await _finish(self._reconcile(self._berths[name]))
+                    except Exception:  # a port in trouble must not leave the others alone
+                        log.exception("port %s", name)
+
+    async def _reconcile(self, berth: Berth) -> None:
+        """Make what is attached fit what is there."""
+        link = await berth.find(self._links)
+        lost = berth.port is not None and (berth.broken or link is None or not berth.is_of(link))
+        if lost:
+            self._detach(berth)
+        berth.link, berth.broken = link, False
+        if lost:
+            self._tell_state(berth)  # also if its device, or another one, is attached at once
+        if link is None:
+            berth.made = None  # somebody else removed it
+        elif berth.port is None and not self._must_wait(berth, link):
+            await self._attach_again(berth)
+        self._refresh()
+        self._check_mtu()
+
+    def _must_wait(self, berth: Berth, link: Link) -> bool:
+        """Tell whether this device failed a moment ago: one that fails at once must not keep us busy."""
+        is_same = berth.failed is not None and berth.failed.index == link.index
+        return is_same and self._clock.now() < berth.retry_at
+
+    async def _attach_again(self, berth: Berth) -> None:
+        try:
+            await berth.attach(self._core, self._links, create=False)
+            berth.trouble = ""
+        except PortError as error:
+            if str(error) != berth.trouble:
+                berth.trouble = str(error)
+                log.warning("%s; trying again every %g s", error, HOUSEKEEPING)
+            berth.link = await berth.find(self._links)
+
+    async def _keep_house(self) -> None:
+        """Let time pass for the FDB, and try again what failed."""
+        while True:
+            await self._clock.sleep(HOUSEKEEPING)
+            try:
+                self._learning.tick()
+            except Exception:
+                log.exception("ageing")
+            for name, berth in self._berths.items():
+                if berth.port is None and berth.link is not None:
+                    self._mark(name)
+
+    def _check_mtu(self) -> None:
+        """Warn of trunks and other ports of a common VLAN that do not take the same frames."""
+        attached = [berth for berth in self._berths.values() if berth.port is not None]
+        trunks = [berth for berth in attached if berth.config.mode == "trunk"]
+        found = {}
+        for berth in attached:
+            for trunk in trunks:
+                common = berth.config.members & trunk.config.members
+                if common and berth.config.mode != "trunk" and berth.mtu != trunk.mtu:
+                    key = berth.config.name, berth.mtu, trunk.config.name, trunk.mtu
+                    found[key] = min(common)
+        for key in found.keys() - self._mismatches:
+            name, mtu, trunk_name, trunk_mtu = key
+            message = (
+                f"MTU differs in VLAN {found[key]}: {mtu} on port {name}, {trunk_mtu} on port {trunk_name}; "
+                "frames that are too long for a port are dropped as oversize"
+            )
+            log.warning("%s", message)
+            self._events.emit("warning", message=message, port=name, vlan=found[key])
+        self._mismatches = {*found}
+
+    # -- questions ---------------------------------------------------------------------------------
+
+    def subscribe(self) -> Subscription:
+        """Listen to events."""
+        return self._events.subscribe()
+
+    def port(self, name: str) -> Port | None:
+        """Give the data plane's port; None: its device is missing."""
+        return self._berth(name).port
+
+    def _berth(self, name: str) -> Berth:
+        if name not in self._berths:
+            raise PortError(name, f"there is none of that name, only {', '.join(self._berths) or 'no ports'}")
+        return self._berths[name]
+
+    def _chosen(self, name: str | None) -> list[Berth]:
+        if name is not None:
+            return [self._berth(name)]
+        return sorted(self._berths.values(), key=lambda berth: berth.config.name)
+
+    def _indexes(self, name: str | None = None) -> dict[str, int | None]:
+        chosen = self._chosen(name)
+        return {berth.config.name: berth.index if berth.port is not None else None for berth in chosen}
+
+    def port_rows(self, name: str | None = None) -> list[Row]:
+        """One row per port: configuration, state, totals."""
+        tallies = self._ledger.tallies(self._indexes(name))
+        entries = self._learning.count_by_port()
+        tpids = {number: text for text, number in TPIDS.items()}
+        rows = []
+        for berth in self._chosen(name):
+            config, tally = berth.config, tallies[berth.config.name]
+            trunk = config.mode == "trunk"
+            rows.append(
+                {
+                    "port": config.name,
+                    "index": berth.index,
+                    "kind": config.kind,
+                    "device": config.device,
+                    "netns": config.netns,
+                    "state": berth.state,
+                    "mode": config.mode,
+                    "vlan": format_vids(config.vids) if trunk else config.pvid,
+                    "native": (config.pvid or None) if trunk else None,
+                    "tpid": tpids[config.tpid],
+                    "mtu": berth.mtu,
+                    "fdb_entries": entries[berth.index],
+                    "rx_frames": tally.values["rx_frames"],
+                    "tx_frames": tally.values["tx_frames"],
+                    "drops": tally.drops,
+                }
+            )
+        return rows
+
+    def vlan_rows(self) -> list[Row]:
+        """One row per VLAN that a port carries or the configuration names."""
+        tagged: dict[int, list[str]] = {vid: [] for vid in self._vlans}
+        untagged: dict[int, list[str]] = {}
+        for berth in self._chosen(None):
+            for vid in berth.config.members:
+                side = untagged if vid == berth.config.pvid else tagged
+                side.setdefault(vid, []).append(berth.config.name)
+        entries = self._learning.count_by_vlan()
+        return [
+            {
+                "vlan": vid,
+                "name": self._vlans[vid].name if vid in self._vlans else "",
+                "tagged": tagged.get(vid, []),
+                "untagged": untagged.get(vid, []),
+                "fdb_entries": entries[vid],
+                "mac_limit": self._vlans[vid].mac_limit if vid in self._vlans else 0,
+            }
+            for vid in sorted(tagged.keys() | untagged.keys())
+        ]
+
+    def fdb_rows(self, port: str | None = None, vlan: int | None = None, mac: int | None = None) -> list[Row]:
+        """One row per FDB entry that fits every filter given."""
+        return self._learning.rows(self._index(port), vlan, mac)
+
+    def stats_rows(self, name: str | None = None) -> list[Row]:
+        """One row per port with every counter, and for all ports the total with its balance, which is 0."""
+        rows = self._ledger.stats_rows(self._indexes(name))
+        return rows if name is None else rows[:1]
+
+    def drops_rows(self, all: bool = False) -> list[Row]:  # noqa: A002
+        """One row per port, direction and reason that has a count; `all`: every reason."""
+        return self._ledger.drops_rows(self._indexes(), every=all)
+
+    def cost_rows(self) -> list[Row]:
+        """One row per stage of the data thread's work."""
+        return self._ledger.cost_rows()
+
+    def clear_cost(self) -> None:
+        """Count cycles from zero again."""
+        self._ledger.clear_cost()
+
+    # -- the FDB -----------------------------------------------------------------------------------
+
+    def _index(self, port: str | None) -> int | None:
+        return None if port is None else self._berth(port).index
+
+    async def fdb_add(self, vlan: int, mac: int, port: str, kind: str) -> None:
+        """Add or replace an entry: static, sticky, drop (no port), or dynamic: what was asked for."""
+        async with self._changing:
+            if kind == "dynamic":
+                self._learning.authorise(vlan, mac, self._index(port or None))
+                return
+            if kind != "drop" and vlan not in self._berth(port).config.members:
+                raise PortError(port, f"it does not carry VLAN {vlan}; add that to the port first")
+            self._learning.pin(StaticEntry(vlan, mac, kind, "" if kind == "drop" else port))
+
+    async def fdb_delete(self, vlan: int, mac: int) -> bool:
+        """Remove an entry of any kind; False: there was none."""
+        async with self._changing:
+            return self._learning.delete(vlan, mac)
+
+    async def fdb_flush(self, port: str | None = None, vlan: int | None = None) -> int:
+        """Forget learned and sticky entries that fit every filter given; returns how many."""
+        async with self._changing:
+            return self._learning.flush(self._index(port), vlan)

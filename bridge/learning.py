@@ -1,0 +1,405 @@
+"""MAC learning policy: who may be in the FDB, for how long, and who hears of it.
+
+The data plane installs what it sees at once, inside the limits of its snapshot, and tells us in events. This
+file is the authority over everything else: ageing, static entries, flushing, decisions in controlled mode. It
+keeps a mirror of the table, so that what happened to an entry can be told; the table itself stays the truth.
+Thread: control. Only this thread removes entries; that is what lets the mirror follow by events alone.
+
+* **Ageing.** `tick` advances the data plane's tick every max(1 s, ageing_time / 1000) and remembers when each
+  tick began, so ages are seconds of the clock, also across a change of ageing_time or a late call. An entry
+  leaves between ageing_time and one tick later. With ageing_time 0 the tick stands still.
+* **Pinned entries** (static, sticky, drop: from the configuration or by command) are in the table while
+  their port carries their VLAN. A sticky one ages and is flushed like a learned one, and is then gone until
+  its port comes back or it is pinned again; static and drop stay.
+* **Loss.** Events that found the ring full cost a resync of the mirror at the next `tick`, never more than
+  one per call. So does a flush, because an event of before may still have been under way.
+* **Storms.** Refusals and requests that repeat are counted, and told once per `tick`.
+
+Refuses: pinned entries for which the table has no room; a permission for an address nobody asked about.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bridge._core import Bridge, Event, FdbEntry
+from bridge.clock import Clock
+from bridge.config import BridgeConfig, PortConfig, StaticEntry
+from bridge.errors import FramebridgeError
+from bridge.mac import format_mac
+
+TICKS_PER_AGE = 1000  # at most, and far below the 65536 after which a tick comes round
+TICK_MASK = 0xFFFF
+REQUESTS_MAX = 4096  # sources that wait for a decision
+FLUSHABLE = ("dynamic", "sticky")
+
+Row = dict[str, object]
+
+
+class Emit(Protocol):
+    """Tell the world."""
+
+    def __call__(self, event: str, /, **fields: object) -> None:
+        """Tell of an event with its fields; `mac` is an integer here."""
+
+
+@dataclass(slots=True)
+class LearningCounters:
+    """What happened to the table since the start."""
+
+    learned: int = 0
+    moved: int = 0
+    aged: int = 0
+    flushed: int = 0
+    requests: int = 0
+    refused: Counter[str] = field(default_factory=Counter)  # by event kind
+    lost: int = 0  # events
+    resyncs: int = 0
+
+
+@dataclass(slots=True)
+class _Known:
+    """The mirror of one entry."""
+
+    port: int
+    kind: str
+    since: float
+    moves: int = 0
+
+
+def _key(vid: int, mac: int) -> int:
+    return vid << 48 | mac
+
+
+def _split(key: int) -> tuple[int, int]:
+    return key >> 48, key & (1 << 48) - 1
+
+
+def _no_room(mac: int) -> FramebridgeError:
+    return FramebridgeError(f"no room for {format_mac(mac)} in the FDB; flush it, or raise bridge.fdb_size")
+
+
+class Learning:
+    """The authority of one FDB."""
+
+    def __init__(self, core: Bridge, clock: Clock, emit: Emit, fail: Callable[[int, int], None]) -> None:
+        """`fail(port, errno)` is called for events that are about a port, not about the FDB."""
+        self.counters = LearningCounters()
+        self._core = core
+        self._clock = clock
+        self._emit = emit
+        self._fail = fail
+        self._ageing = 0.0
+        self._tick_length = 1.0
+        self._begins = deque([clock.now()])  # of the ticks that entries may still carry; the last is current
+        self._ports: dict[int, PortConfig] = {}
+        self._known: dict[int, _Known] = {}
+        self._pinned: dict[int, StaticEntry] = {}
+        self._installed: dict[int, tuple[int, str]] = {}  # pinned entries in the table: port, kind
+        self._lapsed: set[int] = set()  # sticky entries that aged or were flushed
+        self._requests: dict[int, int] = {}
+        self._told: set[tuple[object, ...]] = set()
+        self._stale = False
+        self._lost = 0
+
+    # -- configuration -----------------------------------------------------------------------------
+
+    def configure(self, bridge: BridgeConfig) -> None:
+        """Put ageing into force; entries keep the age they have."""
+        self._ageing = bridge.ageing_time
+        self._tick_length = max(1.0, bridge.ageing_time / TICKS_PER_AGE)
+
+    @property
+    def age_ticks(self) -> int:
+        """Age limit in ticks, for the snapshot; 0: entries do not age."""
+        return math.ceil(self._ageing / self._tick_length)
+
+    def set_ports(self, ports: Mapping[int, PortConfig]) -> None:
+        """Say which ports carry traffic. Entries of others, and of VLANs a port lost, vanish; pins return.
+
+        Call it after the snapshot that says the same: what is flushed here must not be learned again.
+        """
+        self.drain()
+        for index, before in self._ports.items():
+            after = ports.get(index)
+            if after is None or after.name != before.name:
+                self._forget(index)
+                self._lapsed -= {key for key in self._lapsed if self._pinned[key].port == before.name}
+            elif lost := before.members - after.members:
+                self._forget(index, lost & {entry.vid for entry in self._core.fdb_entries()})
+        self._ports = dict(ports)
+        for entry in self._sync([*self._pinned]):
+            self._emit("fdb-refused", mac=entry.mac, vlan=entry.vid, port=entry.port, reason="refused_full")
+
+    def pin(self, entry: StaticEntry) -> None:
+        """Hold an entry in the table whenever its port is there."""
+        key = _key(entry.vid, entry.mac)
+        before = self._pinned.get(key)
+        self._pinned[key] = entry
+        self._lapsed.discard(key)
+        if self._sync([key]):
+            self._pinned.pop(key)
+            if before is not None:
+                self._pinned[key] = before
+            raise _no_room(entry.mac)
+
+    def unpin(self, vid: int, mac: int) -> bool:
+        """Let go of a pinned entry; False: it was none."""
+        key = _key(vid, mac)
+        self._lapsed.discard(key)
+        if self._pinned.pop(key, None) is None:
+            return False
+        self._sync([key])
+        return True
+
+    def keep_pins(self, names: Iterable[str]) -> None:
+        """Let go of pinned entries of ports that do not exist any more."""
+        kept = {"", *names}
+        for entry in [entry for entry in self._pinned.values() if entry.port not in kept]:
+            self.unpin(entry.vid, entry.mac)
+
+    def _sync(self, keys: Iterable[int]) -> list[StaticEntry]:
+        """Put these pinned entries into the table or take them out; returns those it has no room for."""
+        carriers = {port.name: (index, port.members) for index, port in self._ports.items()}
+        changes = []
+        for key in keys:
+            place = self._place(key, carriers)
+            if place is None:
+                self._withdraw(key)
+            elif place != self._installed.get(key):
+                changes.append((key, *place))
+        results = self._core.fdb_set_many([(*_split(key), port, kind) for key, port, kind in changes])
+        refused = []
+        for (key, port, kind), done in zip(changes, results, strict=True):
+            if done:
+                self._installed[key] = port, kind
+                self._known[key] = _Known(port, kind, self._clock.now())
+            else:
+                refused.append(self._pinned[key])
+        return refused
+
+    def _place(self, key: int, carriers: Mapping[str, tuple[int, frozenset[int]]]) -> tuple[int, str] | None:
+        """Find where the table should have a pinned entry, and as what; None: nowhere."""
+        entry = self._pinned.get(key)
+        if entry is None:
+            return None
+        if entry.kind == "drop":
+            return -1, entry.kind
+        index, members = carriers.get(entry.port, (-1, frozenset()))
+        return (index, entry.kind) if entry.vid in members and key not in self._lapsed else None
+
+    def _withdraw(self, key: int) -> None:
+        if self._installed.pop(key, None):
+            self._core.fdb_delete(*_split(key))
+            self._known.pop(key, None)
+
+    # -- events ------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Handle every event that waits."""
+        self.handle(*self._core.events())
+
+    def handle(self, events: Sequence[Event], lost: int) -> None:
+        """Follow what the data plane did; `lost` events are missing in between."""
+        for event in events:
+            match event.kind:
+                case "learned":
+                    self._learn(event)
+                case "moved":
+                    self._move(event)
+                case "request":
+                    self._request(event)
+                case "refreshed":
+                    pass  # still there: nothing changed
+                case "port_error":
+                    self._fail(event.port, event.errno)
+                case _:
+                    self._refuse(event)
+        if lost:
+            self.counters.lost += lost
+            self._lost += lost
+            self._stale = True
+
+    def _learn(self, event: Event) -> None:
+        self.counters.learned += 1
+        self._known[_key(event.vid, event.mac)] = _Known(event.port, "dynamic", self._clock.now())
+        self._emit("fdb-learned", mac=event.mac, vlan=event.vid, port=self._name(event.port))
+
+    def _move(self, event: Event) -> None:
+        self.counters.moved += 1
+        key = _key(event.vid, event.mac)
+        known = self._known.setdefault(key, _Known(event.port, "dynamic", self._clock.now()))
+        known.port = event.port
+        known.moves += 1
+        self._emit(
+            "fdb-moved",
+            mac=event.mac,
+            vlan=event.vid,
+            port=self._name(event.port),
+            old_port=self._name(event.old_port),
+            moves=known.moves,
+        )
+
+    def _request(self, event: Event) -> None:
+        self.counters.requests += 1
+        key = _key(event.vid, event.mac)
+        if key not in self._requests and len(self._requests) >= REQUESTS_MAX:
+            del self._requests[next(iter(self._requests))]
+        self._requests[key] = event.port
+        if self._first_time(event.kind, event.port, key):
+            self._emit("fdb-request", mac=event.mac, vlan=event.vid, port=self._name(event.port))
+
+    def _refuse(self, event: Event) -> None:
+        self.counters.refused[event.kind] += 1
+        if self._first_time(event.kind, event.port, event.vid):
+            name = self._name(event.port)
+            self._emit("fdb-refused", mac=event.mac, vlan=event.vid, port=name, reason=event.kind)
+
+    def _first_time(self, *what: object) -> bool:
+        """Whether this was not told since the last tick."""
+        before = len(self._told)
+        self._told.add(what)
+        return len(self._told) > before
+
+    def _name(self, index: int) -> str | None:
+        port = self._ports.get(index)
+        return port.name if port else None
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Let time pass: call it once a second."""
+        self._told.clear()
+        if self._stale:
+            self.resync()
+        if self._ageing:
+            self._advance()
+            self._expire()
+
+    def _advance(self) -> None:
+        now = self._clock.now()
+        if now - self._begins[-1] >= self._tick_length:
+            self._begins.append(now)
+            self._core.tick = (self._core.tick + 1) & TICK_MASK
+
+    def _expire(self) -> None:
+        """Remove what was last seen in a tick that ended ageing_time ago."""
+        ticks = len(self._begins)
+        while len(self._begins) > 1 and self._begins[1] <= self._clock.now() - self._ageing:
+            self._begins.popleft()
+        if len(self._begins) == ticks:
+            return
+        self.drain()
+        for entry in self._core.fdb_expire(len(self._begins) - 1):
+            self._age(entry)
+
+    def _age(self, entry: FdbEntry) -> None:
+        self.counters.aged += 1
+        key = _key(entry.vid, entry.mac)
+        known = self._known.pop(key, None)
+        if self._installed.pop(key, None):
+            self._lapsed.add(key)
+        held = round(self._clock.now() - known.since) if known else None
+        self._emit("fdb-aged", mac=entry.mac, vlan=entry.vid, port=self._name(entry.port), held=held)
+
+    def resync(self) -> None:
+        """Make the mirror equal to the table."""
+        self.drain()
+        lost, self._lost, self._stale = self._lost, 0, False
+        before, now = self._known, self._clock.now()
+        self._known = {}
+        for entry in self._core.fdb_entries():
+            key = _key(entry.vid, entry.mac)
+            known = before.get(key) or _Known(entry.port, entry.kind, now)
+            known.moves += known.port != entry.port
+            known.port, known.kind = entry.port, entry.kind
+            self._known[key] = known
+        if lost:
+            self.counters.resyncs += 1
+            added = len(self._known.keys() - before.keys())
+            removed = len(before.keys() - self._known.keys())
+            self._emit("fdb-resync", lost=lost, added=added, removed=removed)
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def authorise(self, vid: int, mac: int, port: int | None = None) -> None:
+        """Let a source into the table (controlled mode), on `port` or where it asked."""
+        key = _key(vid, mac)
+        place = self._requests.get(key) if port is None else port
+        if place not in self._ports:
+            raise FramebridgeError(f"{format_mac(mac)} in VLAN {vid} has not been seen; name its port")
+        if not self._core.fdb_set(vid, mac, place, "dynamic"):
+            raise _no_room(mac)
+        self._requests.pop(key, None)
+        self._known[key] = _Known(place, "dynamic", self._clock.now())
+
+    def delete(self, vid: int, mac: int) -> bool:
+        """Remove an entry of any kind; False: there was none."""
+        self.drain()
+        pinned = self.unpin(vid, mac)
+        self._known.pop(_key(vid, mac), None)
+        self._stale = True
+        return self._core.fdb_delete(vid, mac) or pinned
+
+    def flush(self, port: int | None = None, vid: int | None = None) -> int:
+        """Forget dynamic and sticky entries of a port, of a VLAN, of both, or all; returns how many."""
+        self.drain()
+        victims = self._forget(port, None if vid is None else {vid})
+        self._lapsed |= victims & self._pinned.keys()
+        name = None if port is None else self._name(port)
+        self._emit("fdb-flushed", port=name, vlan=vid, entries=len(victims))
+        return len(victims)
+
+    def _forget(self, port: int | None = None, vids: Collection[int] | None = None) -> set[int]:
+        victims = {
+            key
+            for key, known in self._known.items()
+            if known.kind in FLUSHABLE and port in (None, known.port) and (vids is None or key >> 48 in vids)
+        }
+        for vid in [None] if vids is None else vids:
+            self._core.fdb_flush(port=port, vid=vid)
+        for key in victims:
+            del self._known[key]
+            self._installed.pop(key, None)
+        self.counters.flushed += len(victims)
+        self._stale = True
+        return victims
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    def rows(self, port: int | None = None, vid: int | None = None, mac: int | None = None) -> list[Row]:
+        """Give the table, sorted by VLAN and address; every filter given must fit."""
+        entries = self._core.fdb_entries() if vid is None or mac is None else [self._core.fdb_find(vid, mac)]
+        begins, tick, now = list(self._begins), self._core.tick, self._clock.now()
+
+        def age(entry: FdbEntry) -> int | None:
+            if entry.kind not in FLUSHABLE or not self._ageing:
+                return None
+            ticks = (tick - entry.tick) & TICK_MASK
+            return int(now - begins[-min(ticks, len(begins))]) if ticks else 0
+
+        return [
+            {
+                "mac": format_mac(entry.mac),
+                "vlan": entry.vid,
+                "port": self._name(entry.port),
+                "state": entry.kind,
+                "age": age(entry),
+            }
+            for entry in sorted(entry for entry in entries if entry is not None)
+            if port in (None, entry.port) and vid in (None, entry.vid) and mac in (None, entry.mac)
+        ]
+
+    def count_by_port(self) -> Counter[int]:
+        """Count entries per port index."""
+        self.drain()
+        return Counter(known.port for known in self._known.values())
+
+    def count_by_vlan(self) -> Counter[int]:
+        """Count entries per VLAN."""
+        self.drain()
+        return Counter(key >> 48 for key in self._known)

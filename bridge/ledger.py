@@ -1,0 +1,139 @@
+"""The books: counters of the data plane as rows, carried on over all that happens to ports; the cost of work.
+
+Job: a port's counters live in the data plane only as long as it is attached. Here they are carried on when a
+device is lost and returns, and kept in the total when a port is removed: the total of a bridge's whole life
+balances exactly (R12). Clearing is done by subtraction, so the data thread never stops for it.
+Thread: control. Invariant: every row comes from one reading at one batch boundary. Names and meanings come
+from the data plane's own tables.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bridge._core import DROP_REASONS, PORT_COUNTERS, STAGES, Bridge, PortCounters
+
+Row = dict[str, object]
+
+_NAMES = [name for name, _ in PORT_COUNTERS]
+_REASONS = [name for name, _ in DROP_REASONS]
+_MEANINGS = dict(DROP_REASONS)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counters that can be added up."""
+
+    values: Counter[str] = field(default_factory=Counter)
+    rx_drops: Counter[str] = field(default_factory=Counter)
+    tx_drops: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Tally | PortCounters) -> Tally:
+        """Add in place."""
+        self.values.update(other.values)
+        self.rx_drops.update(other.rx_drops)
+        self.tx_drops.update(other.tx_drops)
+        return self
+
+    @property
+    def drops(self) -> int:
+        """Frames and copies that ended here."""
+        return self.rx_drops.total() + self.tx_drops.total()
+
+    @property
+    def balance(self) -> int:
+        """R12 over a whole bridge: what came in and was made, less what went out and was dropped."""
+        return self.values["rx_frames"] + self.values["copies"] - self.values["tx_frames"] - self.drops
+
+    def row(self, port: str) -> Row:
+        """Give all counters, flat."""
+        counters = {name: self.values[name] for name in _NAMES}
+        return {
+            "port": port,
+            **counters,
+            "rx_drops": self.rx_drops.total(),
+            "tx_drops": self.tx_drops.total(),
+        }
+
+
+class Ledger:
+    """The books of one bridge; `ports` map the names of ports to their indexes, None: not attached."""
+
+    def __init__(self, core: Bridge) -> None:
+        self._core = core
+        self._past: dict[str, Tally] = {}  # of ports, from before they were last attached
+        self._removed = Tally()
+        self._cleared: Counter[str] = Counter()
+
+    def carry(self, name: str, index: int) -> None:
+        """Keep the counters of a port that is about to leave the snapshot; it must be quiet already."""
+        self._past.setdefault(name, Tally()).add(self._core.counters().ports[index])
+
+    def close(self, name: str) -> None:
+        """Move the counters of a port that is no more to the total."""
+        self._removed.add(self._past.pop(name, Tally()))
+
+    @property
+    def names(self) -> list[str]:
+        """Ports with counters carried on."""
+        return list(self._past)
+
+    def tallies(self, ports: Mapping[str, int | None]) -> dict[str, Tally]:
+        """Read the counters of ports."""
+        live = self._core.counters().ports
+        tallies = {}
+        for name, index in ports.items():
+            tallies[name] = Tally().add(self._past.get(name, Tally()))
+            if index in live:
+                tallies[name].add(live[index])
+        return tallies
+
+    def stats_rows(self, ports: Mapping[str, int | None]) -> list[Row]:
+        """One row per port and a last one with the total, removed ports included, and its balance."""
+        tallies = self.tallies(ports)
+        total = Tally().add(self._removed)
+        for tally in tallies.values():
+            total.add(tally)
+        rows = [tally.row(name) for name, tally in tallies.items()]
+        return [*rows, {**total.row("total"), "balance": total.balance}]
+
+    def drops_rows(self, ports: Mapping[str, int | None], *, every: bool = False) -> list[Row]:
+        """One row per port, direction and reason that has a count, or for every reason."""
+        return [
+            {
+                "port": name,
+                "direction": direction,
+                "reason": reason,
+                "frames": drops[reason],
+                "meaning": _MEANINGS[reason],
+            }
+            for name, tally in self.tallies(ports).items()
+            for direction, drops in (("rx", tally.rx_drops), ("tx", tally.tx_drops))
+            for reason in _REASONS
+            if every or drops[reason]
+        ]
+
+    def cost_rows(self) -> list[Row]:
+        """One row per stage: cycles since the last clearing, their share, and what a frame cost in it."""
+        spent = self._spent()
+        frames, total = spent.pop("frames"), spent.total()
+        return [
+            {
+                "stage": stage,
+                "cycles": cycles,
+                "share": round(cycles / total, 4) if total else 0.0,
+                "cycles_per_frame": round(cycles / frames, 1) if frames else None,
+            }
+            for stage, cycles in spent.items()
+        ]
+
+    def clear_cost(self) -> None:
+        """Count cycles from zero."""
+        self._cleared.update(self._spent())
+
+    def _spent(self) -> Counter[str]:
+        counters = self._core.counters()
+        now = {stage: counters.stages[stage] for stage, _ in STAGES} | {"frames": counters.thread["frames"]}
+        return Counter({name: count - self._cleared[name] for name, count in now.items()})

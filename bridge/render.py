@@ -1,0 +1,104 @@
+"""Rows (flat dicts) to text: JSON for programs; aligned tables, blocks and lines for people.
+
+Pure but for `write`. Invariants: JSON output is one list, whatever the number of rows, and leaves nothing
+out; text shows what fits a terminal and sends it no control character, whatever a device is called.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+Row = dict[str, Any]
+
+# Columns of the tables for people, in order; a layout not named here shows every key.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "port": (
+        *("port", "kind", "device", "netns", "state", "mode", "vlan", "native", "mtu"),
+        *("fdb_entries", "rx_frames", "tx_frames", "drops"),
+    ),
+    "vlan": ("vlan", "name", "tagged", "untagged", "fdb_entries", "mac_limit"),
+    "fdb": ("mac", "vlan", "port", "state", "age"),
+    "drops": ("port", "direction", "reason", "frames", "meaning"),
+    "cost": ("stage", "cycles", "share", "cycles_per_frame"),
+}
+
+
+def to_json(value: object, *, pretty: bool = False) -> str:
+    """Render a list of rows (or one row of a stream) as JSON text without a newline at the end."""
+    return json.dumps(value, indent=4 if pretty else None, separators=None if pretty else (",", ":"))
+
+
+def write(rows: Sequence[Row], layout: str, stream: TextIO, *, style: str = "text") -> None:
+    """Write rows in a style (text | json | pretty); `layout` picks the form of the text."""
+    text = to_json(list(rows), pretty=style == "pretty") if style != "text" else to_text(rows, layout)
+    if text:
+        stream.write(f"{text}\n")
+
+
+def to_text(rows: Sequence[Row], layout: str) -> str:
+    """Render rows for people: `lines` of finished sentences, `blocks` of many values, otherwise a table."""
+    if layout == "lines":
+        return "\n".join(cell(row["text"]) for row in rows)
+    if layout == "blocks":
+        return "\n\n".join(map(block, rows))
+    return table(rows, COLUMNS.get(layout, ()))
+
+
+def table(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
+    """Align rows under headings; numbers to the right, text to the left, no blanks at the ends of lines."""
+    if not rows:
+        return ""
+    columns = columns or list(dict.fromkeys(key for row in rows for key in row))
+    body = [[cell(row.get(column), column) for column in columns] for row in rows]
+    right = [all(_is_number(row.get(column)) for row in rows) for column in columns]
+    widths = [max(map(len, texts)) for texts in zip(columns, *body, strict=True)]
+
+    def line(texts: Iterable[str]) -> str:
+        aligned = zip(texts, widths, right, strict=True)
+        return "  ".join(
+            text.rjust(width) if flag else text.ljust(width) for text, width, flag in aligned
+        ).rstrip()
+
+    return "\n".join(line(texts) for texts in (columns, *body))
+
+
+def block(row: Row) -> str:
+    """Render one row as its first value over `key: value` lines, like `ethtool -S`."""
+    (_, title), *rest = row.items()
+    width = max((len(key) for key, _ in rest), default=0)
+    return "\n".join([cell(title), *(f"  {key:<{width}}  {cell(value, key)}" for key, value in rest)])
+
+
+def event(row: Row) -> str:
+    """Render a monitor event as one line: when, what, then key=value."""
+    rest = [f"{key}={cell(value, key)}" for key, value in row.items() if key not in ("event", "time")]
+    return " ".join([moment(row["time"]), cell(row["event"]), *rest])
+
+
+def moment(seconds: float) -> str:
+    """Render unix time as local date and time."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(seconds))
+
+
+def cell(value: object, key: str = "") -> str:
+    """Render one value on one line, `-` for none."""
+    if value is None or value == "" or value == []:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ",".join(cell(item) for item in value)
+    if isinstance(value, float):
+        return f"{100 * value:.1f}%" if key == "share" else f"{value:.1f}"
+    if isinstance(value, str) and not value.isprintable():
+        return "".join(
+            char if char.isprintable() else char.encode("unicode_escape").decode() for char in value
+        )
+    return str(value)
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

@@ -1,0 +1,374 @@
+"""What the methods of the control interface mean: the verbs of `Service`, and METHODS, the one list of them.
+
+Job: check parameters, ask or change the engine, give rows (flat dicts) or raise ControlError with the name of
+a varlink error. No sockets here (see bridge.control). Thread: control.
+Invariants: a method's name, parameters and description are the name, signature and docstring of its verb, and
+docs/control-protocol.md is tested against them. Changes of the configuration happen one after the other, and
+each is judged as a whole configuration, exactly like a file.
+Refuses: unknown methods; unknown, missing or mistyped parameters; ports and FDB entries that do not exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bridge import __version__, checks
+from bridge import config as configs
+from bridge.checks import BadValueError, Check, show
+from bridge.config import MODES, Config, PortConfig
+from bridge.errors import ConfigError, ControlError, FramebridgeError
+from bridge.events import Subscription
+from bridge.notify import Notifier
+from bridge.plan import Action, plan
+from bridge.protocol import (
+    CONFIG_INVALID,
+    ERRORS,
+    EXPECTED_MORE,
+    INTERFACE,
+    INTERFACE_NOT_FOUND,
+    INTERNAL,
+    INVALID_PARAMETER,
+    METHOD_NOT_FOUND,
+    NO_SUCH_ENTRY,
+    NO_SUCH_PORT,
+    PERMISSION_DENIED,
+    REFUSED,
+    SERVICE,
+    Call,
+    Message,
+    Row,
+)
+
+if TYPE_CHECKING:
+    from bridge.engine import Engine
+
+Verb = TypeVar("Verb", bound=Callable[..., Awaitable[Any]])
+
+logger = logging.getLogger(__name__)
+
+
+# -- the table
+
+METHODS: dict[str, Method] = {}
+TYPES: dict[str, type] = {"string": str, "int": int, "bool": bool, "object": dict}  # varlink's name of each
+ANNOTATIONS = {"str": "string", "int": "int", "bool": "bool", "Message": "object"}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter in varlink's terms: string, int, bool or object, and whether it may be absent."""
+
+    name: str
+    type: str
+    optional: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}: {'?' if self.optional else ''}{self.type}"
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A verb as the socket sees it. `changes`: not for onlookers; without it the method only looks."""
+
+    name: str
+    summary: str
+    parameters: Mapping[str, Parameter]
+    changes: bool
+    verb: Callable[..., Awaitable[Any]]
+
+    def checked(self, given: Message) -> Message:
+        """Return the parameters that are there, all known and of their types; null counts as absent."""
+        for name in given:
+            if name not in self.parameters:
+                known = ", ".join(self.parameters) or "no parameters"
+                raise invalid(name, f"not known to {self.name}, which takes {known}")
+        for name, parameter in self.parameters.items():
+            value = given.get(name)
+            if value is None and not parameter.optional:
+                raise invalid(name, f"missing; {self.name} needs it")
+            if value is not None and type(value) is not TYPES[parameter.type]:
+                raise invalid(name, f"expected {parameter.type}, got {show(value)}")
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def method(interface: str = INTERFACE, *, changes: bool = False) -> Callable[[Verb], Verb]:
+    """Publish a verb: `port_show` becomes the method PortShow of the interface."""
+
+    def publish(verb: Verb) -> Verb:
+        name = f"{interface}.{verb.__name__.title().replace('_', '')}"
+        _, *signature = inspect.signature(verb).parameters.values()
+        parameters = {
+            p.name: Parameter(
+                p.name, ANNOTATIONS[p.annotation.removesuffix(" | None")], p.default is not p.empty
+            )
+            for p in signature
+        }
+        METHODS[name] = Method(name, inspect.getdoc(verb) or "", parameters, changes, verb)
+        return verb
+
+    return publish
+
+
+def invalid(parameter: str, message: str) -> ControlError:
+    """Make the error for a parameter that cannot be used."""
+    return ControlError(f"parameter {parameter!r}: {message}", INVALID_PARAMETER, {"parameter": parameter})
+
+
+def describe() -> str:
+    """Write the interface in varlink's interface definition language (https://varlink.org/Interface-Definition)."""
+    lines = ["# Control of a framebridge daemon.", f"interface {INTERFACE}", ""]
+    for known in METHODS.values():
+        interface, _, name = known.name.rpartition(".")
+        if interface == INTERFACE:
+            lines += [f"# {line}" for line in known.summary.splitlines()]
+            lines += [
+                f"method {name}({', '.join(map(str, known.parameters.values()))}) -> (rows: []object)",
+                "",
+            ]
+    for error, parameters in ERRORS.items():
+        interface, _, name = error.rpartition(".")
+        if interface == INTERFACE:
+            lines += [f"error {name} ({', '.join([*parameters, 'message: string'])})"]
+    return "\n".join(lines) + "\n"
+
+
+# -- the verbs
+
+
+class Service:
+    """The methods over one engine. `config_path` is the file that a reload reads again."""
+
+    def __init__(self, engine: Engine, config_path: str = "", notifier: Notifier | None = None) -> None:
+        self._engine = engine
+        self._config_path = config_path
+        self._notifier = notifier or Notifier()
+        self._changing = asyncio.Lock()
+
+    async def call(self, call: Call, *, may_change: bool) -> list[Row] | Message | Subscription:
+        """Answer a call with rows, other parameters, or a stream of events. Raises ControlError only."""
+        known = find_method(call.method)
+        if known.changes and not may_change:
+            raise ControlError("you may look, but not change anything", PERMISSION_DENIED)
+        if known.verb is Service.monitor and (call.oneway or not call.more):
+            raise ControlError("a stream of replies needs 'more': true", EXPECTED_MORE)
+        parameters = known.checked(call.parameters)
+        try:
+            answer: list[Row] | Message | Subscription = await known.verb(self, **parameters)
+        except ControlError:
+            raise
+        except ConfigError as error:
+            problems = [{"path": p.path, "message": p.message, "line": p.line} for p in error.problems]
+            raise ControlError(
+                str(error), CONFIG_INVALID, {"source": error.source, "problems": problems}
+            ) from error
+        except FramebridgeError as error:
+            raise ControlError(str(error), REFUSED) from error
+        except Exception as error:
+            logger.exception("%s failed", call.method)
+            raise ControlError(
+                f"{type(error).__name__}: {error} (the daemon's log has more)", INTERNAL
+            ) from error
+        return answer
+
+    @method(SERVICE)
+    async def get_info(self) -> Message:
+        """Say who answers, as every varlink service does."""
+        url = "https://github.com/varlink"
+        interfaces = [SERVICE, INTERFACE]
+        who = {"vendor": "framebridge", "product": "framebridge", "version": __version__}
+        return {**who, "url": url, "interfaces": interfaces}
+
+    @method(SERVICE)
+    async def get_interface_description(self, interface: str) -> Message:
+        """Describe an interface in varlink's definition language."""
+        if interface != INTERFACE:
+            raise ControlError(f"no interface {interface!r}", INTERFACE_NOT_FOUND, {"interface": interface})
+        return {"description": describe()}
+
+    @method()
+    async def version(self) -> list[Row]:
+        """Version, bridge name and process of the daemon."""
+        return [{"version": __version__, "bridge": self._engine.config.bridge.name, "pid": os.getpid()}]
+
+    @method()
+    async def port_show(self, port: str | None = None) -> list[Row]:
+        """One row per port: its configuration in force, its state, its totals."""
+        return self._engine.port_rows(self._known(port))
+
+    @method(changes=True)
+    async def port_add(self, port: Message) -> list[Row]:
+        """Add a port, written like a [[port]] table of the file. Rows: what was done."""
+        return await self._change(lambda config: configs.with_port(config, configs.parse_port(port)))
+
+    @method(changes=True)
+    async def port_del(self, port: str) -> list[Row]:
+        """Remove a port and its FDB entries. Rows: what was done."""
+        return await self._change(lambda config: configs.without_port(config, self._named(port).name))
+
+    @method(changes=True)
+    async def port_set(self, port: str, changes: Message) -> list[Row]:
+        """Change keys of a port's [[port]] table; null is the default of a key. Rows: what was done."""
+
+        def changed(config: Config) -> Config:
+            before = self._named(port)
+            return configs.replace_port(config, configs.update_port(before, merge_vlan(before, changes)))
+
+        return await self._change(changed)
+
+    @method()
+    async def vlan_show(self) -> list[Row]:
+        """One row per VLAN: the ports that carry it, tagged and untagged."""
+        return self._engine.vlan_rows()
+
+    @method()
+    async def fdb_show(
+        self, port: str | None = None, vlan: int | None = None, mac: str | None = None
+    ) -> list[Row]:
+        """One row per FDB entry that fits every parameter given."""
+        return self._engine.fdb_rows(self._known(port), _vid(vlan), _station(mac))
+
+    @method(changes=True)
+    async def fdb_add(self, mac: str, vlan: int, port: str | None = None, kind: str = "static") -> list[Row]:
+        """Add or replace an FDB entry: static, sticky, drop or dynamic. No rows."""
+        _checked("kind", _entry_kind, kind)
+        if (kind == "drop" and port is not None) or (kind in ("static", "sticky") and port is None):
+            raise invalid("port", f"a {kind} entry {'has no' if port else 'needs a'} port")
+        await self._engine.fdb_add(_vid(vlan), _station(mac), self._known(port) or "", kind)
+        return []
+
+    @method(changes=True)
+    async def fdb_del(self, mac: str, vlan: int) -> list[Row]:
+        """Remove one FDB entry of any kind. No rows."""
+        if not await self._engine.fdb_delete(_vid(vlan), _station(mac)):
+            raise ControlError(
+                f"no FDB entry {mac} in VLAN {vlan}", NO_SUCH_ENTRY, {"mac": mac, "vlan": vlan}
+            )
+        return []
+
+    @method(changes=True)
+    async def fdb_flush(self, port: str | None = None, vlan: int | None = None) -> list[Row]:
+        """Forget learned FDB entries that fit every parameter given. One row: how many."""
+        return [{"flushed": await self._engine.fdb_flush(self._known(port), _vid(vlan))}]
+
+    @method()
+    async def stats_show(self, port: str | None = None) -> list[Row]:
+        """One row per port with every counter; without `port`, a last row with the totals."""
+        return self._engine.stats_rows(self._known(port))
+
+    @method()
+    async def drops_show(self, all: bool = False) -> list[Row]:  # noqa: A002
+        """One row per port, direction and drop reason that has a count; `all`: every reason."""
+        return self._engine.drops_rows(all)
+
+    @method()
+    async def cost_show(self) -> list[Row]:
+        """One row per stage: the CPU cycles of the data thread."""
+        return self._engine.cost_rows()
+
+    @method(changes=True)
+    async def cost_clear(self) -> list[Row]:
+        """Count cycles from zero again. No rows."""
+        self._engine.clear_cost()
+        return []
+
+    @method()
+    async def check_plan(self, toml: str, source: str = "") -> list[Row]:
+        """Validate the text of a configuration file. Rows: what a reload with it would do."""
+        return action_rows(plan(self._engine.config, configs.parse(toml, source)))
+
+    @method(changes=True)
+    async def reload(self, toml: str | None = None, source: str = "") -> list[Row]:
+        """Put a configuration in force: this text or, without it, the daemon's file. Rows: what was done."""
+
+        def read(_: Config) -> Config:
+            if toml is not None:
+                return configs.parse(toml, source)
+            if not self._config_path:
+                raise ControlError("this daemon was not started from a file: name one", REFUSED)
+            return configs.load(self._config_path)
+
+        self._notifier.reloading()
+        try:
+            return await self._change(read)
+        finally:
+            self._notifier.ready(status_line(self._engine))
+
+    @method()
+    async def monitor(self) -> Subscription:
+        """Stream events, one row each, until either side hangs up. A first reply without rows: it began."""
+        return self._engine.subscribe()
+
+    async def _change(self, edit: Callable[[Config], Config]) -> list[Row]:
+        async with self._changing:  # what is edited is what is in force, and nothing comes between
+            actions = await self._engine.apply(edit(self._engine.config))
+        for action in actions:
+            logger.info("%s", action)
+        return action_rows(actions)
+
+    def _named(self, name: str) -> PortConfig:
+        ports = {port.name: port for port in self._engine.config.ports}
+        if name not in ports:
+            known = ", ".join(ports) or "none"
+            raise ControlError(f"no port {name!r}; there are: {known}", NO_SUCH_PORT, {"port": name})
+        return ports[name]
+
+    def _known(self, name: str | None) -> str | None:
+        return None if name is None else self._named(name).name
+
+
+def find_method(name: str) -> Method:
+    """Look a method up by its full name."""
+    if name in METHODS:
+        return METHODS[name]
+    interface = name.rpartition(".")[0]
+    if interface in (SERVICE, INTERFACE):
+        raise ControlError(f"no method {name!r}", METHOD_NOT_FOUND, {"method": name})
+    raise ControlError(f"no interface {interface!r}", INTERFACE_NOT_FOUND, {"interface": interface})
+
+
+def action_rows(actions: Iterable[Action]) -> list[Row]:
+    """Render actions as rows; `text` is the readable line."""
+    return [{"action": action.kind, "subject": action.subject, "text": str(action)} for action in actions]
+
+
+def status_line(engine: Engine) -> str:
+    """One line on the state of the bridge, for `systemctl status`."""
+    rows = engine.port_rows()
+    return f"{engine.config.bridge.name}: {sum(row['state'] == 'up' for row in rows)} of {len(rows)} ports up"
+
+
+def merge_vlan(port: PortConfig, changes: Message) -> Message:
+    """Let a change of `vlan` keep what it does not name: `native` alone, or the TPID of a port that moves."""
+    change, kept = changes.get("vlan"), configs.port_table(port)["vlan"]
+    if not isinstance(change, dict) or not isinstance(kept, dict):
+        return changes
+    if change.keys() & set(MODES):
+        keys = ("native", "tpid") if "trunk" in change else ("tpid",)
+        kept = {key: value for key, value in kept.items() if key in keys}
+    vlan = {key: value for key, value in {**kept, **change}.items() if value is not None}
+    return {**changes, "vlan": vlan}
+
+
+_entry_kind = checks.choice("static", "sticky", "drop", "dynamic")
+
+
+def _vid(vlan: int | None) -> Any:
+    return None if vlan is None else _checked("vlan", checks.vid, vlan)
+
+
+def _station(mac: str | None) -> Any:
+    return None if mac is None else _checked("mac", checks.station, mac)
+
+
+def _checked(parameter: str, check: Check, value: object) -> Any:
+    """Apply a check of the configuration file to a parameter."""
+    try:
+        return check(value)
+    except BadValueError as error:
+        raise invalid(parameter, str(error)) from None

@@ -1,0 +1,334 @@
+"""What `framebridge` can do: one entry per verb in VERBS, and the function that does it.
+
+Job: turn the words after a verb into a call of the daemon or of another module, and show what came back.
+Raises UsageError for words that make no sense, FramebridgeError for what was refused.
+Invariant: nothing here imports the data plane, pyroute2 or asyncio at the top, so that verbs that only talk
+to a daemon start fast; what a verb needs beyond the client it imports itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge import render
+from bridge.client import Client, find_socket
+from bridge.errors import ControlError
+from bridge.grammar import NUMBER, PORT_KEYS, TEXT, Grammar, UsageError, port_table
+from bridge.protocol import Message, Row
+
+Options = argparse.Namespace
+Act = Callable[[Options, list[str]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One thing the command does: `words` select it; `arguments`, `summary` and `notes` are its help."""
+
+    words: str
+    arguments: str
+    summary: str
+    act: Act
+    notes: str = ""
+    is_raw: bool = False  # has options of its own: gets everything after its word
+
+
+# -- what verbs do
+
+
+def ask(options: Options, method: str, parameters: Message | None = None) -> list[Row]:
+    """Call a method of the daemon that the options choose."""
+    with Client(find_socket(options.socket)) as client:
+        return client.rows(method, parameters)
+
+
+def show(options: Options, rows: Sequence[Row], layout: str, empty: str = "") -> None:
+    """Write rows in the style that the options choose; `empty` tells people that there are none."""
+    render.write(rows, layout, sys.stdout, style=options.style)
+    if empty and not rows and options.style == "text":
+        print(empty, file=sys.stderr)
+
+
+def query(
+    method: str, layout: str, grammar: Grammar | None = None, shape: Callable[[Message], Message] = dict
+) -> Act:
+    """Make a verb: one method, called with the words that follow, whose rows are shown."""
+
+    def act(options: Options, words: list[str]) -> int:
+        parameters = shape((grammar or Grammar()).read(words))
+        show(
+            options, ask(options, method, parameters), layout, "nothing to show" if layout != "lines" else ""
+        )
+        return 0
+
+    return act
+
+
+def port_to_add(values: Message) -> Message:
+    """Shape the words of `port add` for PortAdd."""
+    return {"port": port_table({key: value for key, value in values.items() if value is not None})}
+
+
+def port_to_set(values: Message) -> Message:
+    """Shape the words of `port set` for PortSet."""
+    name = values.pop("name")
+    if not values:
+        raise UsageError("nothing to set")
+    return {"port": name, "changes": port_table(values)}
+
+
+def flushed(options: Options, words: list[str]) -> int:
+    """Forget FDB entries and tell how many."""
+    rows = ask(options, "FdbFlush", Grammar(keys={"port": TEXT, "vlan": NUMBER}).read(words))
+    show(options, [{**row, "text": f"{row['flushed']} FDB entries flushed"} for row in rows], "lines")
+    return 0
+
+
+def drops(options: Options, words: list[str]) -> int:
+    """Show drops; an option adds those that never happened."""
+    Grammar().read(words)
+    show(options, ask(options, "DropsShow", {"all": options.all}), "drops", "no frame was dropped")
+    return 0
+
+
+def run(options: Options, words: list[str]) -> int:
+    """Be the daemon."""
+    from bridge import daemon
+
+    return daemon.main(Grammar(names=("file",)).read(words)["file"], verbose=options.verbose)
+
+
+def check(options: Options, words: list[str]) -> int:
+    """Validate a file; show the plan from the running configuration, or from nothing if no daemon answers."""
+    from bridge import config as configs
+
+    file = Grammar(names=("file",)).read(words)["file"]
+    config = configs.load(file)
+    path = options.socket or config.bridge.socket_path
+    try:
+        client = Client(path)
+    except ControlError:
+        if options.socket:
+            raise
+        from bridge.plan import plan
+
+        rows = [
+            {"action": step.kind, "subject": step.subject, "text": str(step)} for step in plan(None, config)
+        ]
+        origin = f"valid; to be done from nothing (no daemon to ask on {path}):"
+    else:
+        with client:
+            rows = client.rows("CheckPlan", {"toml": configs.to_toml(config), "source": file})
+        origin = f"valid; to be done by the daemon on {path}:"
+    if options.style == "text":
+        print(origin)
+    show(options, rows, "lines", "nothing")
+    return 0
+
+
+def reload(options: Options, words: list[str]) -> int:
+    """Have the daemon read its file again, or put the file named here in force."""
+    file = Grammar(option="file").read(words).get("file")
+    parameters: Message = {}
+    if file:
+        try:
+            parameters = {"toml": Path(file).read_text(encoding="utf-8"), "source": file}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ControlError(f"cannot read {file}: {error}") from None
+    show(options, ask(options, "Reload", parameters), "lines", "nothing to change")
+    return 0
+
+
+def monitor(options: Options, words: list[str]) -> int:
+    """Show events as they come: lines for people, one JSON object per line for programs."""
+    Grammar().read(words)
+    with Client(find_socket(options.socket)) as client:
+        for rows in client.stream("Monitor", forever=True):
+            for row in rows:
+                text = render.event(row)
+                if options.style != "text":
+                    text = render.to_json(row, pretty=options.style == "pretty")
+                print(text, flush=True)
+    return 0
+
+
+def version(options: Options, words: list[str]) -> int:
+    """Show the version of this command and, if one answers, of the daemon."""
+    from bridge import __version__  # asks the package metadata, which takes its time
+
+    Grammar().read(words)
+    rows: list[Row] = [{"component": "command", "version": __version__}]
+    try:
+        rows += [{"component": "daemon", **row} for row in ask(options, "Version")]
+    except ControlError:
+        if options.socket:
+            raise
+    texts = [f"framebridge {row['version']}" + _origin(row) for row in rows]
+    if options.style == "text":
+        rows = [{"text": text} for text in texts]
+    show(options, rows, "lines")
+    return 0
+
+
+def _origin(row: Row) -> str:
+    return f" (daemon of {row['bridge']}, pid {row['pid']})" if "pid" in row else ""
+
+
+def lab(_: Options, arguments: list[str]) -> int:
+    """Hand over to the lab."""
+    from bridge import lab as laboratory
+
+    return laboratory.main(arguments)
+
+
+# -- the table of verbs
+
+PORT_ARGUMENTS = """\
+  kind tap|link|memory  what the port is
+  device DEVICE         tap to make or attach to, or network device to bind to
+  netns NAME            network namespace that holds the device
+  access VID            untagged, in one VLAN
+  trunk LIST            tagged: VLAN IDs and ranges like 10,20,100-119
+  native VID            with trunk: the VLAN of untagged frames
+  tunnel VID            untagged, inner tags are payload (dot1q-tunnel)
+  tpid 802.1Q|802.1ad   the tag protocol
+  mtu BYTES             layer-3 bytes
+  flood LIST|all|none   what is flooded to it: unknown, multicast, broadcast
+  mac_limit N           most FDB entries, 0 for no limit
+  learning on|off       learn source addresses
+  isolated on|off       no traffic between isolated ports
+  enabled on|off        administrative state
+The value 'default' puts a key back to its default.
+"""
+
+FDB_FILTER = {"port": TEXT, "vlan": NUMBER, "mac": TEXT}
+FDB_WORDS = Grammar(
+    names=("mac",),
+    keys={"vlan": NUMBER, "port": TEXT},
+    flags={"static": "kind", "sticky": "kind", "drop": "kind", "dynamic": "kind"},
+    required=("vlan",),
+)
+
+VERBS = (
+    Verb(
+        "run",
+        "FILE",
+        "be the bridge that FILE describes, in the foreground",
+        run,
+        """\
+It is ready when its control socket exists. SIGTERM or Ctrl-C ends it and removes what it made; SIGHUP makes
+it read FILE again. -v logs more.
+
+example:
+  framebridge run /etc/framebridge/dmz.toml
+""",
+    ),
+    Verb(
+        "check",
+        "FILE",
+        "validate FILE and show what it would do",
+        check,
+        """\
+Every problem is listed with its key and line. If the daemon of FILE (or of -s) answers, the plan starts from
+what it runs now, otherwise from nothing. Nothing is changed.
+""",
+    ),
+    Verb(
+        "reload",
+        "[FILE]",
+        "have the daemon read its file again, or put FILE in force",
+        reload,
+        """\
+All or nothing: with any problem the configuration stays as it is, and the exit status is 1. Ports that do not
+change keep their traffic, counters and FDB entries.
+""",
+    ),
+    Verb(
+        "port show",
+        "[PORT]",
+        "ports: configuration, state, totals",
+        query("PortShow", "port", Grammar(option="port")),
+    ),
+    Verb(
+        "port add",
+        "PORT kind KIND [KEY VALUE]...",
+        "add a port",
+        query("PortAdd", "lines", Grammar(("name",), keys=PORT_KEYS, required=("kind",)), port_to_add),
+        f"""\
+{PORT_ARGUMENTS}
+The port is gone after a restart or reload unless the file has it too.
+
+examples:
+  framebridge port add guests kind tap device tap0 access 10
+  framebridge port add uplink kind link device eth1 trunk 10,20,100-119 native 1
+""",
+    ),
+    Verb(
+        "port set",
+        "PORT KEY VALUE...",
+        "change a port in place",
+        query("PortSet", "lines", Grammar(("name",), keys=PORT_KEYS), port_to_set),
+        f"""\
+{PORT_ARGUMENTS}
+examples:
+  framebridge port set guests mtu 9000 isolated on
+  framebridge port set uplink native default
+""",
+    ),
+    Verb("port del", "PORT", "remove a port", query("PortDel", "lines", Grammar(("port",)))),
+    Verb("vlan show", "", "VLANs and the ports that carry them", query("VlanShow", "vlan")),
+    Verb(
+        "fdb show",
+        "[port PORT] [vlan VID] [mac MAC]",
+        "the forwarding database: which address is on which port",
+        query("FdbShow", "fdb", Grammar(keys=FDB_FILTER)),
+        """\
+examples:
+  framebridge fdb show vlan 10
+  framebridge -j fdb show port uplink | jq -r '.[].mac'
+""",
+    ),
+    Verb(
+        "fdb add",
+        "MAC vlan VID [port PORT] [static|sticky|drop|dynamic]",
+        "add or replace an FDB entry",
+        query("FdbAdd", "lines", FDB_WORDS),
+        """\
+static (the default): never ages, never moves. sticky: ages, never moves. drop: frames from and to this
+address are dropped on every port; it takes no port. dynamic: as if learned; with learning = "controlled"
+this lets an address in, by default on the port where it was seen.
+
+examples:
+  framebridge fdb add 02:00:00:00:00:01 vlan 10 port guests
+  framebridge fdb add 02:00:00:00:00:66 vlan 10 drop
+""",
+    ),
+    Verb(
+        "fdb del",
+        "MAC vlan VID",
+        "remove an FDB entry",
+        query("FdbDel", "lines", Grammar(("mac",), keys={"vlan": NUMBER}, required=("vlan",))),
+    ),
+    Verb("fdb flush", "[port PORT] [vlan VID]", "forget learned FDB entries", flushed),
+    Verb(
+        "stats show",
+        "[PORT]",
+        "every counter of every port, and the totals",
+        query("StatsShow", "blocks", Grammar(option="port")),
+    ),
+    Verb("drops show", "[-a]", "frames dropped, by port and reason; -a: every reason", drops),
+    Verb("cost show", "", "CPU cycles of the data thread, by stage", query("CostShow", "cost")),
+    Verb("cost clear", "", "count cycles from zero again", query("CostClear", "lines")),
+    Verb("monitor", "", "show events as they happen, until Ctrl-C", monitor),
+    Verb(
+        "lab",
+        "[ARGUMENT]...",
+        "build a network, run the bridge in it, show it at work, clean up",
+        lab,
+        is_raw=True,
+    ),
+    Verb("version", "", "the version of this command and of the daemon", version),
+)
