@@ -1,0 +1,84 @@
+"""What every test shares: import path, a network of its own, root-only tests, leak checks.
+
+* `tests/` is on sys.path, so that tests say `from helpers.net import ...` and `from model import
+  Model`. (There must be no `tests/platform/__init__.py`: it would shadow the standard library's
+  `platform`.)
+* Run as root, the whole test process moves into a network namespace of its own before anything else: no
+  test can touch or be disturbed by the machine's real network, and a crash leaves no device behind.
+* Tests marked `root` skip with a reason where namespaces cannot be had. A skip is not a pass.
+* After each test no namespace or device may be left that was not there before it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from helpers import kernel
+from helpers import net as nets
+
+pytest.register_assert_rewrite("helpers.bridge")
+settings.register_profile(
+    "framebridge", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("framebridge")
+
+why_no_network = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[why_no_network] = enter_private_network()
+
+
+def enter_private_network() -> str:
+    """Move this process into its own network; returns why that is not possible, or an empty string."""
+    if os.geteuid() != 0:
+        return "needs root (CAP_NET_ADMIN, CAP_SYS_ADMIN) for network namespaces"
+    try:
+        kernel.leave_for_new_namespace()
+    except OSError as error:
+        return f"no network namespaces here: {error}"
+    nets.silence_ipv6()
+    nets.HERE.set_link("lo", state="up")
+    return ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    reason = item.config.stash[why_no_network]
+    if reason and item.get_closest_marker("root"):
+        pytest.skip(reason)
+
+
+def check_leaks(before: set[str], what: str) -> None:
+    """Fail if namespaces or devices are left; a veth end goes a moment after its peer, so wait for it."""
+    nets.wait_until(
+        lambda: not nets.leftovers() - before, f"{what} to clean up {nets.leftovers() - before}", 5.0
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_leaks_of_session() -> Iterator[None]:
+    before = nets.leftovers()
+    yield
+    check_leaks(before, "the session")
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = nets.leftovers()
+    yield
+    check_leaks(before, request.node.nodeid)
+
+
+@pytest.fixture
+def net() -> Iterator[nets.Net]:
+    """Factories of namespaces, veth pairs, taps, packet sockets and programs, all undone after the test."""
+    with nets.Net() as stack:
+        yield stack

@@ -1,0 +1,139 @@
+"""An Engine without a data plane: the same interface and rules as bridge.engine, rows from memory.
+
+For tests of what sits on top of it. A port on device "absent0" cannot be opened; all else works at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from bridge.config import Config, PortConfig, format_vids
+from bridge.errors import ApplyError, PortError
+from bridge.events import Events, Subscription
+from bridge.mac import format_mac
+from bridge.plan import Action, plan
+
+Row = dict[str, Any]
+
+QUEUE_CAP = 100
+REASONS = {"runt": "fewer than 14 bytes", "bad_vid": "VID 4095"}
+
+
+class FakeEngine:
+    def __init__(self, config: Config) -> None:
+        self.config = Config()
+        self._first = config
+        self.progress = 0
+        self.is_stuck = False
+        self.faults: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.events = Events(QUEUE_CAP)
+        self.fdb: dict[tuple[int, int], tuple[str, str]] = {}
+        self.calls: list[str] = []
+
+    async def start(self) -> None:
+        self.calls.append("start")
+        await self.apply(self._first, old=None)
+
+    async def stop(self) -> None:
+        self.calls.append("stop")
+        self.events.close()
+
+    async def apply(self, new: Config, **old: None) -> tuple[Action, ...]:
+        actions = plan(old.get("old", self.config), new)
+        for port in new.ports:
+            if port.device == "absent0":
+                cause = PortError(port.name, "no device absent0; create it first")
+                raise cause if old else ApplyError(f"nothing was changed: {cause}") from cause
+        await asyncio.sleep(0)  # a real engine waits here, and others run
+        self.config = new
+        names = {port.name for port in new.ports}
+        self.fdb = {key: value for key, value in self.fdb.items() if value[0] in names | {""}}
+        if actions:
+            self.events.emit("reload", actions=len(actions))
+        return actions
+
+    def wake(self) -> None:
+        self.progress += not self.is_stuck
+
+    def subscribe(self) -> Subscription:
+        return self.events.subscribe()
+
+    def _ports(self, name: str | None) -> list[PortConfig]:
+        return [port for port in self.config.ports if name in (None, port.name)]
+
+    def port_rows(self, name: str | None = None) -> list[Row]:
+        return [
+            {
+                "port": port.name,
+                "index": index,
+                "kind": port.kind,
+                "device": port.device,
+                "netns": port.netns,
+                "state": "up" if port.admin_up else "down",
+                "mode": port.mode,
+                "vlan": format_vids(port.vids) if port.mode == "trunk" else port.pvid,
+                "native": port.pvid if port.mode == "trunk" and port.pvid else None,
+                "tpid": f"{port.tpid:#06x}",
+                "mtu": port.mtu or 1500,
+                "fdb_entries": sum(place == port.name for place, _ in self.fdb.values()),
+                "rx_frames": 0,
+                "tx_frames": 0,
+                "drops": 0,
+            }
+            for index, port in enumerate(self._ports(name))
+        ]
+
+    def vlan_rows(self) -> list[Row]:
+        vids = sorted({vid for port in self.config.ports for vid in port.members})
+        return [
+            {
+                "vlan": vid,
+                "name": "",
+                "tagged": [p.name for p in self.config.ports if vid in p.members and vid != p.pvid],
+                "untagged": [p.name for p in self.config.ports if vid == p.pvid],
+                "fdb_entries": sum(key[0] == vid for key in self.fdb),
+                "mac_limit": 0,
+            }
+            for vid in vids
+        ]
+
+    def fdb_rows(self, port: str | None = None, vlan: int | None = None, mac: int | None = None) -> list[Row]:
+        return [
+            {"mac": format_mac(key[1]), "vlan": key[0], "port": place or None, "state": state, "age": None}
+            for key, (place, state) in sorted(self.fdb.items())
+            if port in (None, place) and vlan in (None, key[0]) and mac in (None, key[1])
+        ]
+
+    def stats_rows(self, name: str | None = None) -> list[Row]:
+        rows: list[Row] = [{"port": port.name, "rx_frames": 7, "tx_frames": 5} for port in self._ports(name)]
+        return rows if name else [*rows, {"port": "total", "rx_frames": 7 * len(rows), "balance": 0}]
+
+    def drops_rows(self, all: bool = False) -> list[Row]:  # noqa: A002
+        return [
+            {"port": port.name, "direction": "rx", "reason": reason, "frames": 0, "meaning": meaning}
+            for port in self.config.ports
+            for reason, meaning in REASONS.items()
+            if all
+        ]
+
+    def cost_rows(self) -> list[Row]:
+        cleared = "clear_cost" in self.calls
+        return [{"stage": "rx", "cycles": 0 if cleared else 900, "share": 0.25, "cycles_per_frame": 12.34}]
+
+    def clear_cost(self) -> None:
+        self.calls.append("clear_cost")
+
+    async def fdb_add(self, vlan: int, mac: int, port: str, kind: str) -> None:
+        self.fdb[vlan, mac] = (port, kind)
+
+    async def fdb_delete(self, vlan: int, mac: int) -> bool:
+        return self.fdb.pop((vlan, mac), None) is not None
+
+    async def fdb_flush(self, port: str | None = None, vlan: int | None = None) -> int:
+        victims = [
+            key for key, value in self.fdb.items() if port in (None, value[0]) and vlan in (None, key[0])
+        ]
+        for key in victims:
+            del self.fdb[key]
+        return len(victims)

@@ -1,0 +1,486 @@
+"""Factories for real networks: namespaces, veth pairs, taps, packet sockets and programs.
+
+Job: a test says what it needs in one line each; whatever happens, all of it is gone when the test ends.
+Every factory is a context manager of its own; `Net` is an exit stack of them (the `net` fixture). Names
+carry PREFIX, random per test process: leak checks and other processes never see each other's things.
+Work inside a namespace runs in a short-lived thread that entered it (`Namespace.run`): the caller never
+moves, an asyncio loop may be running in the calling thread, and sockets or programs made there stay
+there. Waiting is always for a condition, with a deadline (`wait_until`); nothing here sleeps for a
+guessed time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import itertools
+import os
+import re
+import secrets
+import select
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import pytest
+from pyroute2 import IPRoute, netns
+
+from helpers import kernel
+from helpers.kernel import VnetHeader
+
+PREFIX = f"fb-{secrets.token_hex(3)}"
+DEADLINE = 10.0  # seconds; generous, since only a failing test waits that long
+NETNS_DIR = Path("/run/netns")
+FRAME_MAX = 65536 + 64
+
+_serial = itertools.count()
+T = TypeVar("T")
+
+
+# -- waiting and probing ---------------------------------------------------------------------------
+
+
+def wait_until(condition: Callable[[], T], what: str, timeout: float = DEADLINE) -> T:
+    """Call `condition` until it returns something true; return that, or fail after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    pause = 0.0005
+    while not (result := condition()):
+        assert time.monotonic() < end, f"not within {timeout} s: {what}"
+        time.sleep(pause)
+        pause = min(2 * pause, 0.02)
+    return result
+
+
+@contextlib.contextmanager
+def capability(what: str) -> Iterator[None]:
+    """Skip the test with the kernel's own message when this machine lacks what the body asks for."""
+    lacking = {"EPERM", "EACCES", "ENOENT", "ENODEV", "ENOPROTOOPT", "EOPNOTSUPP", "ENOTTY"}
+    try:
+        yield
+    except OSError as error:
+        if errno.errorcode.get(error.errno or 0) not in lacking:
+            raise
+        pytest.skip(f"{what}: {error}")
+
+
+def make_name() -> str:
+    """A name no other test uses, short enough for a device."""
+    return f"{PREFIX}-{next(_serial)}"
+
+
+# -- namespaces and links --------------------------------------------------------------------------
+
+
+class Namespace:
+    """A named network namespace; `name` None is the one the test process itself lives in."""
+
+    def __init__(self, name: str | None) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Namespace({self.name!r})"
+
+    def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call `function` in a thread inside the namespace and hand back what it returns or raises."""
+        outcome: list[tuple[bool, Any]] = []
+
+        def work() -> None:
+            try:
+                if self.name is not None:
+                    fd = os.open(NETNS_DIR / self.name, os.O_RDONLY | os.O_CLOEXEC)
+                    try:
+                        kernel.enter_namespace(fd)
+                    finally:
+                        os.close(fd)
+                outcome.append((True, function(*args, **kwargs)))
+            except BaseException as error:  # handed to the caller
+                outcome.append((False, error))
+
+        thread = threading.Thread(target=work, name=f"inside {self.name}")
+        thread.start()
+        thread.join()
+        good, value = outcome[0]
+        if not good:
+            raise value
+        return value
+
+    def netlink(self, function: Callable[[IPRoute], T]) -> T:
+        """Call `function` with a netlink socket of this namespace."""
+
+        def work() -> T:
+            with IPRoute() as ipr:
+                return function(ipr)
+
+        return self.run(work)
+
+    def remove(self) -> None:
+        """Take the name away; idempotent. The namespace ends with its last process, socket and descriptor."""
+        if self.name is not None and (NETNS_DIR / self.name).exists():
+            netns.remove(self.name)
+
+    def devices(self) -> set[str]:
+        return {name for _index, name in self.run(socket.if_nameindex)}
+
+    def link(self, device: str) -> dict[str, Any] | None:
+        """What rtnetlink says of a device (index, mtu, address, up, carrier); None: there is none."""
+
+        def work(ipr: IPRoute) -> dict[str, Any] | None:
+            found = list(ipr.link_lookup(ifname=device))
+            if not found:
+                return None
+            message = next(iter(ipr.link("get", index=found[0])))
+            attributes = dict(message["attrs"])
+            return {
+                "index": message["index"],
+                "mtu": attributes["IFLA_MTU"],
+                "address": attributes["IFLA_ADDRESS"],
+                "up": bool(message["flags"] & 1),
+                "carrier": bool(attributes.get("IFLA_CARRIER")),
+            }
+
+        return self.netlink(work)
+
+    def set_link(self, device: str, **changes: Any) -> None:
+        """Change a device (`state="up"`, `mtu=9000`, `address=...`); bringing up waits for the flag."""
+        self.netlink(lambda ipr: ipr.link("set", index=find_index(ipr, device), **changes))
+        if changes.get("state") == "up":
+            wait_until(lambda: (self.link(device) or {}).get("up"), f"{device} up in {self}")
+
+    def delete_link(self, device: str) -> None:
+        self.netlink(lambda ipr: ipr.link("del", index=find_index(ipr, device)))
+
+    def add_address(self, device: str, address: str, prefix: int) -> None:
+        self.netlink(
+            lambda ipr: ipr.addr("add", index=find_index(ipr, device), address=address, prefixlen=prefix)
+        )
+
+    def wait_carrier(self, device: str) -> None:
+        wait_until(lambda: (self.link(device) or {}).get("carrier"), f"carrier on {device} in {self}")
+
+    def set_offload(self, device: str, command: int, on: bool) -> None:
+        """Switch an ethtool feature (`kernel.ETHTOOL_STSO`, ...)."""
+        self.run(kernel.set_ethtool_value, device, command, int(on))
+
+
+HERE = Namespace(None)
+
+
+def find_index(ipr: IPRoute, device: str) -> int:
+    found = list(ipr.link_lookup(ifname=device))
+    if not found:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), device)
+    return int(found[0])
+
+
+@contextlib.contextmanager
+def namespace(*, ipv6: bool = False) -> Iterator[Namespace]:
+    """A fresh named namespace with `lo` up. Without `ipv6` nothing in it sends a frame of its own accord."""
+    space = Namespace(make_name())
+    with capability("network namespaces"):
+        netns.create(space.name)
+    try:
+        if not ipv6:
+            space.run(silence_ipv6)
+        space.set_link("lo", state="up")
+        yield space
+    finally:
+        space.remove()
+
+
+def silence_ipv6() -> None:
+    """Stop router solicitations and the like on every device the current namespace will ever have."""
+    for scope in ("all", "default"):
+        switch = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
+        if switch.exists():
+            switch.write_text("1")
+
+
+@contextlib.contextmanager
+def veth(
+    a: str, b: str, a_space: Namespace = HERE, b_space: Namespace = HERE, *, mtu: int = 1500
+) -> Iterator[None]:
+    """A veth pair, both ends up with carrier: `a` in one namespace, `b` in another."""
+    with capability("veth"):
+        if b_space is HERE:
+            peer_fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        else:
+            peer_fd = os.open(NETNS_DIR / str(b_space.name), os.O_RDONLY)
+        try:
+            peer = {"ifname": b, "net_ns_fd": peer_fd}
+            a_space.netlink(lambda ipr: ipr.link("add", ifname=a, kind="veth", peer=peer))
+        finally:
+            os.close(peer_fd)
+    try:
+        for space, device in ((a_space, a), (b_space, b)):
+            space.set_link(device, mtu=mtu, state="up")
+        for space, device in ((a_space, a), (b_space, b)):
+            space.wait_carrier(device)
+        yield
+    finally:
+        with contextlib.suppress(Exception):  # gone with its peer, its namespace or by the test itself
+            a_space.delete_link(a)
+
+
+# -- wires: what a test reads and writes -----------------------------------------------------------
+
+
+class Received(NamedTuple):
+    """One frame as the kernel hands it over: bytes, the tag beside them, the offload header."""
+
+    data: bytes
+    tag: tuple[int, int] | None = None
+    vnet: VnetHeader | None = None
+
+
+class Wire:
+    """Common half of `Tap` and `PacketSocket`: a descriptor frames are sent to and received from."""
+
+    fd: int
+    vnet: bool
+
+    def receive(self) -> Received:
+        raise NotImplementedError
+
+    def wait(self, timeout: float = DEADLINE) -> Received:
+        """The next frame; fails the test if none comes in time."""
+        poller = select.poll()
+        poller.register(self.fd, select.POLLIN)
+        assert poller.poll(timeout * 1000), f"no frame within {timeout} s on {self}"
+        return self.receive()
+
+    def wait_for(self, wanted: Callable[[Received], bool], timeout: float = DEADLINE) -> Received:
+        """The next frame that `wanted` accepts; others are dropped."""
+        end = time.monotonic() + timeout
+        while not wanted(frame := self.wait(max(0.001, end - time.monotonic()))):
+            pass
+        return frame
+
+    def waiting(self) -> list[Received]:
+        """All frames that wait now."""
+        frames = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                frames.append(self.receive())
+        return frames
+
+
+class Tap(Wire):
+    """The user side of a tap: writing sends towards the kernel, reading takes what the kernel transmits."""
+
+    def __init__(self, fd: int, device: str, space: Namespace, vnet: bool) -> None:
+        self.fd, self.device, self.space, self.vnet = fd, device, space, vnet
+
+    def send(self, data: bytes, vnet: VnetHeader | None = None) -> int:
+        header = (vnet or VnetHeader()).pack() if self.vnet else b""
+        return os.write(self.fd, header + data) - len(header)
+
+    def receive(self) -> Received:
+        data = os.read(self.fd, FRAME_MAX)
+        size = VnetHeader.LAYOUT.size
+        return Received(data[size:], None, VnetHeader.parse(data)) if self.vnet else Received(data)
+
+
+def attach_tap(device: str, *, vnet: bool = False, offload: int = 0) -> int:
+    """Open /dev/net/tun and attach it to `device` (created if absent); returns a non-blocking descriptor."""
+    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        flags = kernel.IFF_TAP | kernel.IFF_NO_PI | (kernel.IFF_VNET_HDR if vnet else 0)
+        fcntl.ioctl(fd, kernel.TUNSETIFF, struct.pack("16sH22x", device.encode(), flags))
+        if vnet:
+            fcntl.ioctl(fd, kernel.TUNSETVNETHDRSZ, struct.pack("i", VnetHeader.LAYOUT.size))
+            fcntl.ioctl(fd, kernel.TUNSETOFFLOAD, offload)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+@contextlib.contextmanager
+def tap(
+    device: str, space: Namespace = HERE, *, vnet: bool = False, offload: int = 0, up: bool = True
+) -> Iterator[Tap]:
+    """A tap that lives in `space`; its descriptor is here. Gone when the block ends."""
+    with capability("tap"):
+        fd = space.run(attach_tap, device, vnet=vnet, offload=offload)
+    try:
+        if up:
+            space.set_link(device, state="up")
+        yield Tap(fd, device, space, vnet)
+    finally:
+        with contextlib.suppress(OSError):  # a test may have closed it
+            os.close(fd)
+
+
+class PacketSocket(Wire):
+    """A raw AF_PACKET socket bound to one device, with auxiliary data: every frame the device receives."""
+
+    def __init__(self, sock: socket.socket, device: str, vnet: bool) -> None:
+        self.sock, self.device, self.vnet = sock, device, vnet
+        self.fd = sock.fileno()
+
+    def send(self, data: bytes, vnet: VnetHeader | None = None) -> int:
+        header = (vnet or VnetHeader()).pack() if self.vnet else b""
+        return self.sock.send(header + data) - len(header)
+
+    def receive(self) -> Received:
+        data, ancillary, _flags, _address = self.sock.recvmsg(FRAME_MAX, 256)
+        tag = kernel.parse_auxdata(ancillary)
+        size = VnetHeader.LAYOUT.size
+        return Received(data[size:], tag, VnetHeader.parse(data)) if self.vnet else Received(data, tag)
+
+    def clear_error(self) -> int:
+        """Take the pending error off the socket, as the next recv would; returns errno, 0: there was none."""
+        return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+    def wait_inline(self, timeout: float = DEADLINE) -> bytes:
+        """The next frame with its tag put back inline."""
+        data, tag, _vnet = self.wait(timeout)
+        return data if tag is None else data[:12] + struct.pack("!HH", *tag) + data[12:]
+
+
+def open_packet_socket(device: str, *, vnet: bool = False, ignore_outgoing: bool = True) -> socket.socket:
+    """An unbound-until-configured packet socket: options first, so that no frame arrives in another form."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    try:
+        sock.setsockopt(kernel.SOL_PACKET, kernel.PACKET_AUXDATA, 1)
+        sock.setsockopt(kernel.SOL_PACKET, kernel.PACKET_IGNORE_OUTGOING, int(ignore_outgoing))
+        if vnet:
+            sock.setsockopt(kernel.SOL_PACKET, kernel.PACKET_VNET_HDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        sock.bind((device, kernel.ETH_P_ALL))
+        promiscuous = struct.pack("=iHH8x", socket.if_nametoindex(device), kernel.PACKET_MR_PROMISC, 0)
+        sock.setsockopt(kernel.SOL_PACKET, kernel.PACKET_ADD_MEMBERSHIP, promiscuous)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+@contextlib.contextmanager
+def packet_socket(
+    device: str, space: Namespace = HERE, *, vnet: bool = False, ignore_outgoing: bool = True
+) -> Iterator[PacketSocket]:
+    """A packet socket on a device of `space`."""
+    with capability("AF_PACKET"):
+        sock = space.run(open_packet_socket, device, vnet=vnet, ignore_outgoing=ignore_outgoing)
+    with sock:
+        yield PacketSocket(sock, device, vnet)
+
+
+# -- programs --------------------------------------------------------------------------------------
+
+
+class Program:
+    """A child process with its output in a file; waits have deadlines and show the output when they fail."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+        self.process = process
+        self._output = output
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def output(self) -> str:
+        """What it wrote so far, both streams together."""
+        return self._output.read_text(errors="replace")
+
+    def wait_output(self, pattern: str, timeout: float = DEADLINE) -> re.Match[str]:
+        """Wait until the output matches `pattern`."""
+        return self.wait_ready(lambda: re.search(pattern, self.output), f"output {pattern!r}", timeout)
+
+    def wait_ready(self, condition: Callable[[], T], what: str, timeout: float = DEADLINE) -> T:
+        """Wait until `condition` holds; fails at once when the program ends before that."""
+
+        def check() -> T:
+            ended = self.process.poll() is not None
+            result = condition()
+            assert result or not ended, f"program ended with {self.process.returncode}:\n{self.output}"
+            return result
+
+        try:
+            return wait_until(check, what, timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n--- output of {self.process.args!r}:\n{self.output}") from None
+
+    def wait_exit(self, timeout: float = DEADLINE) -> int:
+        """Wait for the end; returns the exit status (negative: the signal)."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {timeout} s:\n{self.output}") from None
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def stop(self, timeout: float = DEADLINE) -> int:
+        """Ask for the end with SIGTERM and wait for it."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        return self.wait_exit(timeout)
+
+
+@contextlib.contextmanager
+def program(
+    argv: Sequence[str],
+    space: Namespace = HERE,
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+) -> Iterator[Program]:
+    """A program running in `space`; killed at the end of the block if it still runs."""
+    with tempfile.NamedTemporaryFile(prefix="fb-output-", suffix=".log") as output:
+        process: subprocess.Popen[bytes] = space.run(
+            subprocess.Popen,
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+        )
+        try:
+            yield Program(process, Path(output.name))
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait(DEADLINE)
+
+
+# -- all of it on one stack ------------------------------------------------------------------------
+
+
+class Net(contextlib.ExitStack):
+    """Everything a test made, in one place, undone in reverse order. The methods are the factories above."""
+
+    def namespace(self, **options: Any) -> Namespace:
+        return self.enter_context(namespace(**options))
+
+    def veth(
+        self, a: str, b: str, a_space: Namespace = HERE, b_space: Namespace = HERE, **options: Any
+    ) -> None:
+        self.enter_context(veth(a, b, a_space, b_space, **options))
+
+    def tap(self, device: str, space: Namespace = HERE, **options: Any) -> Tap:
+        return self.enter_context(tap(device, space, **options))
+
+    def packet_socket(self, device: str, space: Namespace = HERE, **options: Any) -> PacketSocket:
+        return self.enter_context(packet_socket(device, space, **options))
+
+    def program(self, argv: Sequence[str], space: Namespace = HERE, **options: Any) -> Program:
+        return self.enter_context(program(argv, space, **options))
+
+
+def leftovers() -> set[str]:
+    """Namespaces of this test process and devices of its own namespace: what must not grow over a test."""
+    spaces = {f"namespace {path.name}" for path in NETNS_DIR.glob(f"{PREFIX}*")}
+    return spaces | {f"device {name}" for _index, name in socket.if_nameindex()}

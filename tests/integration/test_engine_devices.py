@@ -1,0 +1,483 @@
+"""The engine and real devices: what it makes, what it takes, and what it does when they change under it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import frames
+from helpers.aio import story, until
+from helpers.net import HERE, Namespace, Net, PacketSocket, attach_tap, make_name
+from pyroute2 import netns as kernel_netns
+
+from bridge.config import Config, PortConfig, StaticEntry
+from bridge.engine import Engine
+from bridge.errors import ApplyError, PortError
+from bridge.events import Subscription
+from bridge.links import Links
+
+pytestmark = pytest.mark.root
+
+VID = 10
+
+
+def tap(name: str, space: Namespace, device: str = "tap0", **options: Any) -> PortConfig:
+    return PortConfig(name, "tap", device=device, netns=space.name, **{"pvid": VID, **options})
+
+
+def link(name: str, space: Namespace, device: str, **options: Any) -> PortConfig:
+    return PortConfig(name, "link", device=device, netns=space.name, **{"pvid": VID, **options})
+
+
+def memory(name: str, **options: Any) -> PortConfig:
+    return PortConfig(name, "memory", **{"pvid": VID, **options})
+
+
+def config(*ports: PortConfig, entries: tuple[StaticEntry, ...] = ()) -> Config:
+    return Config(ports=tuple(sorted(ports, key=lambda port: port.name)), entries=entries)
+
+
+@contextlib.asynccontextmanager
+async def running(*ports: PortConfig, entries: tuple[StaticEntry, ...] = ()) -> AsyncIterator[Engine]:
+    engine = Engine(config(*ports, entries=entries), links=Links(interval=0.02))
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+def state(engine: Engine, name: str) -> object:
+    return engine.port_rows(name)[0]["state"]
+
+
+async def wait_state(engine: Engine, name: str, wanted: str) -> None:
+    await until(lambda: state(engine, name) == wanted, f"port {name} {wanted}")
+
+
+async def wait_event(events: Subscription, wanted: str) -> dict[str, object]:
+    async with asyncio.timeout(10):
+        async for row in events:
+            if row["event"] == wanted:
+                return row
+    raise AssertionError(f"no {wanted}")
+
+
+def balance(engine: Engine) -> object:
+    return engine.stats_rows()[-1]["balance"]
+
+
+async def crosses(engine: Engine, name: str, wire: PacketSocket, station: int) -> None:
+    """A frame of a station behind memory port `name` arrives at the wire, on the far side of another port."""
+    data = frames.ethernet(frames.BROADCAST, frames.host(station))
+    port: Any = engine.port(name)
+    assert port.inject([data]) == 1
+    engine.wake()
+    await until(lambda: data in [frame.data for frame in wire.waiting()], f"the frame of {station}")
+
+
+def add_persistent_tap(space: Namespace, device: str = "tap0") -> None:
+    """Make a tap as `ip tuntap add` does."""
+    space.netlink(lambda ipr: ipr.link("add", ifname=device, kind="tuntap", mode="tap"))
+
+
+# -- taps ------------------------------------------------------------------------------------------
+
+
+@story
+async def test_a_tap_is_made_carries_frames_and_goes_with_the_engine(net: Net) -> None:
+    space = net.namespace()
+    async with running(tap("guests", space, mtu=1400), memory("m")) as engine:
+        device = space.link("tap0")
+        assert device is not None
+        assert (device["mtu"], device["up"], device["carrier"]) == (1400, True, True)
+        assert state(engine, "guests") == "up"
+        guest = net.packet_socket("tap0", space)
+        await crosses(engine, "m", guest, 1)
+        guest.send(frames.ethernet(frames.host(1), frames.host(2)))
+        await until(lambda: engine.fdb_rows(port="guests"), "the guest learned")
+        assert balance(engine) == 0
+    assert space.devices() == {"lo"}
+
+
+@story
+async def test_a_tap_of_somebody_else_stays_when_the_engine_goes(net: Net) -> None:
+    space = net.namespace()
+    add_persistent_tap(space)
+    async with running(tap("guests", space)) as engine:
+        assert state(engine, "guests") == "up"
+    assert space.devices() == {"lo", "tap0"}
+
+
+@story
+async def test_a_tap_that_another_program_owns_is_refused_and_nothing_is_left(net: Net) -> None:
+    space = net.namespace()
+    net.tap("tap1", space)
+    engine = Engine(config(tap("first", space, "tap0"), tap("second", space, "tap1")))
+    with pytest.raises(
+        PortError, match=r"port 'second': device 'tap1' in namespace .* busy; another program owns"
+    ):
+        await engine.start()
+    assert space.devices() == {"lo", "tap1"}
+
+
+@story
+async def test_a_start_that_is_cancelled_leaves_nothing(net: Net) -> None:
+    space = net.namespace()
+    for rounds in range(8):
+        engine = Engine(config(*(tap(f"p{number}", space, f"tap{number}") for number in range(3))))
+        starting = asyncio.create_task(engine.start())
+        for _ in range(rounds):
+            await asyncio.sleep(0.002)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await engine.stop()
+        assert space.devices() == {"lo"}
+
+
+@story
+async def test_a_deleted_tap_is_missing_until_it_returns(net: Net) -> None:
+    space = net.namespace()
+    entries = (StaticEntry(VID, frames.number(frames.host(7)), "static", "guests"),)
+    async with running(memory("m"), tap("guests", space), entries=entries) as engine:
+        events = engine.subscribe()
+        before = engine.port_rows("guests")[0]
+        await crosses(engine, "m", net.packet_socket("tap0", space), 1)
+        space.delete_link("tap0")
+        await wait_event(events, "port-missing")
+        assert engine.fdb_rows(port="guests") == []
+        assert engine.port_rows("guests")[0]["tx_frames"] == 1
+        assert balance(engine) == 0
+
+        add_persistent_tap(space)
+        await wait_event(events, "port-up")
+        row = engine.port_rows("guests")[0]
+        assert (row["index"], row["tx_frames"], row["state"]) == (before["index"], 1, "up")
+        assert [row["state"] for row in engine.fdb_rows(port="guests")] == ["static"]
+        await crosses(engine, "m", net.packet_socket("tap0", space), 2)
+        assert engine.port_rows("guests")[0]["tx_frames"] == 2
+        assert balance(engine) == 0
+    assert space.devices() == {"lo", "tap0"}  # the one that returned is not ours
+
+
+@story
+async def test_a_missing_device_costs_no_cycles(net: Net) -> None:
+    """The data thread does not spin on a dead descriptor, nor the control thread on a dead device."""
+    space = net.namespace()
+    net.veth("one", "two", space, space)
+    async with running(tap("guests", space), link("uplink", space, "one")) as engine:
+        space.delete_link("tap0")
+        space.delete_link("one")
+        await wait_state(engine, "guests", "missing")
+        await wait_state(engine, "uplink", "missing")
+        turns, cpu = engine.progress, time.process_time()
+        await asyncio.sleep(0.5)  # what is measured, not what is waited for
+        assert engine.progress - turns < 10
+        assert time.process_time() - cpu < 0.2
+
+
+@story
+async def test_a_tap_is_down_while_its_interface_is(net: Net) -> None:
+    space = net.namespace()
+    async with running(tap("guests", space), memory("m")) as engine:
+        net.packet_socket("tap0", space).send(frames.ethernet(frames.BROADCAST, frames.host(5)))
+        await until(lambda: engine.fdb_rows(port="guests"), "the guest learned")
+        space.set_link("tap0", state="down")
+        await wait_state(engine, "guests", "down")
+        assert engine.fdb_rows() == []
+        space.set_link("tap0", state="up")
+        await wait_state(engine, "guests", "up")
+
+
+@story
+async def test_another_port_takes_over_the_device_of_one_that_leaves(net: Net) -> None:
+    """The tap vanishes and is made again: late news of the old one must not harm the new one."""
+    space = net.namespace()
+    async with running(tap("old", space)) as engine:
+        events = engine.subscribe()
+        for name in ("new", "newer", "newest"):
+            await engine.apply(config(tap(name, space)))
+            await engine._links.set_mtu("tap0", space.name, 1400 + len(name))
+            await until(lambda name=name: engine.port_rows(name)[0]["mtu"] == 1400 + len(name), "the mtu")
+        assert state(engine, "newest") == "up"
+        events.put({"event": "end"})
+        told = []
+        while (row := await anext(events))["event"] != "end":
+            told.append(row["event"])
+        assert "port-missing" not in told
+        assert told.count("port-up") == 3
+
+
+# -- links -----------------------------------------------------------------------------------------
+
+
+@story
+async def test_a_link_follows_carrier_and_loses_its_entries_with_it(net: Net) -> None:
+    space = net.namespace()
+    net.veth("one", "two", space, space)
+    async with running(link("uplink", space, "one"), memory("m")) as engine:
+        wire = net.packet_socket("two", space)
+        wire.send(frames.ethernet(frames.BROADCAST, frames.host(5)))
+        await until(lambda: engine.fdb_rows(port="uplink"), "the station learned")
+        space.set_link("two", state="down")
+        await wait_state(engine, "uplink", "down")
+        assert engine.fdb_rows() == []
+        space.set_link("two", state="up")
+        await wait_state(engine, "uplink", "up")
+        wire.clear_error()
+        await crosses(engine, "m", wire, 1)
+
+        space.set_link("one", state="down")
+        await wait_state(engine, "uplink", "down")
+        space.set_link("one", state="up")
+        await wait_state(engine, "uplink", "up")
+        await crosses(engine, "m", wire, 2)
+        wire.send(frames.ethernet(frames.BROADCAST, frames.host(6)))
+        await until(lambda: engine.fdb_rows(port="uplink"), "the station learned again")
+        assert balance(engine) == 0
+
+
+@story
+async def test_a_link_that_starts_down_comes_up(net: Net) -> None:
+    space = net.namespace()
+    net.veth("one", "two", space, space)
+    space.set_link("one", state="down")
+    async with running(link("uplink", space, "one"), memory("m")) as engine:
+        assert state(engine, "uplink") == "down"
+        space.set_link("one", state="up")
+        await wait_state(engine, "uplink", "up")
+        await crosses(engine, "m", net.packet_socket("two", space), 1)
+
+
+@story
+async def test_a_link_that_is_deleted_and_made_again_at_once(net: Net) -> None:
+    space = net.namespace()
+    net.veth("one", "two", space, space)
+    async with running(link("uplink", space, "one"), memory("m")) as engine:
+        space.delete_link("one")
+        net.veth("one", "two", space, space)
+        again = space.link("one")
+        assert again is not None
+        await until(lambda: engine._berths["uplink"].link.index == again["index"], "the new device noticed")
+        await wait_state(engine, "uplink", "up")
+        await crosses(engine, "m", net.packet_socket("two", space), 1)
+
+
+@story
+async def test_a_link_moved_away_is_missing_and_one_moved_back_is_not(net: Net) -> None:
+    here, there = net.namespace(), net.namespace()
+    net.veth("one", "two", here, here)
+    async with running(link("uplink", here, "one"), memory("m")) as engine:
+        here.set_link("one", net_ns_fd=there.name)
+        await wait_state(engine, "uplink", "missing")
+        there.set_link("one", net_ns_fd=here.name)
+        await wait_state(engine, "uplink", "down")
+        here.set_link("one", state="up")
+        await wait_state(engine, "uplink", "up")
+        await crosses(engine, "m", net.packet_socket("two", here), 1)
+
+
+@story
+async def test_a_device_with_another_name_is_another_device(net: Net) -> None:
+    space = net.namespace()
+    net.veth("one", "two", space, space)
+    async with running(link("uplink", space, "one")) as engine:
+        space.set_link("one", state="down")
+        space.set_link("one", ifname="other")
+        await wait_state(engine, "uplink", "missing")
+        space.set_link("other", ifname="one")
+        space.set_link("one", state="up")
+        await wait_state(engine, "uplink", "up")
+
+
+@story
+async def test_a_missing_vlan_interface_on_a_kernel_without_them(net: Net) -> None:
+    space = net.namespace()
+    net.veth("one", "two", space, space)
+    engine = Engine(config(link("uplink", space, "one.100")))
+    try:
+        await engine.start()
+    except PortError as error:
+        way = "a trunk port on 'one' with vlan = { trunk = [100] } needs none"
+        if way not in str(error):
+            raise
+    else:  # a kernel that has them: ours goes with the port
+        assert "one.100" in space.devices()
+        await engine.stop()
+    assert space.devices() == {"lo", "one", "two"}
+
+
+# -- MTU -------------------------------------------------------------------------------------------
+
+
+@story
+async def test_the_mtu_of_a_device_is_followed_and_a_mismatch_told(net: Net) -> None:
+    space = net.namespace()
+    net.veth("one", "two", space, space)
+    trunk = link("uplink", space, "one", mode="trunk", vids=(VID,), pvid=0)
+    async with running(trunk, tap("guests", space)) as engine:
+        events = engine.subscribe()
+        space.set_link("one", mtu=9000)
+        warning = await wait_event(events, "warning")
+        assert "1500 on port guests, 9000 on port uplink" in str(warning["message"])
+        assert engine.port_rows("uplink")[0]["mtu"] == 9000
+
+
+@story
+async def test_a_configured_mtu_is_given_to_a_tap_and_taken_back(net: Net) -> None:
+    space = net.namespace()
+    plain, wide = tap("guests", space), tap("guests", space, mtu=9000)
+
+    def mtu() -> int:
+        return int((space.link("tap0") or {})["mtu"])
+
+    async with running(plain) as engine:
+        port = engine.port("guests")
+        await engine.apply(config(wide))
+        assert mtu() == 9000
+        gone = PortConfig("gone", "link", device="no-such-dev", netns=space.name, pvid=VID)
+        with pytest.raises(ApplyError):
+            await engine.apply(config(plain, gone))
+        assert mtu() == 9000
+        await engine.apply(config(plain))
+        assert mtu() == 1500
+        assert engine.port("guests") is port
+
+
+@story
+async def test_the_mtu_of_a_tap_that_is_gone_waits_for_it(net: Net) -> None:
+    space = net.namespace()
+    async with running(tap("guests", space)) as engine:
+        space.delete_link("tap0")  # and before the engine can know
+        await engine.apply(config(tap("guests", space, mtu=9000)))
+        await wait_state(engine, "guests", "missing")
+        add_persistent_tap(space)
+        await wait_state(engine, "guests", "up")
+        assert (space.link("tap0") or {})["mtu"] == 9000
+
+
+# -- changes that fail -----------------------------------------------------------------------------
+
+
+@story
+async def test_a_refused_change_gives_devices_back(net: Net) -> None:
+    space = net.namespace()
+    net.tap("busy", space)
+    start = config(tap("guests", space, "tap0"), memory("m"))
+    async with running(*start.ports) as engine:
+        indexes = {row["port"]: row["index"] for row in engine.port_rows()}
+        other = config(tap("one", space, "tap1"), tap("other", space, "tap0"), tap("two", space, "busy"))
+        with pytest.raises(ApplyError, match="another program owns it"):
+            await engine.apply(other)
+        assert space.devices() == {"lo", "busy", "tap0"}
+        assert {row["port"]: row["index"] for row in engine.port_rows()} == indexes
+        await wait_state(engine, "guests", "up")
+        await crosses(engine, "m", net.packet_socket("tap0", space), 1)
+
+
+@story
+async def test_a_port_that_cannot_be_given_back_is_missing_not_forgotten(net: Net) -> None:
+    space = net.namespace()
+    net.veth("one", "two", space, space)
+    start = config(link("uplink", space, "one"))
+    async with running(*start.ports) as engine:
+
+        async def fail(*_: object, **__: object) -> None:
+            space.delete_link("one")
+            raise OSError(5, "no")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine._links, "ensure_tap", fail)
+            with pytest.raises(ApplyError):
+                await engine.apply(config(tap("guests", space)))
+        assert engine.config == start
+        await wait_state(engine, "uplink", "missing")
+        net.veth("one", "two", space, space)
+        await wait_state(engine, "uplink", "up")
+
+
+@story
+async def test_a_device_that_is_busy_when_it_is_given_back_is_tried_again(net: Net) -> None:
+    space = net.namespace()
+    add_persistent_tap(space)
+    start = config(tap("guests", space))
+    owners = []
+    async with running(*start.ports) as engine:
+
+        async def fail(*_: object, **__: object) -> None:
+            owners.append(space.run(attach_tap, "tap0"))
+            raise OSError(5, "no")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine._links, "ensure_link", fail)
+            with pytest.raises(ApplyError):
+                await engine.apply(config(link("uplink", space, "one")))
+        assert state(engine, "guests") == "down"
+        os.close(owners[0])
+        await wait_state(engine, "guests", "up")
+    assert space.devices() == {"lo", "tap0"}
+
+
+# -- namespaces ------------------------------------------------------------------------------------
+
+
+@story
+async def test_a_missing_namespace_is_refused(net: Net) -> None:
+    engine = Engine(config(memory("m"), tap("guests", Namespace(make_name()))))
+    with pytest.raises(
+        PortError, match=r"port 'guests': namespace '.*': there is none of that name; `ip netns add"
+    ):
+        await engine.start()
+
+
+@story
+async def test_a_namespace_that_goes_is_let_go_and_found_again(net: Net) -> None:
+    space = net.namespace()
+    assert space.name is not None
+    net.veth("here", "there", HERE, space)
+    async with running(tap("guests", space), link("uplink", space, "there"), memory("m")) as engine:
+        space.remove()
+        await wait_state(engine, "guests", "missing")
+        await wait_state(engine, "uplink", "missing")
+        await until(lambda: "here" not in HERE.devices(), "the kernel freed the namespace")
+        assert state(engine, "m") == "up"
+
+        kernel_netns.create(space.name)
+        add_persistent_tap(space)
+        await wait_state(engine, "guests", "up")
+        await crosses(engine, "m", net.packet_socket("tap0", space), 1)
+        assert balance(engine) == 0
+
+
+@story
+async def test_namespaces_no_port_uses_any_more_are_let_go(net: Net) -> None:
+    space = net.namespace()
+    net.veth("here", "there", HERE, space)
+    async with running(tap("guests", space), memory("m")) as engine:
+        await engine.apply(config(memory("m")))
+        space.remove()
+        await until(lambda: "here" not in HERE.devices(), "the kernel freed the namespace")
+
+
+@story
+async def test_nothing_stays_open(net: Net) -> None:
+    space = net.namespace()
+    net.veth("one", "two", space, space)
+
+    async def once() -> None:
+        async with running(tap("guests", space), link("uplink", space, "one"), memory("m")):
+            pass
+
+    await once()
+    gc.collect()  # an engine's parts refer to each other
+    before = set(Path("/proc/self/fd").iterdir())
+    await once()
+    gc.collect()
+    await until(lambda: set(Path("/proc/self/fd").iterdir()) <= before, "descriptors closed")

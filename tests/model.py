@@ -1,0 +1,530 @@
+"""The bridge in slow, obvious Python: the oracle the data plane is compared with (rules R1 to R12).
+
+Job: say what must happen to every frame, one frame at a time, in the order of the rules. No batches
+inside, no shared bytes, no hashing; the two traces of batching are visible outside: a batch is learned
+before any of it is looked up, and its known unicast leaves before its floods (R11 promises order per
+flow only). Frames, configuration and results have the shapes of `bridge._core` (named tuples compare
+equal by value), so a test can run both side by side and compare whole values.
+Independence: written from the rules, not from the C; it imports nothing of the product. Outside its
+job: cycles, events lost by a full ring, real devices, and two full hash buckets.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+TPIDS = (0x8100, 0x88A8)
+HEADER = 14
+TAG = 4
+MIN_LEN = 60
+ZERO, BROADCAST = bytes(6), b"\xff" * 6
+L4_CSUM_OFFSET = {"tcp4": 16, "tcp6": 16, "udp": 6}
+
+
+class Offload(NamedTuple):
+    """As bridge._core.Offload."""
+
+    needs_csum: bool = False
+    csum_start: int = 0
+    csum_offset: int = 0
+    gso: str = "none"
+    ecn: bool = False
+    gso_size: int = 0
+    hdr_len: int = 0
+
+    def moved(self, by: int) -> Offload:
+        """The MAC addresses moved by `by` bytes against the payload: so do the offsets that are in use."""
+        return self._replace(
+            csum_start=self.csum_start + by if self.needs_csum else self.csum_start,
+            hdr_len=self.hdr_len + by if self.hdr_len else 0,
+        )
+
+
+class Frame(NamedTuple):
+    """As bridge._core.Frame."""
+
+    data: bytes
+    tag: tuple[int, int] | None = None
+    offload: Offload = Offload()
+
+
+class Event(NamedTuple):
+    kind: str
+    vid: int
+    mac: int
+    port: int
+    old_port: int
+
+
+class FdbEntry(NamedTuple):
+    vid: int
+    mac: int
+    port: int
+    kind: str
+    tick: int
+
+
+class Drop(Exception):  # noqa: N818 a verdict, not an error
+    """The frame, or the copy, ends here for this reason."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class PortConfig:
+    """Keyword arguments of Snapshot.add_port."""
+
+    mode: str
+    pvid: int = 0
+    vids: tuple[int, ...] = ()
+    tpid: int = 0x8100
+    mtu: int = 1500
+    up: bool = True
+    learning: bool = True
+    flood_unknown: bool = True
+    flood_multicast: bool = True
+    flood_broadcast: bool = True
+    isolated: bool = False
+    mac_limit: int = 0
+
+    @property
+    def members(self) -> set[int]:
+        """VIDs the port is a member of; the native VLAN always is one."""
+        return {vid for vid in (*self.vids, self.pvid) if vid}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Arguments of Snapshot, and the ports by index."""
+
+    ports: dict[int, PortConfig]
+    reserved_pass: int = 0
+    static_move: str = "drop"
+    controlled: bool = False
+    age_ticks: int = 300
+    vlan_limits: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass
+class Port:
+    """A memory port: what waits on it, what the bridge sent by it, and its ledger."""
+
+    slots: int
+    vnet: bool
+    waiting: deque[tuple[Frame, int]] = field(default_factory=deque)  # with its head-room
+    sent: list[Frame] = field(default_factory=list)
+    values: Counter[str] = field(default_factory=Counter)
+    rx_drops: Counter[str] = field(default_factory=Counter)
+    tx_drops: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Admitted:
+    """A frame inside the bridge: canonical, that is without its outer tag."""
+
+    data: bytes
+    offload: Offload
+    ingress: int
+    vid: int
+    priority: int  # PCP and DEI in their place in the TCI
+    was_tagged: bool
+    headroom: int  # room in front of the bytes
+
+    @property
+    def destination(self) -> bytes:
+        return self.data[:6]
+
+    @property
+    def source(self) -> bytes:
+        return self.data[6:12]
+
+    @property
+    def ethertype(self) -> int:
+        return int.from_bytes(self.data[12:14], "big")
+
+
+class Model:
+    """The bridge. Same verbs as bridge._core.Bridge."""
+
+    def __init__(self, *, fdb_capacity: int = 65536, burst: int = 64) -> None:
+        self.capacity, self.burst, self.tick = fdb_capacity, burst, 0
+        self.config = Config({})
+        self.ports: dict[int, Port] = {}
+        self.fdb: dict[tuple[int, int], FdbEntry] = {}
+        self._events: list[Event] = []
+
+    # -- ports and configuration
+
+    def open_memory(self, index: int, *, slots: int = 1024, vnet: bool = True) -> None:
+        self.ports[index] = Port(slots, vnet)
+
+    def apply(self, config: Config) -> None:
+        self.config = config
+
+    def inject(self, index: int, frames: Iterable[Frame | bytes], headroom: int = 64) -> int:
+        """Queue frames; how many fitted."""
+        port, n = self.ports[index], 0
+        for frame in frames:
+            if len(port.waiting) == port.slots:
+                break
+            port.waiting.append((Frame(frame) if isinstance(frame, bytes) else Frame(*frame), headroom))
+            n += 1
+        return n
+
+    def drain(self, index: int) -> list[Frame]:
+        sent, self.ports[index].sent = self.ports[index].sent, []
+        return sent
+
+    # -- forwarding
+
+    def turn(self) -> int:
+        """Serve every port once, at most one batch each; returns frames received."""
+        n = 0
+        for index, config in sorted(self.config.ports.items()):
+            if not config.up:
+                continue
+            waiting = self.ports[index].waiting
+            batch = [waiting.popleft() for _ in range(min(self.burst, len(waiting)))]
+            n += len(batch)
+            if batch:
+                self._forward_batch(index, batch)
+        return n
+
+    def _forward_batch(self, index: int, batch: list[tuple[Frame, int]]) -> None:
+        """Admit all, learn all, then forward each: learn, then forward."""
+        port = self.ports[index]
+        admitted = []
+        port.values["rx_batches"] += 1
+        for frame, headroom in batch:
+            self._count_received(port, frame)
+            try:
+                admitted.append(self._admit(index, frame, headroom))
+            except Drop as drop:
+                port.rx_drops[drop.reason] += 1
+        learned = []
+        for frame in admitted:
+            try:
+                self._learn(frame)
+                learned.append(frame)
+            except Drop as drop:
+                port.rx_drops[drop.reason] += 1
+        known, floods = [], []
+        for frame in learned:
+            try:
+                targets, flooded = self._find_targets(frame)
+            except Drop as drop:
+                port.rx_drops[drop.reason] += 1
+                continue
+            (floods if flooded else known).append((frame, targets))
+        for frame, targets in known + floods:
+            port.values["copies"] += len(targets) - 1
+            port.values["forwarded"] += len(targets)
+            self._deliver(frame, targets)
+        port.values["flooded"] += len(floods)
+
+    @staticmethod
+    def _count_received(port: Port, frame: Frame) -> None:
+        port.values["rx_frames"] += 1
+        port.values["rx_bytes"] += len(frame.data) + (TAG if frame.tag else 0)
+        port.values["rx_super_frames"] += frame.offload.gso != "none"
+        port.values["rx_segments"] += 1
+
+    # -- R1 to R6: what may come in
+
+    def _admit(self, index: int, frame: Frame, headroom: int) -> Admitted:
+        config = self.config.ports[index]
+        data, tag, offload = frame
+        if len(data) < HEADER:
+            raise Drop("runt")
+        own_tci = None
+        if tag and (tag[0] != config.tpid or config.mode == "tunnel"):  # payload: back into the bytes
+            if headroom < TAG:
+                raise Drop("no_headroom")
+            data, offload, headroom = push(data, *tag), offload.moved(TAG), headroom - TAG
+        elif tag:
+            own_tci = tag[1]
+        elif ethertype_of(data) == config.tpid and config.mode != "tunnel":
+            if len(data) < HEADER + TAG:
+                raise Drop("runt")
+            own_tci = int.from_bytes(data[14:16], "big")
+            data, offload, headroom = data[:12] + data[16:], offload.moved(-TAG), headroom + TAG
+
+        self._check_addresses(data[:6], data[6:12])
+        vid = self._find_vid(config, own_tci)
+        header_end = check_offload(data, offload)
+        if header_end:
+            offload = offload._replace(hdr_len=header_end)
+            self.ports[index].values["rx_segments"] += segments(data, offload) - 1
+        priority = (own_tci or 0) & 0xF000
+        admitted = Admitted(data, offload, index, vid, priority, own_tci is not None, headroom)
+        if l3_len(admitted) > config.mtu:
+            raise Drop("oversize")
+        return admitted
+
+    def _check_addresses(self, destination: bytes, source: bytes) -> None:
+        if source[0] & 1 or source in (ZERO, destination):
+            raise Drop("bad_source")
+        is_reserved = destination[:5] == b"\x01\x80\xc2\x00\x00" and destination[5] < 16
+        if is_reserved and not self.config.reserved_pass >> destination[5] & 1:
+            raise Drop("reserved")
+
+    @staticmethod
+    def _find_vid(config: PortConfig, own_tci: int | None) -> int:
+        """The VLAN the frame enters (R5)."""
+        vid = (own_tci or 0) & 0xFFF
+        if config.mode != "trunk":
+            if vid:
+                raise Drop("tag_not_allowed")
+            return config.pvid
+        if vid == 4095:
+            raise Drop("bad_vid")
+        vid = vid or config.pvid
+        if vid not in config.members:
+            raise Drop("vlan_not_allowed")
+        return vid
+
+    # -- R7 and R9: who is where
+
+    def _learn(self, frame: Admitted) -> None:
+        index, config = frame.ingress, self.config.ports[frame.ingress]
+        key = (frame.vid, int.from_bytes(frame.source, "big"))
+        entry = self.fdb.get(key)
+        if entry and entry.kind == "drop":
+            raise Drop("fdb_drop")
+        if entry and entry.kind in ("static", "sticky") and entry.port != index:
+            self._event("static_move", *key, index)
+            if self.config.static_move == "drop":
+                raise Drop("static_move")
+            return
+        if not config.learning:
+            return
+        if entry and entry.port == index:
+            self._refresh(entry)
+        elif reason := self._why_not_install(entry, key[0], index):
+            self._event(reason, *key, index)
+            self.ports[index].values["not_learned"] += 1
+        else:
+            self._event("moved" if entry else "learned", *key, index, entry.port if entry else -1)
+            self.ports[index].values["moved" if entry else "learned"] += 1
+            self.fdb[key] = FdbEntry(*key, index, "dynamic", self.tick)
+
+    def _refresh(self, entry: FdbEntry) -> None:
+        age = (self.tick - entry.tick) & 0xFFFF
+        if self.config.age_ticks and age > self.config.age_ticks and ages(entry):
+            self._event("refreshed", entry.vid, entry.mac, entry.port)
+        self.fdb[entry.vid, entry.mac] = entry._replace(tick=self.tick)
+
+    def _why_not_install(self, entry: FdbEntry | None, vid: int, index: int) -> str:
+        """Name of the event that says why an address is not learned, or moved, here; empty: it may be."""
+        port_limit, vlan_limit = self.config.ports[index].mac_limit, self.config.vlan_limits.get(vid, 0)
+        if self.config.controlled:
+            return "request"
+        if port_limit and sum(ages(e) and e.port == index for e in self.fdb.values()) >= port_limit:
+            return "refused_port_limit"
+        if entry:  # a move takes no more room in its VLAN or in the table
+            return ""
+        if vlan_limit and sum(ages(e) and e.vid == vid for e in self.fdb.values()) >= vlan_limit:
+            return "refused_vlan_limit"
+        return "refused_full" if len(self.fdb) >= self.capacity else ""
+
+    def _event(self, kind: str, vid: int, mac: int, port: int, old_port: int = -1) -> None:
+        self._events.append(Event(kind, vid, mac, port, old_port))
+
+    # -- R8: where to
+
+    def _find_targets(self, frame: Admitted) -> tuple[list[int], bool]:
+        """Ports a frame is for, and whether it is flooded."""
+        ports, ingress = self.config.ports, self.config.ports[frame.ingress]
+        if not frame.destination[0] & 1:
+            entry = self.fdb.get((frame.vid, int.from_bytes(frame.destination, "big")))
+            if entry:
+                return [self._check_known(frame, entry)], False
+            flag = "flood_unknown"
+        else:
+            flag = "flood_broadcast" if frame.destination == BROADCAST else "flood_multicast"
+        targets = [
+            index
+            for index, config in sorted(ports.items())
+            if index != frame.ingress
+            and frame.vid in config.members
+            and config.up
+            and getattr(config, flag)
+            and not (ingress.isolated and config.isolated)
+        ]
+        if not targets:
+            raise Drop("no_egress")
+        return targets, True
+
+    def _check_known(self, frame: Admitted, entry: FdbEntry) -> int:
+        if entry.kind == "drop":
+            raise Drop("fdb_drop")
+        if entry.port == frame.ingress:
+            raise Drop("same_port")
+        egress = self.config.ports.get(entry.port)
+        if not egress or frame.vid not in egress.members:
+            raise Drop("no_egress")
+        if egress.isolated and self.config.ports[frame.ingress].isolated:
+            raise Drop("isolated")
+        return entry.port
+
+    # -- R1, R2, R6, R10: how it leaves
+
+    def _deliver(self, frame: Admitted, targets: list[int]) -> None:
+        """Hand one frame to every port it is for."""
+        takers = [index for index in targets if self._offer(index, frame)]
+        unable = [index for index in takers if not self.ports[index].vnet]
+        if frame.offload.needs_csum and unable:  # finished once, for all
+            frame = replace(frame, data=finish_checksum(frame.data, frame.offload), offload=Offload())
+            self.ports[unable[0]].values["tx_checksums"] += 1
+        tpids = {index: self._egress_tpid(index, frame) for index in takers}
+        for index in takers:
+            # all forms but the last are built in copies with room; untagged comes last, then 0x8100
+            in_place = tpids[index] == min(tpids.values())
+            if tpids[index] and in_place and frame.headroom < TAG:
+                self.ports[index].tx_drops["no_headroom"] += 1
+            else:
+                self._send(index, frame, tpids[index])
+
+    def _offer(self, index: int, frame: Admitted) -> bool:
+        """Whether the port takes the frame; a refusal is counted there."""
+        port, config = self.ports[index], self.config.ports[index]
+        port.values["offered"] += 1
+        reason = ""
+        if not config.up:
+            reason = "port_down"
+        elif l3_len(frame) > config.mtu:
+            reason = "oversize"
+        elif not self._egress_tpid(index, frame) and self._leaks_tag(config, frame):
+            reason = "inner_tag"
+        elif frame.offload.gso != "none" and not port.vnet:
+            reason = "gso_unsupported"
+        if reason:
+            port.tx_drops[reason] += 1
+        return not reason
+
+    def _egress_tpid(self, index: int, frame: Admitted) -> int:
+        """TPID of the tag the frame gets on the port; 0: it leaves untagged."""
+        config = self.config.ports[index]
+        return 0 if config.mode != "trunk" or frame.vid == config.pvid else config.tpid
+
+    @staticmethod
+    def _leaks_tag(config: PortConfig, frame: Admitted) -> bool:
+        """Would the port, or the station behind it, take the payload of an untagged frame for a tag? (R6)"""
+        looks_tagged = frame.ethertype == config.tpid or (frame.was_tagged and frame.ethertype in TPIDS)
+        return looks_tagged and config.mode != "tunnel"
+
+    def _send(self, index: int, frame: Admitted, tpid: int) -> None:
+        port = self.ports[index]
+        data, offload = frame.data, frame.offload
+        if tpid:
+            data, offload = push(data, tpid, frame.priority | frame.vid), offload.moved(TAG)
+        if offload.gso == "none":
+            data = data.ljust(MIN_LEN, b"\0")
+        if len(port.sent) >= port.slots:
+            port.tx_drops["tx_full"] += 1
+            return
+        port.sent.append(Frame(data, None, offload))
+        port.values["tx_frames"] += 1
+        port.values["tx_bytes"] += len(data)
+        port.values["tx_super_frames"] += offload.gso != "none"
+        port.values["tx_segments"] += segments(data, offload)
+
+    # -- the FDB from outside
+
+    def fdb_set(self, vid: int, mac: int, port: int, kind: str = "static") -> bool:
+        if (vid, mac) not in self.fdb and len(self.fdb) >= self.capacity:
+            return False
+        self.fdb[vid, mac] = FdbEntry(vid, mac, -1 if kind == "drop" else port, kind, self.tick)
+        return True
+
+    def fdb_delete(self, vid: int, mac: int) -> bool:
+        return self.fdb.pop((vid, mac), None) is not None
+
+    def fdb_expire(self, max_age: int) -> list[FdbEntry]:
+        old = [e for e in self.fdb.values() if ages(e) and (self.tick - e.tick) & 0xFFFF > max_age]
+        for entry in old:
+            del self.fdb[entry.vid, entry.mac]
+        return old
+
+    def fdb_flush(self, *, port: int | None = None, vid: int | None = None) -> None:
+        for entry in list(self.fdb.values()):
+            if ages(entry) and port in (None, entry.port) and vid in (None, entry.vid):
+                del self.fdb[entry.vid, entry.mac]
+
+    def fdb_entries(self) -> list[FdbEntry]:
+        return list(self.fdb.values())
+
+    def events(self) -> list[Event]:
+        taken, self._events = self._events, []
+        return taken
+
+
+# -- what frames are ---------------------------------------------------------------------------------
+
+
+def ages(entry: FdbEntry) -> bool:
+    """Whether an entry ages, is flushed, and counts against limits."""
+    return entry.kind in ("dynamic", "sticky")
+
+
+def ethertype_of(data: bytes) -> int:
+    return int.from_bytes(data[12:14], "big")
+
+
+def push(data: bytes, tpid: int, tci: int) -> bytes:
+    return data[:12] + struct.pack("!HH", tpid, tci) + data[12:]
+
+
+def check_offload(data: bytes, offload: Offload) -> int:
+    """Check offload metadata against a canonical frame; the end of a super-frame's headers, else 0."""
+    if not offload.needs_csum and offload.gso == "none":
+        return 0
+    start = offload.csum_start
+    if not offload.needs_csum or start < HEADER or start + offload.csum_offset + 2 > len(data):
+        raise Drop("bad_offload")
+    if offload.gso == "none":
+        return 0
+    if offload.csum_offset != L4_CSUM_OFFSET[offload.gso] or offload.gso_size == 0:
+        raise Drop("bad_offload")
+    fixed = 8 if offload.gso == "udp" else 20
+    if start + fixed > len(data):
+        raise Drop("bad_offload")
+    header_len = 8 if offload.gso == "udp" else (data[start + 12] >> 4) * 4  # RFC 9293 3.1, data offset
+    if header_len < fixed or start + header_len >= len(data):  # a super-frame has payload to cut
+        raise Drop("bad_offload")
+    return start + header_len
+
+
+def segments(data: bytes, offload: Offload) -> int:
+    """Wire frames a frame stands for."""
+    return 1 if offload.gso == "none" else -(-(len(data) - offload.hdr_len) // offload.gso_size)
+
+
+def l3_len(frame: Admitted) -> int:
+    """What R2 compares with the MTU: bytes behind the header, of the longest segment of a super-frame."""
+    whole = len(frame.data)
+    if frame.offload.gso != "none":
+        whole = min(whole, frame.offload.hdr_len + frame.offload.gso_size)
+    return whole - HEADER
+
+
+def finish_checksum(data: bytes, offload: Offload) -> bytes:
+    """RFC 1071 over everything from csum_start on; what is in the field is the sum of the pseudo-header."""
+    covered = data[offload.csum_start :]
+    total = sum(struct.unpack(f"!{(len(covered) + 1) // 2}H", covered + b"\0" * (len(covered) % 2)))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    at = offload.csum_start + offload.csum_offset
+    return data[:at] + struct.pack("!H", (0xFFFF ^ total) or 0xFFFF) + data[at + 2 :]
+
+
+def with_changes(config: Config, index: int, **changes: object) -> Config:
+    """The configuration with one port changed."""
+    ports = dict(config.ports)
+    ports[index] = replace(ports[index], **changes)  # type: ignore[arg-type]
+    return replace(config, ports=ports)

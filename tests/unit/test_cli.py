@@ -1,0 +1,678 @@
+"""The command against a real control socket: words, output, exit status, what people read when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.control import Served, served, write_config
+
+from bridge import __version__, client
+from bridge.cli import main
+from bridge.errors import ControlError
+from bridge.grammar import PORT_KEYS, Grammar, UsageError, match, port_table
+from bridge.verbs import VERBS
+
+MAC = "02:00:00:00:00:01"
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return write_config(tmp_path)
+
+
+@pytest.fixture
+def server(config: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """A daemon that the command finds through the environment."""
+    with served(config) as running:
+        monkeypatch.setenv("FRAMEBRIDGE_SOCKET", running.path)
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _no_daemon_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FRAMEBRIDGE_SOCKET", raising=False)
+    monkeypatch.setattr(client, "RUN_DIRECTORY", str(tmp_path / "run"))
+
+
+def run(line: str, capsys: Capture) -> tuple[int, str, str]:
+    status = main(line.split())
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def shown(line: str, capsys: Capture) -> Any:
+    """Run with -j; give the list that came."""
+    status, out, err = run(f"-j {line}", capsys)
+    assert (status, err) == (0, "")
+    return json.loads(out)
+
+
+# -- looking
+
+
+def test_tables_are_aligned_under_their_headings(server: Served, capsys: Capture) -> None:
+    status, out, err = run("port show", capsys)
+
+    heading, *lines = out.splitlines()
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in lines] == ["guests", "uplink"]
+    assert [line.split()[6] for line in lines] == ["10", "10,20,100-119"]
+    for name in ("kind", "state", "mode"):
+        place = heading.index(name)
+        assert all(line[place - 1] == " " and line[place] != " " for line in lines)
+
+
+def test_one_port_is_shown_by_name(server: Served, capsys: Capture) -> None:
+    assert [row["port"] for row in shown("port show uplink", capsys)] == ["uplink"]
+    assert [row["port"] for row in shown("stats show uplink", capsys)] == ["uplink"]
+
+
+@pytest.mark.parametrize(
+    "line", ["port show", "vlan show", "fdb show", "stats show", "drops show -a", "cost show"]
+)
+def test_json_is_a_list_of_flat_objects_with_all_the_daemon_said(
+    server: Served, capsys: Capture, line: str
+) -> None:
+    main(f"fdb add {MAC} vlan 10 port guests".split())
+    capsys.readouterr()
+
+    rows = shown(line, capsys)
+    status, pretty, _ = run(f"-p {line}", capsys)
+
+    assert isinstance(rows, list)
+    assert rows
+    for row in rows:
+        for value in row.values():
+            assert not isinstance(value, dict)
+            assert not isinstance(value, list) or all(isinstance(item, str) for item in value)
+    assert (status, json.loads(pretty)) == (0, rows)
+    assert pretty.count("\n") > len(rows)
+
+
+def test_no_rows_are_an_empty_list_and_a_word_for_people(server: Served, capsys: Capture) -> None:
+    assert shown("fdb show", capsys) == []
+    assert run("fdb show", capsys) == (0, "", "nothing to show\n")
+    assert run("drops show", capsys) == (0, "", "no frame was dropped\n")
+
+
+def test_stats_are_blocks(server: Served, capsys: Capture) -> None:
+    _, out, _ = run("stats show", capsys)
+
+    assert out.startswith("guests\n  rx_frames  7\n  tx_frames  5\n\nuplink\n")
+
+
+@pytest.mark.parametrize("line", ["{} fdb show", "fdb {} show", "fdb show {}", "fdb show vlan 10 {}"])
+def test_options_may_stand_anywhere(server: Served, capsys: Capture, line: str) -> None:
+    assert json.loads(run(line.format("-j"), capsys)[1]) == []
+    assert json.loads(run(line.format(f"-j --socket {server.path}"), capsys)[1]) == []
+
+
+# -- changing
+
+
+def test_fdb_entries_are_added_shown_and_deleted(server: Served, capsys: Capture) -> None:
+    assert run(f"fdb add {MAC} vlan 10 port guests", capsys) == (0, "", "")
+    assert run("fdb add 02:00:00:00:00:02 port uplink sticky vlan 20", capsys) == (0, "", "")
+    assert run("fdb add 02:00:00:00:00:03 vlan 10 drop", capsys) == (0, "", "")
+
+    assert [row["state"] for row in shown("fdb show", capsys)] == ["static", "drop", "sticky"]
+    assert [row["mac"] for row in shown("fdb show port uplink", capsys)] == ["02:00:00:00:00:02"]
+    assert len(shown("fdb show vlan 10", capsys)) == 2
+    assert len(shown(f"fdb show mac {MAC} vlan 10 port guests", capsys)) == 1
+    assert run(f"fdb del {MAC} vlan 10", capsys) == (0, "", "")
+    assert run("fdb flush vlan 20", capsys) == (0, "1 FDB entries flushed\n", "")
+    assert shown("fdb flush", capsys)[0]["flushed"] == 1
+
+
+def test_ports_are_added_changed_and_deleted(server: Served, capsys: Capture) -> None:
+    add = "port add g2 kind tap device tap7 netns blue access 20 mtu 1400 flood unknown,broadcast enabled off"
+    done = "tap tap7 in namespace blue, access 20, mtu 1400, enabled false, flood unknown,broadcast"
+    assert run(add, capsys) == (0, f"open port g2: {done}\n", "")
+    port = server.engine.config.ports[0]
+    assert (port.netns, port.pvid, port.flood_multicast, port.admin_up) == ("blue", 20, False, False)
+
+    line = "port set g2 mtu default isolated on learning off flood none mac-limit 5 enabled on netns default"
+    assert run(line, capsys)[0] == 0
+    port = server.engine.config.ports[0]
+    assert (port.mtu, port.isolated, port.learning, port.mac_limit, port.netns) == (
+        None,
+        True,
+        False,
+        5,
+        None,
+    )
+    assert not any((port.flood_unknown, port.flood_multicast, port.flood_broadcast))
+
+    assert run("port set g2 flood all", capsys)[0] == 0
+    assert run("port del g2", capsys)[1].startswith("close port g2")
+    assert [row["port"] for row in shown("port show", capsys)] == ["guests", "uplink"]
+
+
+def test_trunks_take_lists_a_native_vlan_and_a_protocol(server: Served, capsys: Capture) -> None:
+    assert run("port add t kind link device eth7 trunk 5,7-9 native 1 tpid 802.1ad", capsys)[0] == 0
+    port = next(port for port in server.engine.config.ports if port.name == "t")
+    assert (port.mode, port.vids, port.pvid, port.tpid) == ("trunk", (5, 7, 8, 9), 1, 0x88A8)
+
+    assert run("port set t native default", capsys)[0] == 0
+    assert run("port set t tpid 0x8100", capsys)[0] == 0
+    port = next(port for port in server.engine.config.ports if port.name == "t")
+    assert (port.vids, port.pvid, port.tpid) == ((5, 7, 8, 9), 0, 0x8100)
+
+
+def test_the_bill_is_cleared(server: Served, capsys: Capture) -> None:
+    assert run("cost clear", capsys) == (0, "", "")
+    assert shown("cost show", capsys)[0]["cycles"] == 0
+
+
+def test_reload_reads_the_daemons_file_or_the_one_named(
+    server: Served, config: Path, capsys: Capture
+) -> None:
+    assert run("reload", capsys) == (0, "", "nothing to change\n")
+    config.write_text(config.read_text().replace("access = 10", "access = 30"))
+    assert run("reload", capsys) == (0, "set port guests: vlan access 10 -> access 30\n", "")
+
+    other = config.with_name("other.toml")
+    other.write_text(config.read_text().replace("access = 30", "access = 31"))
+    assert shown(f"reload {other}", capsys)[0]["subject"] == "guests"
+    assert server.engine.config.ports[0].pvid == 31
+
+
+def test_a_reload_with_problems_lists_them_all_and_changes_nothing(
+    server: Served, config: Path, capsys: Capture
+) -> None:
+    before = server.engine.config
+    config.write_text(config.read_text().replace("access = 10", "access = 0") + "colour = 1\n")
+
+    status, out, err = run("reload", capsys)
+
+    assert (status, out) == (1, "")
+    first, second = err.splitlines()
+    assert first.startswith(f"framebridge: {config}: line 8: port[0].vlan.access: ")
+    assert second.startswith(f"framebridge: {config}: line 14: port[1].colour: ")
+    assert server.engine.config is before
+
+
+def test_a_file_that_cannot_be_read_is_named(server: Served, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "latin.toml").write_bytes(b"\xff")
+
+    for name in ("absent.toml", "latin.toml"):
+        for verb in ("reload", "check"):
+            status, out, err = run(f"{verb} {tmp_path / name}", capsys)
+            assert (status, out) == (1, "")
+            assert name in err
+
+
+# -- check
+
+
+def test_check_without_a_daemon_plans_from_nothing(config: Path, capsys: Capture) -> None:
+    status, out, err = run(f"check {config}", capsys)
+
+    lines = out.splitlines()
+    assert (status, err) == (0, "")
+    assert "from nothing" in lines[0]
+    assert [line.split(":")[0] for line in lines[1:]] == [
+        "set bridge dmz",
+        "open port guests",
+        "open port uplink",
+    ]
+    assert [row["action"] for row in shown(f"check {config}", capsys)] == [
+        "set_bridge",
+        "open_port",
+        "open_port",
+    ]
+
+
+def test_check_with_a_daemon_plans_from_what_runs(server: Served, config: Path, capsys: Capture) -> None:
+    before = server.engine.config
+    assert run(f"check {config}", capsys)[1:] == (
+        f"valid; to be done by the daemon on {server.path}:\n",
+        "nothing\n",
+    )
+
+    config.write_text(config.read_text().replace("access = 10", "access = 30"))
+
+    assert shown(f"check {config}", capsys) == [
+        {"action": "set_port", "subject": "guests", "text": "set port guests: vlan access 10 -> access 30"}
+    ]
+    assert server.engine.config is before
+
+
+def test_check_lists_every_problem(config: Path, capsys: Capture) -> None:
+    config.write_text(config.read_text().replace("access = 10", "access = 0") + "colour = 1\n")
+
+    status, out, err = run(f"check {config}", capsys)
+
+    assert (status, out) == (1, "")
+    assert [line.split(":")[2] for line in err.splitlines()] == [" line 8", " line 14"]
+
+
+def test_check_against_a_named_daemon_needs_that_daemon(
+    config: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    status, _, err = run(f"check {config} -s {tmp_path}/other.sock", capsys)
+
+    assert status == 1
+    assert f"no daemon answers on {tmp_path}/other.sock" in err
+
+
+def test_check_tells_what_only_a_restart_can_change(server: Served, config: Path, capsys: Capture) -> None:
+    config.write_text(config.read_text().replace('name = "dmz"', 'name = "lan"'))
+
+    status, out, err = run(f"check {config}", capsys)
+
+    assert (status, out) == (1, "")
+    assert "bridge.name" in err
+    assert "restart" in err
+
+
+# -- refusals
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("port show x", "no port 'x'; there are: guests, uplink"),
+        ("fdb show port x", "no port 'x'"),
+        (f"fdb del {MAC} vlan 10", f"no FDB entry {MAC} in VLAN 10"),
+        ("fdb add 02:00 vlan 10 port guests", "parameter 'mac'"),
+        (f"fdb add {MAC} vlan 10", "needs a port"),
+        (f"fdb add {MAC} vlan 9999 drop", "parameter 'vlan'"),
+        ("port add x kind tap device absent0 access 1", "no device absent0"),
+        ("port add x kind wire access 1", "port.kind"),
+        ("port add x kind memory trunk 10-5", "port.vlan.trunk"),
+        ("port set guests access 5 trunk 6", "port.vlan"),
+        ("port set uplink trunk 10,x-y", "port.vlan.trunk"),
+        ("port set guests mtu 5", "port.mtu"),
+    ],
+)
+def test_what_the_daemon_refuses_is_one_line_and_status_1(
+    server: Served, capsys: Capture, line: str, complaint: str
+) -> None:
+    status, out, err = run(line, capsys)
+
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("framebridge: ")
+    assert complaint in err
+
+
+def test_without_a_daemon_the_message_names_the_socket_and_the_way_out(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "gone.sock"
+    for line in (f"-s {path} port show", f"-s {path} version"):
+        status, _, err = run(line, capsys)
+        assert status == 1
+        assert f"no daemon answers on {path}: start it with 'framebridge run FILE'" in err
+
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    assert run(f"-s {path} port show", capsys)[0] == 1
+    status, _, err = run("port show", capsys)
+    assert status == 1
+    assert f"no socket in {tmp_path}/run; start it with 'framebridge run FILE'" in err
+
+
+def test_the_only_socket_in_the_run_directory_is_the_default(tmp_path: Path, capsys: Capture) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    with served(write_config(directory)):
+        assert len(shown("port show", capsys)) == 2
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(directory / "lan.sock"))
+            other.listen()
+            status, _, err = run("port show", capsys)
+
+    assert status == 1
+    assert f"choose one with -s: {directory}/dmz.sock {directory}/lan.sock" in err
+
+
+def test_sockets_of_dead_daemons_do_not_count(tmp_path: Path, capsys: Capture) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    with served(write_config(directory)), socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(directory / "dead.sock"))
+        assert len(shown("port show", capsys)) == 2
+
+
+def test_a_given_socket_wins_over_the_environment(tmp_path: Path) -> None:
+    environ = {"FRAMEBRIDGE_SOCKET": "/from/environment"}
+
+    assert client.find_socket("/given", environ) == "/given"
+    assert client.find_socket(None, environ) == "/from/environment"
+
+
+def answer_once(listener: socket.socket, answer: bytes) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(1 << 16)
+        connection.sendall(answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (b"", "hung up"),
+        (b'{"parameters":', "hung up"),
+        (b"HTTP/1.1 400\0", "not JSON"),
+        (b'{"parameters":[]}\0', "must be an object"),
+        (b'{"parameters":{"rows":[]},"continues":true}\0', "hung up"),
+        (b'{"error":"a.B"}\0', "a.B"),
+    ],
+)
+def test_a_daemon_that_talks_nonsense_is_an_error(
+    tmp_path: Path, capsys: Capture, answer: bytes, complaint: str
+) -> None:
+    path = str(tmp_path / "odd.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        thread = threading.Thread(target=answer_once, args=(listener, answer))
+        thread.start()
+        status, out, err = run(f"-s {path} fdb show", capsys)
+        thread.join(10)
+
+    assert (status, out) == (1, "")
+    assert complaint in err
+
+
+def test_a_daemon_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
+    path = str(tmp_path / "mute.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        with (
+            client.Client(path, timeout=0.1) as mute,
+            pytest.raises(ControlError, match=r"did not answer in 0\.1 s"),
+        ):
+            mute.rows("Version")
+
+
+def test_the_reason_why_a_daemon_hung_up_is_told(config: Path, capsys: Capture) -> None:
+    with served(config, connections=0) as server:
+        status, _, err = run(f"-s {server.path} port show", capsys)
+
+    assert status == 1
+    assert "0 clients are connected" in err
+
+
+# -- words
+
+
+@pytest.mark.parametrize(
+    ("line", "full"),
+    [
+        ("fd sh", "fdb show"),
+        ("fdb s", "fdb show"),
+        ("p", "port show"),
+        ("port", "port show"),
+        ("vl", "vlan show"),
+        ("s", "stats show"),
+        ("d", "drops show"),
+        ("co sh", "cost show"),
+    ],
+)
+def test_words_may_be_shortened_and_show_left_out(
+    server: Served, capsys: Capture, line: str, full: str
+) -> None:
+    assert run(line, capsys) == run(full, capsys)
+
+
+def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
+    assert run(f"f a {MAC} v 10 p guests sti", capsys)[0] == 0
+    assert shown("fdb show", capsys)[0]["state"] == "sticky"
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("", "an object is missing"),
+        ("c", "object 'c' is ambiguous: check, cost"),
+        ("v", "object 'v' is ambiguous: vlan, version"),
+        ("r", "object 'r' is ambiguous: run, reload"),
+        ("bogus", "unknown object 'bogus'; there are: run, check"),
+        ("port bogus", "unknown port verb 'bogus'; there are: show, add, set, del"),
+        ("port s", "port verb 's' is ambiguous: show, set"),
+        ("cost c x", "one word too many: 'x'"),
+        ("vlan show x", "one word too many: 'x'"),
+        ("port show a b", "one word too many: 'b'"),
+        ("port del", "PORT is missing"),
+        ("port add", "NAME is missing"),
+        ("port add x", "'kind' is missing"),
+        ("port add x kind", "'kind' needs a value"),
+        ("port add x kind tap kind tap", "'kind' is given twice"),
+        ("port add x kind tap m 5", "word 'm' is ambiguous: mtu, mac_limit"),
+        ("port add x kind tap colour 5", "unknown word 'colour'; there are: kind, device"),
+        ("port set x", "nothing to set"),
+        ("port set x mtu big", "'mtu' needs a number, not 'big'"),
+        ("port set x isolated yes", "'isolated' needs on or off, not 'yes'"),
+        ("port set x trunk 1,,2", "'trunk' needs VLAN IDs and ranges"),
+        ("port set x tpid 0xzz", "'tpid' needs 802.1Q or 802.1ad"),
+        ("port set x flood sun", "unknown flood class 'sun'"),
+        (f"fdb add {MAC}", "'vlan' is missing"),
+        (f"fdb add {MAC} vlan 1 static drop", "'kind' is given twice"),
+        (f"fdb add {MAC} vlan 1 st", "word 'st' is ambiguous: static, sticky"),
+        ("fdb show vlan x", "'vlan' needs a number"),
+        ("run", "FILE is missing"),
+        ("check a b", "one word too many: 'b'"),
+        ("--bogus", "--bogus"),
+        ("-s", "expected one argument"),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_status_2_and_says_why(
+    capsys: Capture, line: str, complaint: str
+) -> None:
+    status, out, err = run(line, capsys)
+
+    assert (status, out) == (2, "")
+    assert err.startswith("framebridge: ")
+    assert complaint in err
+
+
+def test_a_wrong_argument_brings_the_usage_of_its_verb(capsys: Capture) -> None:
+    _, _, err = run("fdb add", capsys)
+
+    assert (
+        err.splitlines()[1]
+        == "usage: framebridge fdb add MAC vlan VID [port PORT] [static|sticky|drop|dynamic]"
+    )
+
+
+def test_an_exact_word_wins_over_longer_ones() -> None:
+    assert match("a", ["ab", "a"], "word") == "a"
+    with pytest.raises(UsageError, match="unknown word 'x'"):
+        match("x", [], "word")
+
+
+def test_a_grammar_gives_values_by_key() -> None:
+    grammar = Grammar(names=("name",), keys=PORT_KEYS)
+
+    values = grammar.read(["a", "trunk", "1,5-7", "native", "2", "mtu", "default", "tpid", "0x88A8"])
+
+    assert values == {"name": "a", "trunk": [1, "5-7"], "native": 2, "mtu": None, "tpid": 0x88A8}
+    assert port_table(values) == {
+        "name": "a",
+        "mtu": None,
+        "vlan": {"trunk": [1, "5-7"], "native": 2, "tpid": 0x88A8},
+    }
+
+
+# -- help and version
+
+
+@pytest.mark.parametrize("line", ["-h", "--help", "help"])
+def test_the_help_names_every_verb(capsys: Capture, line: str) -> None:
+    status, out, err = run(line, capsys)
+
+    assert (status, err) == (0, "")
+    assert all(f"  {verb.words}" in out and verb.summary in out for verb in VERBS)
+    assert "FRAMEBRIDGE_SOCKET" in out
+    assert max(map(len, out.splitlines())) <= 110
+
+
+def test_the_help_of_an_object_and_of_a_verb(capsys: Capture) -> None:
+    _, out, _ = run("fdb -h", capsys)
+    usages = [
+        line.partition("] fdb ")[2].split()[0] for line in out.splitlines() if line.startswith("framebridge")
+    ]
+    assert usages == ["show", "add", "del", "flush"]
+
+    status, out, _ = run("port add -h", capsys)
+    assert status == 0
+    assert out.startswith("usage: framebridge [-j | -p] [-s SOCKET] port add PORT kind KIND")
+    assert all(key in out for key in PORT_KEYS)
+
+
+def examples() -> list[str]:
+    lines = [line.strip() for verb in VERBS for line in verb.notes.splitlines()]
+    return [
+        line.removeprefix("framebridge ")
+        for line in lines
+        if line.startswith("framebridge ") and " run " not in line
+    ]
+
+
+@pytest.mark.parametrize("line", examples())
+def test_the_examples_of_the_help_work(server: Served, capsys: Capture, line: str) -> None:
+    if "add uplink" in line:
+        main(["port", "del", "uplink"])
+    if "add guests" in line:
+        main(["port", "del", "guests"])
+    capsys.readouterr()
+
+    status, _, err = run(line.partition(" | ")[0], capsys)
+
+    assert (status, err.replace("nothing to show\n", "")) == (0, "")
+
+
+def test_version_is_the_commands_and_the_daemons(server: Served, capsys: Capture, tmp_path: Path) -> None:
+    expected = f"framebridge {__version__}\nframebridge {__version__} (daemon of dmz, pid {os.getpid()})\n"
+    for line in ("version", "--version", "ve"):
+        assert run(line, capsys) == (0, expected, "")
+    assert [row["component"] for row in shown("version", capsys)] == ["command", "daemon"]
+
+
+def test_version_does_not_need_a_daemon(capsys: Capture) -> None:
+    assert run("version", capsys) == (0, f"framebridge {__version__}\n", "")
+
+
+def test_the_lab_gets_its_arguments_untouched(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    from bridge import lab
+
+    seen: list[list[str]] = []
+    monkeypatch.setattr(lab, "main", lambda arguments: seen.append(arguments) or 7)
+
+    assert run("lab --pings 3 -h", capsys)[0] == 7
+    assert run("-j la", capsys)[0] == 7
+    assert seen == [["--pings", "3", "-h"], ["-j"]]
+
+
+# -- as a process
+
+
+def framebridge(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "bridge", *arguments]
+    pipe = subprocess.PIPE
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environ)
+
+
+def test_verbs_for_a_daemon_import_nothing_heavy(server: Served) -> None:
+    code = (
+        "import sys; from bridge.cli import main\n"
+        "assert main(['version']) == main(['-j', 'port', 'show']) == main(['fdb', '-h']) == 0\n"
+        "heavy = {'asyncio', 'pyroute2', 'bridge._core', 'bridge.engine', 'bridge.config', 'bridge.lab'}\n"
+        "print(heavy & sys.modules.keys(), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stderr == "set()\n"
+
+
+def test_a_reader_that_leaves_is_no_error(server: Served) -> None:
+    server.engine.fdb = {(10, 0x020000000000 + n): ("guests", "static") for n in range(5000)}
+    process = framebridge("fdb", "show")
+    assert process.stdout is not None
+    assert process.stderr is not None
+
+    process.stdout.readline()
+    process.stdout.close()
+
+    assert process.wait(30) == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+@contextlib.contextmanager
+def monitor(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = framebridge("monitor", *arguments)
+    with process:
+        yield process
+        process.kill()
+
+
+def subscribed(server: Served) -> None:
+    done = threading.Event()
+
+    def look() -> bool:
+        return bool(server.engine.events._subscriptions)
+
+    for _ in range(2000):
+        if server.do(look):
+            return
+        done.wait(0.005)
+    raise AssertionError("the monitor did not subscribe")
+
+
+def test_monitor_shows_events_as_they_come_until_interrupted(server: Served) -> None:
+    with monitor() as process:
+        subscribed(server)
+        server.do(server.engine.events.emit, "fdb-moved")
+
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith(" fdb-moved\n")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_monitor_in_json_is_one_object_a_line_and_ends_with_the_daemon(server: Served) -> None:
+    with monitor("-j") as process:
+        subscribed(server)
+        main(["port", "set", "guests", "mtu", "9000"])
+        assert process.stdout is not None
+        event = json.loads(process.stdout.readline())
+        server.stop()
+
+        assert (event["event"], event["actions"]) == ("reload", 1)
+        assert process.wait(30) == 0
+
+
+def test_a_monitor_whose_daemon_is_killed_says_so(tmp_path: Path, capsys: Capture) -> None:
+    path = str(tmp_path / "odd.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        answer = b'{"parameters":{"rows":[{"event":"port-up","time":0}]},"continues":true}\0'
+        thread = threading.Thread(target=answer_once, args=(listener, answer))
+        thread.start()
+        status, out, err = run(f"-s {path} monitor", capsys)
+        thread.join(10)
+
+    assert (status, out.split()[1]) == (1, "port-up")
+    assert "hung up" in err

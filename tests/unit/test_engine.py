@@ -1,0 +1,635 @@
+"""The engine with memory ports and its real data thread: life, change and its undoing, rows, events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from helpers import frames
+from helpers.aio import story, until
+from helpers.clock import ManualClock
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge._core import DROP_REASONS, PORT_COUNTERS, STAGES, Frame, MemoryPort
+from bridge.config import BridgeConfig, Config, PortConfig, StaticEntry, VlanConfig
+from bridge.engine import Engine
+from bridge.errors import ApplyError, ConfigError, FramebridgeError, PortError
+from bridge.events import Events
+
+VID = 10
+
+
+def access(name: str, vid: int = VID, **options: Any) -> PortConfig:
+    return PortConfig(name, "memory", pvid=vid, **options)
+
+
+def trunk(name: str, *vids: int, **options: Any) -> PortConfig:
+    return PortConfig(name, "memory", mode="trunk", vids=vids, **options)
+
+
+def config(*ports: PortConfig, **rest: Any) -> Config:
+    return Config(ports=tuple(sorted(ports, key=lambda port: port.name)), **rest)
+
+
+GONE = PortConfig("gone", "link", device="no-such-dev", pvid=VID)  # cannot be opened
+THREE = config(access("a"), access("b"), trunk("t", 10, 20))
+
+
+@contextlib.asynccontextmanager
+async def running(start: Config = THREE, **options: Any) -> AsyncIterator[Engine]:
+    engine = Engine(start, **options)
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+def memory(engine: Engine, name: str) -> MemoryPort:
+    port = engine.port(name)
+    assert isinstance(port, MemoryPort)
+    return port
+
+
+def inject(engine: Engine, name: str, *sent: bytes) -> None:
+    assert memory(engine, name).inject(sent) == len(sent)
+    engine.wake()
+
+
+async def receive(engine: Engine, name: str, count: int = 1) -> list[Frame]:
+    got: list[Frame] = []
+
+    def enough() -> bool:
+        got.extend(memory(engine, name).drain())
+        return len(got) >= count
+
+    await until(enough, f"{count} frames on {name}")
+    return got
+
+
+def broadcast(source: int, *tags: bytes) -> bytes:
+    return frames.ethernet(frames.BROADCAST, frames.host(source), *tags)
+
+
+async def speak(engine: Engine, name: str, *stations: int, vid: int = VID) -> None:
+    """Let stations behind a port be learned."""
+    tags = [frames.tag(vid)] if engine.port_rows(name)[0]["mode"] == "trunk" else []
+    inject(engine, name, *(broadcast(station, *tags) for station in stations))
+    known = [f"02:00:00:00:00:{station:02x}" for station in stations]
+    await until(
+        lambda: {*known} <= {row["mac"] for row in engine.fdb_rows(port=name, vlan=vid)}, "stations learned"
+    )
+
+
+async def turns(engine: Engine, count: int) -> None:
+    """Let the data thread look at its ports."""
+    for _ in range(count):
+        before = engine.progress
+        engine.wake()
+        await until(lambda before=before: engine.progress > before, "a turn")  # type: ignore[misc]
+
+
+def states(engine: Engine) -> dict[object, object]:
+    return {row["port"]: row["state"] for row in engine.port_rows()}
+
+
+def balance(engine: Engine) -> object:
+    total = engine.stats_rows()[-1]
+    assert total["port"] == "total"
+    return total["balance"]
+
+
+# -- life ------------------------------------------------------------------------------------------
+
+
+@story
+async def test_a_started_engine_forwards_and_a_stopped_one_leaves_nothing() -> None:
+    engine = Engine(THREE)
+    await engine.start()
+    assert states(engine) == {"a": "up", "b": "up", "t": "up"}
+    inject(engine, "a", broadcast(1))
+    assert [frame.data for frame in await receive(engine, "b")] == [broadcast(1)]
+    assert [frame.data for frame in await receive(engine, "t")] == [broadcast(1, frames.tag(VID))]
+    assert balance(engine) == 0
+
+    await engine.stop()
+    await engine.stop()
+    assert engine.port_rows() == []
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("framebridge")]
+    assert not engine.faults.done()
+
+
+@story
+async def test_stop_without_start_is_nothing() -> None:
+    await Engine(THREE).stop()
+
+
+@story
+async def test_a_start_that_fails_undoes_itself() -> None:
+    engine = Engine(config(access("a"), GONE))
+    with pytest.raises(PortError, match="port 'gone': device 'no-such-dev': cannot use it: No such device"):
+        await engine.start()
+    assert engine.port_rows() == []
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("framebridge")]
+    await engine.stop()
+
+
+@story
+async def test_a_data_thread_that_ends_by_itself_is_a_fault() -> None:
+    async with running() as engine:
+        engine._core.stop()
+        with pytest.raises(FramebridgeError, match="ended without being told to"):
+            await asyncio.wait_for(asyncio.shield(engine.faults), 10)
+
+
+@story
+async def test_progress_grows_when_the_data_thread_is_woken() -> None:
+    async with running() as engine:
+        before = engine.progress
+        engine.wake()
+        await until(lambda: engine.progress > before, "progress")
+
+
+# -- change ----------------------------------------------------------------------------------------
+
+
+@story
+async def test_there_and_back_again() -> None:
+    other = config(
+        access("b", 20, isolated=True),
+        trunk("t", 20, 30, pvid=20, mtu=9000),
+        access("new", 30),
+        bridge=BridgeConfig(ageing_time=60, static_move="forward", reserved=1 << 14),
+        vlans=(VlanConfig(20, "twenty", 5),),
+        entries=(StaticEntry(20, 2, "static", "b"),),
+    )
+    async with running() as engine:
+        before = engine.port_rows(), engine.vlan_rows(), engine.fdb_rows()
+        there = await engine.apply(other)
+        assert engine.config == other
+        assert [(row["port"], row["vlan"], row["native"], row["mtu"]) for row in engine.port_rows()] == [
+            ("b", 20, None, 1500),
+            ("new", 30, None, 1500),
+            ("t", "20,30", 20, 9000),
+        ]
+        back = await engine.apply(THREE)
+        assert engine.config == THREE
+        assert (engine.port_rows(), engine.vlan_rows(), engine.fdb_rows()) == before
+        assert len(there) == len(back)
+        assert await engine.apply(THREE) == ()
+
+
+@story
+async def test_ports_a_plan_does_not_touch_notice_nothing() -> None:
+    async with running() as engine:
+        await speak(engine, "a", 1)
+        await speak(engine, "b", 2)
+        port, rows, learned = engine.port("a"), engine.stats_rows("a"), engine.fdb_rows(port="a")
+        await engine.apply(config(access("a"), trunk("t", 10, 30), access("new")))
+        assert engine.port("a") is port
+        assert engine.stats_rows("a") == rows
+        assert engine.fdb_rows(port="a") == learned
+        assert engine.fdb_rows() == learned  # what b had is gone with b
+        assert balance(engine) == 0
+
+
+@story
+async def test_a_change_that_fails_leaves_all_as_it_was() -> None:
+    entries = (StaticEntry(VID, 2, "static", "b"), StaticEntry(VID, 4, "drop"))
+    start = replace(THREE, entries=entries, vlans=(VlanConfig(VID, "ten", 100),))
+    other = config(
+        access("a", 30), access("c"), trunk("t", 20), GONE, bridge=BridgeConfig(ageing_time=1), vlans=()
+    )
+    async with running(start) as engine:
+        await speak(engine, "a", 1)
+        inject(engine, "b", broadcast(6))
+        await receive(engine, "a")
+        keys = ("port", "index", "state", "vlan", "rx_frames", "tx_frames", "drops")
+        ports = [{key: row[key] for key in keys} for row in engine.port_rows()]
+        vlans = [{**row, "fdb_entries": 0} for row in engine.vlan_rows()]
+        events = engine.subscribe()
+        with pytest.raises(
+            ApplyError, match=r"port 'gone': .*No such device.*the configuration before is in force"
+        ):
+            await engine.apply(other)
+        events.close()
+        assert engine.config == start
+        assert [{key: row[key] for key in keys} for row in engine.port_rows()] == ports
+        assert [{**row, "fdb_entries": 0} for row in engine.vlan_rows()] == vlans
+        assert [(row["mac"][-1], row["state"]) for row in engine.fdb_rows()] == [
+            ("2", "static"),
+            ("4", "drop"),
+        ]
+        assert balance(engine) == 0
+        inject(engine, "a", broadcast(1))
+        await receive(engine, "b")
+        assert balance(engine) == 0
+
+
+@story
+async def test_what_only_a_restart_can_change_is_refused_before_anything_happens() -> None:
+    async with running() as engine:
+        with pytest.raises(ConfigError, match="only a restart"):
+            await engine.apply(replace(THREE, bridge=BridgeConfig(fdb_size=128)))
+        assert engine.config == THREE
+
+
+@story
+async def test_a_cancelled_change_is_a_whole_change() -> None:
+    async with running() as engine:
+        change = asyncio.create_task(engine.apply(config(access("a"), access("new"))))
+        await asyncio.sleep(0)
+        change.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await change
+        assert engine.config == config(access("a"), access("new"))
+        assert states(engine) == {"a": "up", "new": "up"}
+
+
+@story
+async def test_a_disabled_port_is_down_and_its_entries_are_gone() -> None:
+    start = replace(THREE, entries=(StaticEntry(VID, 2, "static", "b"),))
+    async with running(start) as engine:
+        await speak(engine, "b", 1)
+        events = engine.subscribe()
+        await engine.apply(
+            replace(start, ports=(access("a"), access("b", admin_up=False), trunk("t", 10, 20)))
+        )
+        assert states(engine) == {"a": "up", "b": "down", "t": "up"}
+        assert engine.fdb_rows() == []
+        inject(engine, "a", broadcast(3))
+        await receive(engine, "t")
+        assert memory(engine, "b").drain() == []
+
+        await engine.apply(start)
+        assert states(engine)["b"] == "up"
+        assert [row["state"] for row in engine.fdb_rows(port="b")] == ["static"]
+        told = [row["event"] async for row in upto(events, "reload", 2)]
+        assert [event for event in told if event.startswith("port")] == [
+            "port-down",
+            "port-changed",
+            "port-up",
+            "port-changed",
+        ]
+
+
+async def upto(events: Any, last: str, times: int = 1) -> AsyncIterator[dict[str, object]]:
+    """Events up to the n-th of a kind."""
+    async with asyncio.timeout(10):
+        async for row in events:
+            yield row
+            times -= row["event"] == last
+            if not times:
+                return
+
+
+@story
+async def test_a_port_that_leaves_a_vlan_forgets_it() -> None:
+    async with running() as engine:
+        await speak(engine, "t", 1, vid=10)
+        await speak(engine, "t", 2, vid=20)
+        await engine.apply(config(access("a"), access("b"), trunk("t", 20)))
+        assert [(row["vlan"], row["port"]) for row in engine.fdb_rows()] == [(20, "t")]
+
+
+@story
+async def test_256_ports_and_a_change_of_one() -> None:
+    ports = [access(f"p{number}") for number in range(256)]
+    async with running(config(*ports)) as engine:
+        assert sorted(row["index"] for row in engine.port_rows()) == [*range(256)]
+        await engine.apply(config(*ports[1:], access("other")))
+        assert len(engine.port_rows()) == 256
+
+
+ANY_PORT = st.builds(
+    lambda name, mode, vid, up: (
+        access(name, vid, admin_up=up) if mode == "access" else trunk(name, vid, 20, admin_up=up)
+    ),
+    st.sampled_from("abcd"),
+    st.sampled_from(["access", "trunk"]),
+    st.sampled_from([10, 11, 12]),
+    st.booleans(),
+)
+ANY_CONFIG = st.lists(ANY_PORT | st.just(GONE), max_size=5, unique_by=lambda port: port.name).map(
+    lambda ports: config(*ports)
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(ANY_CONFIG, st.sampled_from("abcd")), max_size=6))
+def test_any_sequence_of_changes_keeps_the_books_and_the_promise(steps: list[tuple[Config, str]]) -> None:
+    async def test() -> None:
+        async with running() as engine:
+            for new, talker in steps:
+                before = engine.config
+                if GONE in new.ports:
+                    with pytest.raises(ApplyError):
+                        await engine.apply(new)
+                else:
+                    await engine.apply(new)
+                    before = new
+                assert engine.config == before
+                assert states(engine) == {
+                    port.name: "up" if port.admin_up else "down" for port in before.ports
+                }
+                if talker in states(engine):
+                    inject(engine, talker, broadcast(ord(talker)))
+                    await turns(engine, 2)
+                assert balance(engine) == 0
+
+    asyncio.run(test())
+
+
+# -- rows ------------------------------------------------------------------------------------------
+
+
+@story
+async def test_rows_of_ports_and_vlans() -> None:
+    ports = (
+        access("a", mtu=1400),
+        trunk("t", 10, 20, 21, 22, pvid=1, tpid=0x88A8),
+        PortConfig("q", "memory", mode="tunnel", pvid=30),
+    )
+    async with running(config(*ports, vlans=(VlanConfig(10, "ten", 7), VlanConfig(99, "unused")))) as engine:
+        await speak(engine, "a", 1)
+        common = {"kind": "memory", "device": "", "netns": None, "state": "up"}
+        counts = {"rx_frames": 0, "tx_frames": 0, "drops": 0, "fdb_entries": 0}
+        assert engine.port_rows() == [
+            {
+                **common,
+                **counts,
+                "port": "a",
+                "index": 0,
+                "mode": "access",
+                "vlan": 10,
+                "native": None,
+                "tpid": "802.1Q",
+                "mtu": 1400,
+                "fdb_entries": 1,
+                "rx_frames": 1,
+            },
+            {
+                **common,
+                **counts,
+                "port": "q",
+                "index": 1,
+                "mode": "tunnel",
+                "vlan": 30,
+                "native": None,
+                "tpid": "802.1Q",
+                "mtu": 1500,
+            },
+            {
+                **common,
+                **counts,
+                "port": "t",
+                "index": 2,
+                "mode": "trunk",
+                "vlan": "10,20-22",
+                "native": 1,
+                "tpid": "802.1ad",
+                "mtu": 1500,
+                "tx_frames": 1,
+            },
+        ]
+        assert engine.port_rows("q") == engine.port_rows()[1:2]
+        with pytest.raises(PortError, match="'nope': there is none of that name, only a, q, t"):
+            engine.port_rows("nope")
+        empty = {"name": "", "tagged": [], "untagged": [], "fdb_entries": 0, "mac_limit": 0}
+        assert engine.vlan_rows() == [
+            {**empty, "vlan": 1, "untagged": ["t"]},
+            {"vlan": 10, "name": "ten", "tagged": ["t"], "untagged": ["a"], "fdb_entries": 1, "mac_limit": 7},
+            *({**empty, "vlan": vid, "tagged": ["t"]} for vid in (20, 21, 22)),
+            {**empty, "vlan": 30, "untagged": ["q"]},
+            {**empty, "vlan": 99, "name": "unused"},
+        ]
+
+
+@story
+async def test_statistics_balance_also_when_ports_have_gone() -> None:
+    async with running() as engine:
+        for name, sources in (("a", (1, 2)), ("b", (3,))):
+            await speak(engine, name, *sources)
+        inject(engine, "a", broadcast(1, frames.tag(99)))
+        await until(lambda: engine.drops_rows(), "the drop")
+        await engine.apply(config(access("a"), trunk("t", 10)))
+        rows = engine.stats_rows()
+        assert [row["port"] for row in rows] == ["a", "t", "total"]
+        assert [*rows[0]] == ["port", *(name for name, _ in PORT_COUNTERS), "rx_drops", "tx_drops"]
+        assert (rows[-1]["rx_frames"], rows[-1]["tx_frames"], rows[-1]["rx_drops"]) == (4, 6, 1)
+        assert rows[-1]["balance"] == 0
+        assert engine.stats_rows("a") == rows[:1]
+
+        await engine.apply(THREE)  # b again: a new port
+        assert engine.stats_rows("b")[0]["rx_frames"] == 0
+        assert balance(engine) == 0
+
+
+@story
+async def test_drops_have_reason_and_meaning() -> None:
+    async with running() as engine:
+        inject(engine, "a", broadcast(1, frames.tag(99)), broadcast(1, frames.tag(99)))
+        row = {
+            "port": "a",
+            "direction": "rx",
+            "reason": "tag_not_allowed",
+            "frames": 2,
+            "meaning": dict(DROP_REASONS)["tag_not_allowed"],
+        }
+        await until(lambda: engine.drops_rows() == [row], "both drops")
+        every = engine.drops_rows(all=True)
+        assert len(every) == 3 * 2 * len(DROP_REASONS)
+        assert row in every
+
+
+@story
+async def test_the_bill_is_by_stage_and_can_be_cleared() -> None:
+    async with running() as engine:
+        inject(engine, "a", *(broadcast(number) for number in range(100)))
+        await receive(engine, "b", 100)
+        rows = engine.cost_rows()
+        assert [row["stage"] for row in rows] == [name for name, _ in STAGES]
+        assert sum(float(str(row["share"])) for row in rows) == pytest.approx(1, abs=0.01)
+        by_stage = {row["stage"]: row for row in rows}
+        assert by_stage["rx"]["cycles"] == pytest.approx(
+            100 * float(str(by_stage["rx"]["cycles_per_frame"])), rel=0.01
+        )
+
+        engine.clear_cost()
+        cleared = {row["stage"]: row for row in engine.cost_rows()}
+        assert cleared["flood"]["cycles"] == 0
+        assert cleared["flood"]["cycles_per_frame"] is None
+        inject(engine, "a", broadcast(1))
+        await receive(engine, "b")
+        assert 0 < cycles(engine, "flood") < int(str(by_stage["flood"]["cycles"]))
+
+
+def cycles(engine: Engine, stage: str) -> int:
+    return next(int(str(row["cycles"])) for row in engine.cost_rows() if row["stage"] == stage)
+
+
+# -- the FDB ---------------------------------------------------------------------------------------
+
+
+@story
+async def test_entries_by_command() -> None:
+    async with running() as engine:
+        await engine.fdb_add(VID, 2, "b", "static")
+        await engine.fdb_add(VID, 4, "b", "sticky")
+        await engine.fdb_add(VID, 6, "", "drop")
+        await speak(engine, "a", 1)
+        shown = [(row["mac"][-1], row["port"], row["state"]) for row in engine.fdb_rows(vlan=VID)]
+        assert shown == [
+            ("2", "b", "static"),
+            ("4", "b", "sticky"),
+            ("6", None, "drop"),
+            ("1", "a", "dynamic"),
+        ]
+        assert await engine.fdb_flush(port="b", vlan=VID) == 1
+        assert await engine.fdb_flush() == 1
+        assert await engine.fdb_delete(VID, 2)
+        assert not await engine.fdb_delete(VID, 2)
+        assert [row["state"] for row in engine.fdb_rows()] == ["drop"]
+
+
+@story
+async def test_entries_that_cannot_be() -> None:
+    async with running() as engine:
+        with pytest.raises(PortError, match="'a': it does not carry VLAN 20"):
+            await engine.fdb_add(20, 2, "a", "static")
+        with pytest.raises(PortError, match="'nope': there is none of that name"):
+            await engine.fdb_add(VID, 2, "nope", "static")
+        with pytest.raises(PortError, match="'nope': there is none of that name"):
+            await engine.fdb_flush(port="nope")
+        with pytest.raises(FramebridgeError, match="has not been seen"):
+            await engine.fdb_add(VID, 2, "", "dynamic")
+        assert engine.fdb_rows() == []
+
+
+@story
+async def test_entries_by_command_survive_a_reload_but_not_their_port() -> None:
+    async with running() as engine:
+        await engine.fdb_add(VID, 2, "b", "static")
+        await engine.apply(config(access("a"), access("b"), access("c")))
+        assert len(engine.fdb_rows()) == 1
+        await engine.apply(config(access("a")))
+        await engine.apply(THREE)
+        assert engine.fdb_rows() == []
+
+
+@story
+async def test_controlled_learning_waits_for_permission() -> None:
+    async with running(replace(THREE, bridge=BridgeConfig(learning="controlled"))) as engine:
+        events = engine.subscribe()
+        inject(engine, "a", broadcast(1))
+        asked = [row async for row in upto(events, "fdb-request")][-1]
+        assert (asked["mac"], asked["vlan"], asked["port"]) == ("02:00:00:00:00:01", VID, "a")
+        assert engine.fdb_rows() == []
+        await engine.fdb_add(VID, frames.number(frames.host(1)), "", "dynamic")
+        assert [row["port"] for row in engine.fdb_rows()] == ["a"]
+
+
+@story
+async def test_time_passes_in_the_engine() -> None:
+    clock = ManualClock()
+    async with running(replace(THREE, bridge=BridgeConfig(ageing_time=10)), clock=clock) as engine:
+        events = engine.subscribe()
+        await speak(engine, "a", 1)
+        await clock.run(9)
+        assert len(engine.fdb_rows()) == 1
+        await clock.run(3)
+        assert engine.fdb_rows() == []
+        aged = [row async for row in upto(events, "fdb-aged")][-1]
+        assert (aged["mac"], aged["port"]) == ("02:00:00:00:00:01", "a")
+        assert aged["held"] in (11, 12)
+
+
+# -- events ----------------------------------------------------------------------------------------
+
+
+@story
+async def test_events_tell_what_happens() -> None:
+    async with running() as engine:
+        events = engine.subscribe()
+        await speak(engine, "a", 1)
+        await speak(engine, "b", 1)
+        await engine.fdb_flush(port="b")
+        await engine.apply(config(access("a"), access("c"), trunk("t", 10, 20)))
+        told = [row async for row in upto(events, "reload")]
+        assert [(row["event"], row.get("port")) for row in told] == [
+            ("fdb-learned", "a"),
+            ("fdb-moved", "b"),
+            ("fdb-flushed", "b"),
+            ("port-removed", "b"),
+            ("port-up", "c"),
+            ("port-added", "c"),
+            ("reload", None),
+        ]
+        assert all(isinstance(row["time"], float) for row in told)
+        assert told[0]["mac"] == "02:00:00:00:00:01"
+
+
+@story
+async def test_different_mtus_on_a_trunk_and_a_port_are_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    start = config(access("a"), access("b", 99, mtu=576), trunk("t", 10, mtu=9000))
+    async with running(start) as engine:
+        assert caplog.text.count("MTU differs in VLAN 10: 1500 on port a, 9000 on port t") == 1
+        assert caplog.text.count("MTU differs") == 1  # b is in no VLAN of t
+        events = engine.subscribe()
+        await engine.apply(replace(start, vlans=(VlanConfig(10, "ten"),)))
+        assert caplog.text.count("MTU differs") == 1
+        await engine.apply(config(access("a", mtu=9000), trunk("t", 10, mtu=9000)))
+        await engine.apply(start)
+        assert caplog.text.count("MTU differs") == 2
+        warned = [row async for row in upto(events, "reload", 3) if row["event"] == "warning"]
+        assert [(row["port"], row["vlan"]) for row in warned] == [("a", 10)]
+
+
+@story
+async def test_stopping_ends_subscriptions() -> None:
+    async with running() as engine:
+        events = engine.subscribe()
+        waiting = asyncio.create_task(anext(events, None))
+        await asyncio.sleep(0)
+    assert await asyncio.wait_for(waiting, 10) is None
+
+
+@story
+async def test_a_slow_reader_is_told_what_it_missed_and_where() -> None:
+    events = Events(capacity=3)
+    slow, fast = events.subscribe(), events.subscribe()
+    heard = []
+    for number in range(5):
+        events.emit("number", number=number)
+        heard.append((await anext(fast))["number"])
+    assert heard == [0, 1, 2, 3, 4]
+    assert [(await anext(slow)).get("number") for _ in range(3)] == [0, 1, 2]
+    assert (await anext(slow))["lost"] == 2
+    for number in range(5, 9):
+        events.emit("number", number=number)
+    assert [(await anext(slow)).get("number") for _ in range(2)] == [5, 6]
+    events.emit("number", number=9)  # room again: the note comes first
+    assert [(row.get("lost"), row.get("number")) for row in [await anext(slow) for _ in range(3)]] == [
+        (None, 7),
+        (1, None),
+        (None, 9),
+    ]
+
+
+@story
+async def test_a_closed_subscription_ends_and_is_forgotten() -> None:
+    events = Events()
+    subscription = events.subscribe()
+    events.emit("one")
+    subscription.close()
+    subscription.close()
+    events.emit("two")
+    assert [row async for row in subscription] == []

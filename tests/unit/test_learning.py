@@ -1,0 +1,701 @@
+"""Learning policy over the real data plane: memory ports, a clock moved by hand, one turn at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from helpers import frames
+from helpers.clock import ManualClock
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from bridge._core import Bridge, Event, MemoryPort, Snapshot
+from bridge.config import BridgeConfig, PortConfig, StaticEntry
+from bridge.errors import FramebridgeError
+from bridge.learning import REQUESTS_MAX, Learning
+
+VID = 10
+
+
+def access(name: str, vid: int = VID, **options: Any) -> PortConfig:
+    return PortConfig(name, "memory", pvid=vid, **options)
+
+
+def trunk(name: str, *vids: int, **options: Any) -> PortConfig:
+    return PortConfig(name, "memory", mode="trunk", vids=vids, **options)
+
+
+def mac(number: int) -> int:
+    return frames.number(frames.host(number))
+
+
+class Table:
+    """A data plane of memory ports under a `Learning`; ports are named a, b, c by their index."""
+
+    def __init__(self, *ports: PortConfig, events: int = 16384, capacity: int = 4096, **bridge: Any) -> None:
+        self.clock = ManualClock()
+        self.core = Bridge(fdb_capacity=capacity, events=events)
+        self.told: list[dict[str, Any]] = []
+        self.failed: list[tuple[int, int]] = []
+        self.learning = Learning(
+            self.core, self.clock, self.tell, lambda port, errno: self.failed.append((port, errno))
+        )
+        self.bridge = BridgeConfig(**bridge)
+        self.configs = dict(enumerate(ports or (access("a"), access("b"))))
+        self.ports: dict[int, MemoryPort] = {index: self.core.open_memory(index) for index in self.configs}
+        self.up = set(self.ports)
+        self.vlan_limits: dict[int, int] = {}
+        self.apply()
+
+    def tell(self, event: str, /, **fields: Any) -> None:
+        self.told.append({"event": event, **fields})
+
+    def apply(self) -> None:
+        """What the engine does after every change."""
+        self.learning.configure(self.bridge)
+        snapshot = Snapshot(
+            age_ticks=self.learning.age_ticks,
+            controlled=self.bridge.learning == "controlled",
+            static_move=self.bridge.static_move,
+        )
+        for vid, limit in self.vlan_limits.items():
+            snapshot.set_vlan_mac_limit(vid, limit)
+        for index, port in self.ports.items():
+            config = self.configs[index]
+            snapshot.add_port(
+                port,
+                mode=config.mode,
+                pvid=config.pvid,
+                vids=config.vids,
+                up=index in self.up,
+                mac_limit=config.mac_limit,
+            )
+        self.core.apply(snapshot)
+        self.learning.set_ports({index: self.configs[index] for index in self.up})
+
+    def send(self, index: int, *stations: int, vid: int = VID, drain: bool = True) -> None:
+        """Let stations behind a port speak."""
+        tags = [frames.tag(vid)] if self.configs[index].mode == "trunk" else []
+        sent = [frames.ethernet(frames.BROADCAST, frames.host(number), *tags) for number in stations]
+        assert self.ports[index].inject(sent) == len(sent)
+        while self.core.turn():
+            pass
+        for port in self.ports.values():
+            port.drain()
+        if drain:
+            self.learning.drain()
+
+    def pass_time(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.clock.advance(1)
+            self.learning.tick()
+
+    def stations(self) -> dict[int, str | None]:
+        """Who is in the table, and where."""
+        return {int(row["mac"][-2:], 16): row["port"] for row in self.rows()}
+
+    def rows(self, **filters: int) -> list[dict[str, Any]]:
+        return self.learning.rows(**filters)
+
+    def heard(self, event: str) -> list[dict[str, Any]]:
+        """Events of a kind since the last call, without their kind."""
+        heard = [
+            {key: told[key] for key in told if key != "event"} for told in self.told if told["event"] == event
+        ]
+        self.told = [told for told in self.told if told["event"] != event]
+        return heard
+
+
+# -- learning, ageing ------------------------------------------------------------------------------
+
+
+def test_a_source_is_learned_shown_and_told_once() -> None:
+    table = Table()
+    table.send(0, 1, 1, 1)
+    row = {"mac": "02:00:00:00:00:01", "vlan": VID, "port": "a", "state": "dynamic", "age": 0}
+    assert table.rows() == [row]
+    assert table.heard("fdb-learned") == [{"mac": mac(1), "vlan": VID, "port": "a"}]
+    assert table.learning.counters.learned == 1
+
+
+def test_rows_are_sorted_and_filters_all_have_to_fit() -> None:
+    table = Table(trunk("a", 10, 20), trunk("b", 10, 20))
+    table.send(0, 2, 1)
+    table.send(1, 3)
+    table.send(1, 2, vid=20)
+    assert [(row["vlan"], row["mac"][-1], row["port"]) for row in table.rows()] == [
+        (10, "1", "a"),
+        (10, "2", "a"),
+        (10, "3", "b"),
+        (20, "2", "b"),
+    ]
+    assert [row["vlan"] for row in table.rows(mac=mac(2))] == [10, 20]
+    assert [row["mac"][-1] for row in table.rows(port=1, vid=10)] == ["3"]
+    assert [row["port"] for row in table.rows(vid=20, mac=mac(2))] == ["b"]
+    assert table.rows(vid=20, mac=mac(1)) == []
+    assert table.learning.count_by_port() == Counter({0: 2, 1: 2})
+    assert table.learning.count_by_vlan() == Counter({10: 3, 20: 1})
+
+
+def test_an_entry_is_gone_between_the_ageing_time_and_one_tick_later() -> None:
+    table = Table(ageing_time=300)
+    table.send(0, 1)
+    table.pass_time(300)
+    assert table.rows()[0]["age"] == 299  # it was seen within the second that ended then
+    table.pass_time(1)
+    assert table.rows() == []
+    assert table.heard("fdb-aged") == [{"mac": mac(1), "vlan": VID, "port": "a", "held": 301}]
+    assert table.learning.counters.aged == 1
+
+
+def test_a_source_that_speaks_stays() -> None:
+    table = Table(ageing_time=5)
+    table.send(0, 1, 2)
+    for _ in range(10):
+        table.pass_time(3)
+        table.send(0, 1)
+    assert table.stations() == {1: "a"}
+    assert table.heard("fdb-learned") == [{"mac": mac(n), "vlan": VID, "port": "a"} for n in (1, 2)]
+
+
+def test_being_spoken_to_is_not_speaking() -> None:
+    """R7: refreshed by source only."""
+    table = Table(ageing_time=5)
+    table.send(0, 1)
+    for _ in range(6):
+        table.pass_time(1)
+        table.ports[1].inject([frames.ethernet(frames.host(1), frames.host(2))])
+        while table.core.turn():
+            pass
+    assert table.stations() == {2: "b"}
+
+
+def test_ageing_time_zero_keeps_everything_and_shows_no_age() -> None:
+    table = Table(ageing_time=0)
+    table.send(0, 1)
+    table.pass_time(100)
+    assert [(row["state"], row["age"]) for row in table.rows()] == [("dynamic", None)]
+    assert table.core.tick == 0
+
+
+def test_ageing_switched_on_counts_from_then() -> None:
+    table = Table(ageing_time=0)
+    table.send(0, 1)
+    table.pass_time(1000)
+    table.bridge = BridgeConfig(ageing_time=10)
+    table.apply()
+    table.pass_time(10)
+    assert table.stations() == {1: "a"}
+    table.pass_time(1)
+    assert table.stations() == {}
+
+
+@pytest.mark.parametrize(
+    ("ageing", "ticks"), [(1, 1), (300, 300), (300.5, 301), (1000, 1000), (1_000_000, 1000)]
+)
+def test_ages_fit_a_thousand_ticks(ageing: float, ticks: int) -> None:
+    table = Table(ageing_time=ageing)
+    assert table.learning.age_ticks == ticks
+
+
+def test_a_long_ageing_time_has_long_ticks() -> None:
+    table = Table(ageing_time=1_000_000)
+    table.send(0, 1)
+    table.pass_time(2500)
+    assert table.core.tick == 2
+    assert table.rows()[0]["age"] == 1500  # seconds since the tick it was seen in ended
+
+
+def test_entries_keep_their_age_when_the_ageing_time_changes() -> None:
+    table = Table(ageing_time=300)
+    table.send(0, 1)
+    table.pass_time(100)
+    table.send(0, 2)
+    table.bridge = BridgeConfig(ageing_time=1_000_000)  # ticks of 1000 s from here
+    table.apply()
+    table.pass_time(50)
+    assert [row["age"] for row in table.rows()] == [149, 0]  # 2 was seen in the tick that still lasts
+    table.bridge = BridgeConfig(ageing_time=60)
+    table.apply()
+    table.pass_time(1)
+    assert table.stations() == {2: "a"}
+    table.pass_time(60)
+    assert table.stations() == {}
+
+
+def test_ticks_come_round_and_ages_do_not_suffer() -> None:
+    table = Table(ageing_time=20, capacity=64)
+    for _ in range(65536 // 16 + 10):
+        table.pass_time(16)
+        table.send(0, 1)
+    assert table.core.tick < 65536 // 2  # came round
+    table.send(1, 2)
+    table.pass_time(20)
+    assert table.stations() == {1: "a", 2: "b"}
+    table.pass_time(1)
+    assert table.stations() == {}
+    assert table.learning.counters.aged == 2
+
+
+def test_a_late_tick_lengthens_a_tick_and_nothing_else() -> None:
+    table = Table(ageing_time=10)
+    table.send(0, 1)
+    table.clock.advance(100)
+    table.send(0, 2)
+    table.learning.tick()
+    assert table.stations() == {1: "a", 2: "a"}  # one tick, 100 s long
+    table.pass_time(10)
+    assert table.stations() == {}
+
+
+# -- moving ----------------------------------------------------------------------------------------
+
+
+def test_a_move_is_told_with_both_ports_and_counted() -> None:
+    """R9: A to B to A, each on the first frame."""
+    table = Table()
+    table.send(0, 1)
+    table.send(1, 1)
+    table.send(0, 1)
+    assert table.stations() == {1: "a"}
+    assert table.heard("fdb-moved") == [
+        {"mac": mac(1), "vlan": VID, "port": "b", "old_port": "a", "moves": 1},
+        {"mac": mac(1), "vlan": VID, "port": "a", "old_port": "b", "moves": 2},
+    ]
+    assert table.learning.counters.moved == 2
+
+
+# -- ports -----------------------------------------------------------------------------------------
+
+
+def test_entries_of_a_port_that_goes_vanish_with_it_and_the_rest_stays() -> None:
+    table = Table()
+    table.learning.pin(StaticEntry(VID, mac(3), "static", "a"))
+    table.learning.pin(StaticEntry(VID, mac(4), "drop"))
+    table.send(0, 1)
+    table.send(1, 2)
+    table.up = {1}
+    table.apply()
+    assert table.stations() == {2: "b", 4: None}
+    table.up = {0, 1}
+    table.apply()
+    assert table.stations() == {2: "b", 3: "a", 4: None}
+    assert table.learning.count_by_port() == Counter({0: 1, 1: 1, -1: 1})
+
+
+def test_a_port_that_loses_a_vlan_loses_its_entries_there() -> None:
+    table = Table(trunk("a", 10, 20), trunk("b", 10, 20))
+    table.learning.pin(StaticEntry(20, mac(9), "static", "a"))
+    for vid in (10, 20):
+        table.send(0, 1, vid=vid)
+        table.send(1, 2, vid=vid)
+    table.configs[0] = trunk("a", 10)
+    table.apply()
+    assert [(row["vlan"], row["port"]) for row in table.rows()] == [(10, "a"), (10, "b"), (20, "b")]
+    table.configs[0] = trunk("a", 10, 20)
+    table.apply()
+    assert [(row["vlan"], row["port"], row["state"]) for row in table.rows(vid=20)] == [
+        (20, "b", "dynamic"),
+        (20, "a", "static"),
+    ]
+
+
+def test_another_port_under_the_same_index_inherits_nothing() -> None:
+    table = Table()
+    table.send(0, 1)
+    table.configs[0] = access("other")
+    table.apply()
+    assert table.stations() == {}
+
+
+def test_an_event_under_way_when_its_port_goes_leaves_no_trace() -> None:
+    table = Table()
+    table.send(0, 1, drain=False)
+    table.up = {1}
+    table.apply()
+    table.pass_time(1)
+    assert table.rows() == []
+    assert table.learning.count_by_port() == Counter()
+
+
+def test_a_failed_port_is_passed_on() -> None:
+    table = Table()
+    table.learning.handle([Event("port_error", 0, 0, 1, -1, 77)], 0)
+    assert table.failed == [(1, 77)]
+
+
+# -- pinned entries --------------------------------------------------------------------------------
+
+
+def test_a_static_entry_neither_ages_nor_moves_nor_is_flushed() -> None:
+    table = Table(ageing_time=10)
+    table.learning.pin(StaticEntry(VID, mac(1), "static", "a"))
+    table.send(1, 1)
+    table.pass_time(30)
+    assert table.learning.flush() == 0
+    assert table.rows() == [
+        {"mac": "02:00:00:00:00:01", "vlan": VID, "port": "a", "state": "static", "age": None}
+    ]
+    assert table.learning.counters.refused == Counter(static_move=1)
+
+
+def test_a_sticky_entry_ages_like_a_learned_one_and_returns_with_its_port() -> None:
+    table = Table(ageing_time=10)
+    table.learning.pin(StaticEntry(VID, mac(1), "sticky", "a"))
+    table.send(1, 1)
+    assert table.stations() == {1: "a"}
+    table.pass_time(11)
+    assert table.stations() == {}
+    table.send(1, 1)  # nobody holds the address any more
+    assert table.stations() == {1: "b"}
+    table.up = {1}
+    table.apply()
+    table.up = {0, 1}
+    table.apply()
+    assert table.stations() == {1: "a"}
+
+
+def test_a_sticky_entry_that_was_flushed_returns_when_it_is_pinned_again() -> None:
+    table = Table()
+    entry = StaticEntry(VID, mac(1), "sticky", "a")
+    table.learning.pin(entry)
+    assert table.learning.flush(port=0) == 1
+    table.apply()
+    assert table.stations() == {}
+    table.learning.pin(entry)
+    assert table.stations() == {1: "a"}
+
+
+def test_pinning_replaces_and_unpinning_removes() -> None:
+    table = Table()
+    table.send(0, 1)
+    table.learning.pin(StaticEntry(VID, mac(1), "static", "b"))
+    assert [(row["port"], row["state"]) for row in table.rows()] == [("b", "static")]
+    table.learning.pin(StaticEntry(VID, mac(1), "drop"))
+    assert [(row["port"], row["state"]) for row in table.rows()] == [(None, "drop")]
+    assert table.learning.unpin(VID, mac(1))
+    assert not table.learning.unpin(VID, mac(1))
+    assert table.rows() == []
+
+
+def test_a_pin_without_room_is_refused_and_the_one_before_it_stays() -> None:
+    table = Table(capacity=1)
+    table.learning.pin(StaticEntry(VID, mac(1), "static", "a"))
+    with pytest.raises(FramebridgeError, match=r"no room for 02:00:00:00:00:02 in the FDB; .*fdb_size"):
+        table.learning.pin(StaticEntry(VID, mac(2), "static", "a"))
+    assert table.stations() == {1: "a"}
+    assert not table.learning.unpin(VID, mac(2))
+
+
+def test_a_pin_that_finds_no_room_when_its_port_comes_is_told() -> None:
+    table = Table(capacity=1)
+    table.up = {1}
+    table.apply()
+    table.learning.pin(StaticEntry(VID, mac(1), "static", "a"))
+    table.send(1, 2)
+    table.up = {0, 1}
+    table.apply()
+    assert table.heard("fdb-refused") == [{"mac": mac(1), "vlan": VID, "port": "a", "reason": "refused_full"}]
+
+
+def test_pins_of_ports_that_are_no_more_are_let_go() -> None:
+    table = Table()
+    for number, port in ((1, "a"), (2, "b")):
+        table.learning.pin(StaticEntry(VID, mac(number), "static", port))
+    table.learning.pin(StaticEntry(VID, mac(3), "drop"))
+    table.learning.keep_pins(["b"])
+    assert table.stations() == {2: "b", 3: None}
+
+
+# -- limits, storms, controlled mode ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"mac_limit": 2}, "refused_port_limit"),
+        ({"vlan": 2}, "refused_vlan_limit"),
+        ({"capacity": 2}, "refused_full"),
+    ],
+)
+def test_refusals_are_counted_all_and_told_once_a_tick(limits: dict[str, int], reason: str) -> None:
+    table = Table(
+        access("a", mac_limit=limits.get("mac_limit", 0)), access("b"), capacity=limits.get("capacity", 4096)
+    )
+    table.vlan_limits = {VID: limits.get("vlan", 0)}
+    table.apply()
+    table.send(0, *range(1, 8))
+    told = table.heard("fdb-refused")
+    assert [(event["port"], event["vlan"], event["reason"]) for event in told] == [("a", VID, reason)]
+    assert table.learning.counters.refused == Counter({reason: 5})
+    assert len(table.rows()) == 2
+    table.pass_time(1)
+    table.send(0, 9)
+    assert len(table.heard("fdb-refused")) == 1
+
+
+def test_controlled_mode_installs_nobody_unasked() -> None:
+    table = Table(learning="controlled")
+    table.send(0, 1, 1)
+    table.send(1, 2)
+    assert table.rows() == []
+    assert table.heard("fdb-request") == [
+        {"mac": mac(1), "vlan": VID, "port": "a"},
+        {"mac": mac(2), "vlan": VID, "port": "b"},
+    ]
+    table.pass_time(1)
+    table.send(0, 1)
+    assert len(table.heard("fdb-request")) == 1  # it still asks
+
+    table.learning.authorise(VID, mac(1))
+    table.learning.authorise(VID, mac(3), port=1)
+    assert table.stations() == {1: "a", 3: "b"}
+    with pytest.raises(FramebridgeError, match="02:00:00:00:00:04 in VLAN 10 has not been seen"):
+        table.learning.authorise(VID, mac(4))
+
+    table.learning.pin(StaticEntry(VID, mac(2), "drop"))  # denied
+    table.send(1, 2)
+    assert table.heard("fdb-request") == []
+
+
+def test_a_move_needs_permission_too() -> None:
+    table = Table(learning="controlled")
+    table.send(0, 1)
+    table.learning.authorise(VID, mac(1))
+    table.send(1, 1)
+    assert table.stations() == {1: "a"}
+    table.learning.authorise(VID, mac(1))
+    assert table.stations() == {1: "b"}
+
+
+def test_a_storm_of_strangers_does_not_eat_memory() -> None:
+    table = Table(learning="controlled")
+    for start in range(0, REQUESTS_MAX + 100, 500):
+        table.send(0, *range(start + 1, start + 501))
+    with pytest.raises(FramebridgeError, match="has not been seen"):
+        table.learning.authorise(VID, mac(1))
+    table.learning.authorise(VID, mac(REQUESTS_MAX + 100))
+
+
+# -- loss, flushing --------------------------------------------------------------------------------
+
+
+def test_lost_events_cost_one_resync_at_the_next_tick() -> None:
+    table = Table(events=8)
+    table.send(0, *range(1, 101), drain=False)
+    table.learning.drain()
+    lost = table.learning.counters.lost
+    assert lost > 0
+    assert table.learning.count_by_port() == Counter({0: 100 - lost})
+    table.pass_time(1)
+    assert table.learning.count_by_port() == Counter({0: 100})
+    assert table.heard("fdb-resync") == [{"lost": lost, "added": lost, "removed": 0}]
+    table.pass_time(5)
+    assert table.learning.counters.resyncs == 1
+
+
+def test_a_resync_keeps_what_is_known_of_an_entry() -> None:
+    table = Table(ageing_time=100)
+    table.send(0, 1)
+    table.send(1, 1)
+    table.pass_time(50)
+    table.learning.resync()
+    table.send(0, 1)
+    assert table.heard("fdb-moved")[-1]["moves"] == 2
+    table.pass_time(101)
+    assert table.heard("fdb-aged")[0]["held"] == 151
+
+
+def test_flushing_counts_tells_and_respects_its_filters() -> None:
+    table = Table(trunk("a", 10, 20), trunk("b", 10, 20))
+    for vid in (10, 20):
+        table.send(0, 1, 2, vid=vid)
+        table.send(1, 3, vid=vid)
+    assert table.learning.flush(port=0, vid=20) == 2
+    assert table.learning.flush(port=0, vid=20) == 0
+    assert table.learning.flush(vid=20) == 1
+    assert table.learning.flush(port=1) == 1
+    assert table.learning.flush() == 2
+    assert table.rows() == []
+    assert table.heard("fdb-flushed") == [
+        {"port": "a", "vlan": 20, "entries": 2},
+        {"port": "a", "vlan": 20, "entries": 0},
+        {"port": None, "vlan": 20, "entries": 1},
+        {"port": "b", "vlan": None, "entries": 1},
+        {"port": None, "vlan": None, "entries": 2},
+    ]
+    assert table.learning.counters.flushed == 6
+
+
+def test_deleting_removes_any_kind_once() -> None:
+    table = Table()
+    table.send(0, 1)
+    table.learning.pin(StaticEntry(VID, mac(2), "static", "a"))
+    table.learning.pin(StaticEntry(VID, mac(3), "drop"))
+    assert [table.learning.delete(VID, mac(number)) for number in (1, 2, 3)] == [True] * 3
+    assert [table.learning.delete(VID, mac(number)) for number in (1, 2, 3)] == [False] * 3
+    assert table.rows() == []
+    table.send(0, 2)
+    assert table.stations() == {2: "a"}
+
+
+# -- everything in any order -----------------------------------------------------------------------
+
+
+@dataclass
+class Entry:
+    """An entry as the model has it; `tick`: when it was last seen or set."""
+
+    port: int
+    kind: str
+    tick: int
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """A dictionary that learns, ages and forgets by the rules, beside the real thing."""
+
+    stations = st.integers(1, 6)
+    indexes = st.integers(0, 2)
+    vids = st.sampled_from([10, 20])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = Table(trunk("a", 10, 20), trunk("b", 10, 20), trunk("c", 10, 20), ageing_time=5)
+        self.entries: dict[tuple[int, int], Entry] = {}
+        self.pins: dict[tuple[int, int], StaticEntry] = {}
+        self.lapsed: set[tuple[int, int]] = set()
+        self.tick = 0
+        self.ended: dict[int, int] = {}  # when ticks ended
+        self.now = 0
+
+    @property
+    def ageing(self) -> float:
+        return self.table.bridge.ageing_time
+
+    def carries(self, index: int, vid: int) -> bool:
+        return index in self.table.up and vid in self.table.configs[index].vids
+
+    @rule(index=indexes, vid=vids, number=stations)
+    def speak(self, index: int, vid: int, number: int) -> None:
+        if index not in self.table.up:
+            return  # its frames would wait for it to come up
+        self.table.send(index, number, vid=vid)
+        if not self.carries(index, vid):
+            return
+        entry = self.entries.get((vid, number))
+        if entry is None:
+            self.entries[vid, number] = Entry(index, "dynamic", self.tick)
+        elif entry.kind != "drop" and entry.port == index:
+            entry.tick = self.tick
+        elif entry.kind == "dynamic":
+            entry.port, entry.tick = index, self.tick
+
+    @rule(seconds=st.integers(1, 4))
+    def wait(self, seconds: int) -> None:
+        self.table.pass_time(seconds)
+        for _ in range(seconds):
+            self.now += 1
+            if self.ageing:
+                self.ended[self.tick] = self.now
+                self.tick += 1
+                self.expire()
+
+    def expire(self) -> None:
+        for key, entry in [*self.entries.items()]:
+            ended = self.ended.get(entry.tick, self.now)
+            if entry.kind in ("dynamic", "sticky") and ended <= self.now - self.ageing:
+                self.lose(key)
+
+    def lose(self, key: tuple[int, int]) -> None:
+        del self.entries[key]
+        if key in self.pins:
+            self.lapsed.add(key)
+
+    @rule(seconds=st.sampled_from([0, 2, 5]))
+    def set_ageing(self, seconds: int) -> None:
+        self.table.bridge = BridgeConfig(ageing_time=seconds)
+        self.table.apply()
+
+    @rule(vid=vids, number=stations, kind=st.sampled_from(["static", "sticky", "drop"]), index=indexes)
+    def pin(self, vid: int, number: int, kind: str, index: int) -> None:
+        name = "" if kind == "drop" else "abc"[index]
+        entry = StaticEntry(vid, mac(number), kind, name)
+        same = self.pins.get((vid, number)) == entry and (vid, number) in self.entries
+        self.table.learning.pin(entry)
+        if not same:
+            was_pinned = self.pins.pop((vid, number), None) is not None
+            if was_pinned:
+                self.entries.pop((vid, number), None)
+        self.pins[vid, number] = entry
+        self.lapsed.discard((vid, number))
+        if not same:
+            self.install((vid, number))
+
+    def install(self, key: tuple[int, int]) -> None:
+        pin = self.pins[key]
+        if pin.kind == "drop":
+            self.entries[key] = Entry(-1, "drop", self.tick)
+        elif key not in self.lapsed and self.carries("abc".index(pin.port), pin.vid):
+            self.entries[key] = Entry("abc".index(pin.port), pin.kind, self.tick)
+
+    @rule(vid=vids, number=stations)
+    def delete(self, vid: int, number: int) -> None:
+        key = (vid, number)
+        there = key in self.entries or key in self.pins
+        assert self.table.learning.delete(vid, mac(number)) == there
+        self.entries.pop(key, None)
+        self.pins.pop(key, None)
+        self.lapsed.discard(key)
+
+    @rule(index=st.none() | indexes, vid=st.none() | vids)
+    def flush(self, index: int | None, vid: int | None) -> None:
+        victims = [
+            key
+            for key, entry in self.entries.items()
+            if entry.kind in ("dynamic", "sticky") and index in (None, entry.port) and vid in (None, key[0])
+        ]
+        assert self.table.learning.flush(index, vid) == len(victims)
+        for key in victims:
+            self.lose(key)
+
+    @rule(index=indexes)
+    def switch(self, index: int) -> None:
+        """A port goes down or comes up."""
+        self.table.up ^= {index}
+        self.changed()
+
+    @precondition(lambda self: self.table.up)
+    @rule(index=indexes, vids=st.sets(vids, min_size=1))
+    def set_vlans(self, index: int, vids: set[int]) -> None:
+        self.table.configs[index] = trunk("abc"[index], *sorted(vids))
+        self.changed()
+
+    def changed(self) -> None:
+        self.table.apply()
+        for key, entry in [*self.entries.items()]:
+            if entry.kind != "drop" and not self.carries(entry.port, key[0]):
+                del self.entries[key]
+        for index in set(self.table.configs) - self.table.up:
+            self.lapsed -= {key for key in self.lapsed if self.pins[key].port == "abc"[index]}
+        for key, pin in self.pins.items():
+            entry = self.entries.get(key)
+            if entry is None or entry.kind != pin.kind:
+                self.install(key)
+
+    @invariant()
+    def agrees(self) -> None:
+        ports = {-1: None, **dict(enumerate("abc"))}
+        told = {
+            (row["vlan"], int(row["mac"][-2:], 16)): (row["port"], row["state"]) for row in self.table.rows()
+        }
+        assert told == {key: (ports[entry.port], entry.kind) for key, entry in self.entries.items()}
+        by_port = Counter(entry.port for entry in self.entries.values())
+        assert self.table.learning.count_by_port() == by_port
+
+
+AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestAnyOrder = AnyOrder.TestCase
