@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: build demo test lint bench debug test-debug clean system-packages
+.PHONY: build demo test lint bench docs debug test-debug clean system-packages
 
 # Debian packages the lab and the tests use; skipped where they are installed or there is no apt.
 SYSTEM_COMMANDS := ip:iproute2 ping:iputils-ping iperf3:iperf3 tcpdump:tcpdump ethtool:ethtool gcc:gcc
@@ -22,12 +22,12 @@ system-packages:
 # The virtual environment, with the package installed in place and the tools of the test and bench extras.
 $(VENV)/.ready: pyproject.toml setup.py | system-packages
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[test,bench]'
+	$(BIN)/pip install -qq --disable-pip-version-check -e '.[test,bench]'
 	@touch $@
 
 SOURCES := $(wildcard csrc/*.c csrc/*.h bridge/*.pyx bridge/*.pxd)
 $(VENV)/.built: $(VENV)/.ready $(SOURCES)
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[test,bench]'
+	$(BIN)/pip install -qq --disable-pip-version-check -e '.[test,bench]'
 	@touch $@
 
 build: $(VENV)/.built
@@ -42,6 +42,9 @@ lint: build
 
 test: lint test-debug
 	$(BIN)/python -m pytest
+
+docs: build
+	$(BIN)/python docs/counters.py
 
 bench: build
 	$(BIN)/python -m pytest bench --benchmark-only

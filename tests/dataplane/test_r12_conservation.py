@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 
+import pytest
 from helpers import frames
 from helpers.bridge import Lab, access, check_conservation, trunk
 from helpers.net import wait_until
@@ -55,6 +56,19 @@ def test_counters_of_a_port_survive_changes_of_others() -> None:
     lab.change(2, pvid=20)
     lab.change(1, isolated=True)
     assert (lab.values(0), lab.values(1)) == before
+
+
+def test_an_applied_snapshot_does_not_change() -> None:
+    """The data thread reads it without a lock (DESIGN section 3: immutable configuration)."""
+    bridge = _core.Bridge()
+    ports = [bridge.open_memory(0), bridge.open_memory(1)]
+    snapshot = _core.Snapshot()
+    snapshot.add_port(ports[0], mode="access", pvid=10)
+    bridge.apply(snapshot)
+    with pytest.raises(ValueError, match="applied"):
+        snapshot.add_port(ports[1], mode="access", pvid=10)
+    with pytest.raises(ValueError, match="applied"):
+        snapshot.set_vlan_mac_limit(10, 1)
 
 
 def test_frames_that_wait_belong_to_nobody_yet() -> None:

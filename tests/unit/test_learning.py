@@ -628,8 +628,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.table.learning.pin(entry)
         if not same:
             was_pinned = self.pins.pop((vid, number), None) is not None
-            if was_pinned:
-                self.entries.pop((vid, number), None)
+            there = self.entries.get((vid, number))
+            if was_pinned and there and there.kind != "dynamic":  # a learned one stays until the pin has a port
+                del self.entries[vid, number]
         self.pins[vid, number] = entry
         self.lapsed.discard((vid, number))
         if not same:
