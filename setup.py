@@ -29,7 +29,8 @@ CFLAGS = [
     "-fvisibility=hidden",
 ]
 OPTIMISE = ["-O3", "-g"]
-SANITIZERS = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+CHECKS = "-fsanitize=address,undefined"
+SANITIZERS = ["-O1", "-g", CHECKS, "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 
 core = Extension(
     "bridge._core",
@@ -38,7 +39,7 @@ core = Extension(
     include_dirs=["csrc"],
     define_macros=[("_GNU_SOURCE", "1")],
     extra_compile_args=CFLAGS + (SANITIZERS if SANITIZE else OPTIMISE),
-    extra_link_args=["-fsanitize=address,undefined"] if SANITIZE else [],
+    extra_link_args=[CHECKS] if SANITIZE else [],
 )
 
 setup(

@@ -113,6 +113,7 @@ cdef extern from "port.h" nogil:
         const br_port_ops *ops
         int fd
         uint16_t index
+        bint failed
 
     struct br_memory_frame:
         const uint8_t *data
@@ -145,6 +146,7 @@ cdef extern from "bridge.h" nogil:
         BR_FLOOD_BROADCAST
         BR_FDB_SET
         BR_FDB_DELETE
+        BR_FDB_FORGET
         BR_FDB_EXPIRE
         BR_FDB_FLUSH_PORT
         BR_FDB_FLUSH_VLAN

@@ -82,7 +82,12 @@ class Snapshot:
     """Immutable once applied: the whole configuration of the data plane."""
 
     def __init__(
-        self, *, reserved_pass: int = 0, static_move: str = "drop", controlled: bool = False, age_ticks: int = 300
+        self,
+        *,
+        reserved_pass: int = 0,
+        static_move: str = "drop",
+        controlled: bool = False,
+        age_ticks: int = 300,
     ) -> None:
         """`reserved_pass`: bit n passes 01-80-C2-00-00-0n. `static_move`: drop | forward (R9)."""
     def add_port(
@@ -112,6 +117,9 @@ class Port:
     device: str
     @property
     def fd(self) -> int: ...
+    @property
+    def failed(self) -> bool:
+        """The data thread gave up on it (event `port_error`); it wants to be closed and opened again."""
     @property
     def closed(self) -> bool: ...
 

@@ -70,6 +70,8 @@ cdef uint64_t make_key(object vid, object mac) except? 0:
     check_range("VID", vid, 1, VID_MAX)
     if not 0 <= mac < 1 << 48:
         raise ValueError(f"MAC address must fit 48 bits, not {mac!r}")
+    if mac == 0 or mac >> 40 & 1:
+        raise ValueError(f"MAC address must be that of a station, not {mac:#014x}")
     return br_fdb_key(vid, mac)
 
 
@@ -107,6 +109,10 @@ cdef class Port:
     @property
     def fd(self):
         return self.raw.fd if self.raw else -1
+
+    @property
+    def failed(self):
+        return self.raw is not NULL and self.raw.failed
 
     @property
     def closed(self):
@@ -171,6 +177,7 @@ cdef class MemoryPort(Port):
 cdef class Snapshot:
     cdef br_snapshot *raw
     cdef list ports  # keeps them open as long as this snapshot may be in use
+    cdef bint applied  # from then on the data thread reads it
 
     def __cinit__(self):
         self.raw = <br_snapshot *>aligned_alloc(64, sizeof(br_snapshot))
@@ -190,12 +197,18 @@ cdef class Snapshot:
     def __dealloc__(self):
         free(self.raw)
 
+    cdef int check_open(self) except -1:
+        if self.applied:
+            raise ValueError("the snapshot has been applied; make a new one")
+        return 0
+
     def add_port(self, Port port not None, *, str mode, int pvid=0, vids=(), int tpid=0x8100, int mtu=1500, bint up=True,
                  bint learning=True, bint flood_unknown=True, bint flood_multicast=True, bint flood_broadcast=True,
                  bint isolated=False, int mac_limit=0):
         cdef br_port_config *config = &self.raw.port[port.index]
         cdef uint16_t vid
 
+        self.check_open()
         if config.port:
             raise ValueError(f"port index {port.index} is in the snapshot already")
         check_range("pvid", pvid, 0 if mode == "trunk" else 1, VID_MAX)
@@ -232,6 +245,7 @@ cdef class Snapshot:
         self.ports.append(port)
 
     def set_vlan_mac_limit(self, int vid, int limit):
+        self.check_open()
         check_range("VID", vid, 1, VID_MAX)
         check_range("limit", limit, 0, 0x7FFFFFFF)
         self.raw.vlan_limit[vid] = limit
@@ -342,6 +356,7 @@ cdef class Bridge:
 
         for port in snapshot.ports:
             (<Port>port).open_raw()
+        snapshot.applied = True
         with nogil:
             error = br_bridge_apply(self.raw, raw)
         if error:
@@ -461,9 +476,9 @@ cdef class Bridge:
             self.change([(BR_FDB_FLUSH_VLAN, vid, 0, 0, 0)])
         else:
             self.change([
-                (BR_FDB_DELETE, br_fdb_key(entry.vid, entry.mac), 0, 0, 0)
+                (BR_FDB_FORGET, br_fdb_key(entry.vid, entry.mac), port, 0, 0)
                 for entry in self.fdb_entries()
-                if entry.port == port and entry.vid == vid and entry.kind in ("dynamic", "sticky")
+                if entry.port == port and entry.vid == vid
             ])
 
     def fdb_entries(self):

@@ -108,12 +108,17 @@ class SocketClaim:
             raise
         return listener
 
-    def release(self) -> None:
-        """Remove what this claim made, unless it is somebody else's by now."""
-        if self._lock < 0:
-            return
+    def withdraw(self) -> None:
+        """Remove the socket, unless it is somebody else's by now; the path stays claimed."""
         if self._listening and _is_at(self._listening, self.path):
             Path(self.path).unlink(missing_ok=True)
+        self._listening = None
+
+    def release(self) -> None:
+        """Remove what this claim made, and let the path go; idempotent."""
+        if self._lock < 0:
+            return
+        self.withdraw()
         if _is_at(os.fstat(self._lock), self._lock_path):
             Path(self._lock_path).unlink(missing_ok=True)
         os.close(self._lock)

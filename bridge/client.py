@@ -28,11 +28,11 @@ def find_socket(given: str | None, environ: Mapping[str, str] = os.environ) -> s
         return chosen
     found = sorted(str(path) for path in Path(RUN_DIRECTORY).glob("*.sock"))
     if len(found) > 1:  # a daemon that was killed leaves its socket behind
-        found = [path for path in found if _is_answered(path)] or found
+        found = [path for path in found if _is_answered(path)]
     if len(found) > 1:
         raise ControlError(f"several daemons here, choose one with -s: {' '.join(found)}")
     if not found:
-        raise ControlError(f"no daemon found: no socket in {RUN_DIRECTORY}; {HOW_TO_START}")
+        raise ControlError(f"no daemon found: nothing answers in {RUN_DIRECTORY}; {HOW_TO_START}")
     return found[0]
 
 

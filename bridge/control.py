@@ -34,7 +34,7 @@ from bridge.protocol import (
     ProtocolError,
     Row,
     encode,
-    error_reply,
+    encode_error,
     row_replies,
 )
 from bridge.service import Service
@@ -60,21 +60,22 @@ class ControlServer:
     def __init__(self, service: Service, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._service = service
-        self._path = ""
+        self._claim: SocketClaim | None = None
         self._connections: dict[_Connection, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self, claim: SocketClaim) -> None:
         """Open the claimed socket and answer on it."""
-        self._path = claim.path
+        self._claim = claim
         self._server = await asyncio.start_unix_server(
             self._accept, sock=claim.listen(), limit=READ, backlog=BACKLOG
         )
 
     async def close(self) -> None:
-        """Stop listening, tell monitors that it is over, let calls in progress end, hang up. Idempotent."""
-        if self._server is None:
+        """Remove the socket, end monitors, let calls in progress end, hang up on everybody. Idempotent."""
+        if self._claim is None or self._server is None:
             return
+        self._claim.withdraw()
         self._server.close()
         self._server = None
         for connection, task in self._connections.items():
@@ -103,7 +104,7 @@ class ControlServer:
     def _socket_group(self) -> int:
         # Asked each time: an administrator may chgrp the socket while the daemon runs.
         try:
-            return Path(self._path).stat().st_gid
+            return Path(self._claim.path).stat().st_gid if self._claim else -1
         except OSError:
             return -1
 
@@ -131,7 +132,7 @@ class _Connection:
         except ProtocolError as error:
             logger.debug("control client: %s", error)
             with contextlib.suppress(OSError):
-                await self._send(encode(error_reply(error)))
+                await self._send(encode_error(error))
         except OSError as error:  # also TimeoutError: it is gone, or does not read
             logger.debug("control client: %s", error or "does not read")
             self._writer.transport.abort()
@@ -144,7 +145,7 @@ class _Connection:
         """Say that there is no room."""
         error = ControlError(f"{self._limits.connections} clients are connected; try again later", BUSY)
         with contextlib.suppress(OSError):
-            await self._send(encode(error_reply(error)))
+            await self._send(encode_error(error))
         await self._hang_up()
 
     def finish(self) -> bool:
@@ -197,7 +198,7 @@ class _Connection:
             raise
         except ControlError as error:
             if not call.oneway:
-                await self._send(encode(error_reply(error)))
+                await self._send(encode_error(error))
 
     async def _reply(self, answer: list[Row] | Message, *, more: bool) -> None:
         if isinstance(answer, dict):

@@ -38,6 +38,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from bridge import render
 from bridge.client import Client
 from bridge.errors import ControlError, FramebridgeError
+from bridge.protocol import Row
 
 VLAN = 10
 GUEST = "10.99.10.1"
@@ -230,9 +231,8 @@ def measure(
         },
     }
     with Client(socket) as client:
-        stats = client.rows("StatsShow")
+        stats, result["drops"] = read_books(client)
         result["ports"] = [row for row in stats if row["port"] != "total"]
-        result["drops"] = client.rows("DropsShow")
         result["fdb"] = client.rows("FdbShow")
         result["cost"] = client.rows("CostShow")
     result["conservation"] = conservation(result["ports"])
@@ -240,6 +240,16 @@ def measure(
     busy = sum(row["cycles"] for row in result["cost"] if row["stage"] != "idle")
     result["cycles_per_frame"] = round(busy / result["frames"], 1) if result["frames"] else None
     return result
+
+
+def read_books(client: Client) -> tuple[list[Row], list[Row]]:
+    """Return counters and drops of one moment: nothing was dropped between the drops before and after."""
+    before = client.rows("DropsShow")
+    while True:
+        stats, drops = client.rows("StatsShow"), client.rows("DropsShow")
+        if drops == before:
+            return stats, drops
+        before = drops
 
 
 def ping(where: str, address: str, count: int, size: int = 56) -> dict[str, Any]:
@@ -284,7 +294,8 @@ def tcp(server: str, client: str, address: str, seconds: float) -> float:
     finally:
         listener.kill()
         listener.wait()
-    return round(report["end"]["sum_received"]["bits_per_second"] / 1e9, 3)
+    bits: float = report["end"]["sum_received"]["bits_per_second"]
+    return round(bits / 1e9, 3)
 
 
 def execute(where: str, command: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:

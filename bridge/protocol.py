@@ -24,6 +24,7 @@ Row = dict[str, Any]
 INTERFACE = "org.framebridge"
 SERVICE = "org.varlink.service"
 MESSAGE_MAX = 1 << 20  # bytes of one message without its NUL, in both directions
+TEXT_MAX = 50_000  # characters of an error's text when the whole is too long
 CHUNK = 1 << 16  # bytes of rows after which a reply to a `more` call is sent
 
 # Errors by name. The ones of varlink itself keep varlink's names.
@@ -174,9 +175,13 @@ class Call:
         return message | {name: True for name in ("more", "oneway") if getattr(self, name)}
 
 
-def error_reply(error: ControlError) -> Message:
-    """Render an error as a reply; its text travels as the parameter `message`."""
-    return {"error": error.name or INTERNAL, "parameters": {**error.parameters, "message": str(error)}}
+def encode_error(error: ControlError) -> bytes:
+    """Render an error as a reply; its text travels as the parameter `message`, cut if that is too long."""
+    name, text = error.name or INTERNAL, str(error)
+    try:
+        return encode({"error": name, "parameters": {**error.parameters, "message": text}})
+    except ProtocolError:
+        return encode({"error": name, "parameters": {"message": f"{text[:TEXT_MAX]}... (cut)"}})
 
 
 def reply_parameters(message: Message) -> tuple[Message, bool]:

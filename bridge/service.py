@@ -179,10 +179,8 @@ class Service:
     @method(SERVICE)
     async def get_info(self) -> Message:
         """Say who answers, as every varlink service does."""
-        url = "https://github.com/varlink"
-        interfaces = [SERVICE, INTERFACE]
-        who = {"vendor": "framebridge", "product": "framebridge", "version": __version__}
-        return {**who, "url": url, "interfaces": interfaces}
+        who = {"vendor": "framebridge", "product": "framebridge", "version": __version__, "url": ""}
+        return {**who, "interfaces": [SERVICE, INTERFACE]}
 
     @method(SERVICE)
     async def get_interface_description(self, interface: str) -> Message:

@@ -135,7 +135,7 @@ def reload(options: Options, words: list[str]) -> int:
     parameters: Message = {}
     if file:
         try:
-            parameters = {"toml": Path(file).read_text(encoding="utf-8"), "source": file}
+            parameters = {"toml": Path(file).read_text(encoding="utf-8-sig"), "source": file}
         except (OSError, UnicodeDecodeError) as error:
             raise ControlError(f"cannot read {file}: {error}") from None
     show(options, ask(options, "Reload", parameters), "lines", "nothing to change")

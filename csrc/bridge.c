@@ -7,6 +7,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "gso.h"
+
 static const struct br_snapshot br_snapshot_none; /* no ports */
 
 static int br_bridge_init_waiting(struct br_bridge *bridge)
@@ -36,8 +38,8 @@ int br_bridge_init(struct br_bridge *bridge, uint32_t fdb_capacity, uint32_t bur
         error = br_events_init(&bridge->events, events);
     if (!error)
         error = br_fdb_init(&bridge->fdb, fdb_capacity, secret);
-    if (!error) /* every frame of a burst may need a tail and two more heads; a port may hold one tail in reserve */
-        error = br_pool_init(&bridge->thread.pool, 2 * burst, burst + BR_PORTS_MAX);
+    if (!error) /* a frame of a burst may need a tail and two more heads; a port holds one tail in reserve as it reads */
+        error = br_pool_init(&bridge->thread.pool, 2 * burst + BR_GSO_BURST, burst + 1);
     if (error)
         br_bridge_fini(bridge);
     return error;
@@ -219,6 +221,8 @@ static int br_fdb_change(struct br_fdb *fdb, const struct br_fdb_change *change)
         return br_fdb_set(fdb, change->key, change->port, (enum br_fdb_kind)change->kind);
     case BR_FDB_DELETE:
         return br_fdb_delete(fdb, change->key);
+    case BR_FDB_FORGET:
+        return br_fdb_forget(fdb, change->key, change->port);
     case BR_FDB_EXPIRE:
         return br_fdb_expire(fdb, change->key, change->tick);
     case BR_FDB_FLUSH_PORT:

@@ -160,7 +160,15 @@ void br_bridge_counters(struct br_bridge *bridge, const uint16_t *index, uint32_
                         struct br_thread_counters *thread);
 
 /* FDB changes, in order; result[i] is 0 or -errno. */
-enum br_fdb_verb { BR_FDB_SET, BR_FDB_DELETE, BR_FDB_EXPIRE, BR_FDB_FLUSH_PORT, BR_FDB_FLUSH_VLAN, BR_FDB_FLUSH_ALL };
+enum br_fdb_verb {
+    BR_FDB_SET,
+    BR_FDB_DELETE,
+    BR_FDB_FORGET,
+    BR_FDB_EXPIRE,
+    BR_FDB_FLUSH_PORT,
+    BR_FDB_FLUSH_VLAN,
+    BR_FDB_FLUSH_ALL,
+};
 struct br_fdb_change {
     uint64_t key;  /* FLUSH_VLAN: the VID in its place */
     uint16_t port;
@@ -183,6 +191,7 @@ void br_flood(struct br_bridge *bridge, const struct br_port_config *ingress);
 void br_transmit(struct br_bridge *bridge);
 void br_release(struct br_thread *thread, uint32_t n);
 void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingress, uint32_t n);
+void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_t n);
 uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait);
 int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const struct br_snapshot *new);
 

@@ -35,8 +35,8 @@
     X(inner_tag, "a second tag would face a port that takes none")                                                    \
     X(no_headroom, "no room in front of the frame for a tag")                                                         \
     X(no_buffer, "no free buffer for a copy")                                                                         \
-    X(gso_unsupported, "super-frame that the port cannot take and nobody can segment")                                \
-    X(port_down, "egress port without link")                                                                          \
+    X(gso_unsupported, "super-frame that the port cannot take and that is not TCP or UDP")                                \
+    X(port_down, "port without link or disabled")                                                                     \
     X(tx_full, "egress queue full")                                                                                   \
     X(tx_error, "the kernel refused the frame")
 
@@ -56,6 +56,7 @@
     X(tx_super_frames, "sent frames that stand for several wire frames (GSO)")                                        \
     X(tx_segments, "wire frames the sent frames stand for")                                                           \
     X(tx_checksums, "checksums finished in software because the port cannot carry them")                              \
+    X(tx_segmented, "super-frames cut in software because the port cannot take them")                                 \
     X(learned, "FDB entries learned")                                                                                 \
     X(moved, "FDB entries moved to this port")                                                                        \
     X(not_learned, "sources not learned: a limit, a full table, or controlled mode")

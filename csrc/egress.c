@@ -9,6 +9,7 @@
  * Thread: the data thread.
  */
 #include "bridge.h"
+#include "gso.h"
 #include "offload.h"
 #include "vlan.h"
 
@@ -39,8 +40,6 @@ static inline enum br_drop br_egress_check(const struct br_port_config *egress, 
         return BR_DROP_oversize;
     if (tpid == 0 && br_egress_leaks_tag(egress, frame))
         return BR_DROP_inner_tag;
-    if (br_frame_is_super(frame) && !egress->port->vnet)
-        return BR_DROP_gso_unsupported;
     return BR_PASS;
 }
 
@@ -49,17 +48,14 @@ static inline enum br_drop br_egress_shape(struct br_frame *frame, uint16_t tpid
 {
     if (tpid && !br_vlan_push(frame, tpid, frame->tci))
         return BR_DROP_no_headroom;
-    if (frame->len < BR_FRAME_MIN) {
-        memset(frame->data + frame->len, 0, BR_FRAME_MIN - frame->len);
-        frame->len = BR_FRAME_MIN;
-    }
+    br_frame_pad(frame);
     return BR_PASS;
 }
 
 /* A port that cannot ask for a checksum gets it finished; a finished checksum is right for every other port too. */
 static inline void br_egress_csum(const struct br_port_config *egress, struct br_frame *frame)
 {
-    if (frame->offload.needs_csum && !egress->port->vnet) {
+    if (frame->offload.needs_csum && !egress->port->vnet && !br_frame_is_super(frame)) {
         br_offload_finish_csum(frame);
         egress->port->counters.tx_checksums++;
     }
@@ -240,6 +236,46 @@ void br_flood(struct br_bridge *bridge, const struct br_port_config *ingress)
 
 /* ---- tx, and the end of the batch -------------------------------------------------------------------------------- */
 
+/* Cut a super-frame for a port that cannot take it. Every segment but one is a copy more, in the ledger too. */
+static void br_transmit_cut(struct br_thread *thread, struct br_port *port, const struct br_frame *frame)
+{
+    struct br_frame segment[BR_GSO_BURST];
+    struct br_frame *pointer[BR_GSO_BURST];
+    struct br_gso gso;
+
+    if (!br_gso_begin(&gso, frame)) {
+        br_port_refuse(port, BR_DROP_gso_unsupported);
+        return;
+    }
+    for (uint32_t n; (n = br_gso_next(&gso, &thread->pool, segment, BR_GSO_BURST)) > 0;) {
+        for (uint32_t i = 0; i < n; i++)
+            pointer[i] = &segment[i];
+        port->ops->tx(port, pointer, n);
+        br_gso_release(&thread->pool, segment, n);
+    }
+    port->counters.tx_segmented++;
+    port->counters.offered += gso.n_done - 1;
+    thread->ingress->forwarded += gso.n_done - 1;
+    thread->ingress->copies += gso.n_done - 1;
+}
+
+/* For a port without vnet header: runs of plain frames as they are, super-frames cut, in order. */
+static void br_transmit_plain(struct br_thread *thread, struct br_port *port, const struct br_queue *queue)
+{
+    uint32_t start = 0;
+
+    for (uint32_t i = 0; i < queue->n; i++) {
+        if (!br_frame_is_super(queue->frame[i]))
+            continue;
+        if (i > start)
+            port->ops->tx(port, &queue->frame[start], i - start);
+        br_transmit_cut(thread, port, queue->frame[i]);
+        start = i + 1;
+    }
+    if (queue->n > start)
+        port->ops->tx(port, &queue->frame[start], queue->n - start);
+}
+
 void br_transmit(struct br_bridge *bridge)
 {
     struct br_thread *thread = &bridge->thread;
@@ -249,7 +285,10 @@ void br_transmit(struct br_bridge *bridge)
         struct br_port *port = bridge->snapshot->port[thread->touched[i]].port;
 
         port->counters.offered += queue->n;
-        port->ops->tx(port, queue->frame, queue->n);
+        if (BR_LIKELY(port->vnet))
+            port->ops->tx(port, queue->frame, queue->n);
+        else
+            br_transmit_plain(thread, port, queue);
         queue->n = 0;
     }
     thread->n_touched = 0;

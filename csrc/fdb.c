@@ -188,8 +188,10 @@ enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_lea
         return BR_LEARN_STATIC;
     if (rules->controlled)
         return BR_LEARN_REQUEST;
-    if (rules->port_limit && !br_fdb_below(fdb, &fdb->n_by_port[rules->port], rules->port_limit))
+    if (rules->port_limit && !br_fdb_below(fdb, &fdb->n_by_port[rules->port], rules->port_limit)) {
+        br_fdb_remove(fdb, entry); /* it is not there any more: better flooded than lost */
         return BR_LEARN_PORT_LIMIT;
+    }
     *old_port = value.port;
     br_fdb_insert(fdb, key, rules->port, BR_FDB_DYNAMIC); /* replaces in place, cannot fail */
     return BR_LEARN_MOVED;
@@ -209,6 +211,16 @@ int br_fdb_delete(struct br_fdb *fdb, uint64_t key)
     const bool live = br_fdb_live(fdb, key, br_fdb_value(entry));
     br_fdb_remove(fdb, entry);
     return live ? 0 : -ENOENT;
+}
+
+int br_fdb_forget(struct br_fdb *fdb, uint64_t key, uint16_t port)
+{
+    struct br_fdb_entry *entry = br_fdb_any(fdb, key);
+
+    if (!entry || br_fdb_value(entry).kind >= BR_FDB_STATIC || br_fdb_value(entry).port != port)
+        return -ENOENT;
+    br_fdb_remove(fdb, entry);
+    return 0;
 }
 
 int br_fdb_expire(struct br_fdb *fdb, uint64_t key, uint16_t tick)

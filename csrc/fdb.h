@@ -104,6 +104,8 @@ enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_lea
 int br_fdb_set(struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind);
 /* 0 or -ENOENT. */
 int br_fdb_delete(struct br_fdb *fdb, uint64_t key);
+/* Delete a dynamic or sticky entry that is on this port; -ENOENT if it is not. */
+int br_fdb_forget(struct br_fdb *fdb, uint64_t key, uint16_t port);
 /* Delete a dynamic or sticky entry last seen at `tick`; -EAGAIN when it was seen since. */
 int br_fdb_expire(struct br_fdb *fdb, uint64_t key, uint16_t tick);
 

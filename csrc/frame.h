@@ -77,9 +77,25 @@ static inline uint32_t br_frame_len(const struct br_frame *frame)
     return frame->len + frame->tail_len;
 }
 
+/* Length of a frame as it was on the wire, while a tag may still be beside it. */
+static inline uint32_t br_frame_rx_len(const struct br_frame *frame)
+{
+    return br_frame_len(frame) + (frame->flags & BR_FRAME_TAG_BESIDE ? BR_TAG_LEN : 0);
+}
+
 static inline bool br_frame_is_super(const struct br_frame *frame)
 {
     return frame->offload.gso_type != 0;
+}
+
+/* Pad to what may leave (R1). Zeros behind a super-frame would become payload of its segments. */
+static inline void br_frame_pad(struct br_frame *frame)
+{
+    if (br_frame_len(frame) >= BR_FRAME_MIN || br_frame_is_super(frame))
+        return;
+    for (uint32_t i = frame->len; i < BR_FRAME_MIN; i++)
+        frame->data[i] = 0;
+    frame->len = BR_FRAME_MIN;
 }
 
 #endif

@@ -16,11 +16,26 @@
 enum {
     BR_LOOP_PORTS = 64,  /* ready ports epoll reports at once */
     BR_LOOP_LOOK = 8,    /* busy turns between two looks at ports that were quiet */
+    BR_LOOP_DISCARD = 4096, /* frames thrown away at most when a port comes up: more than rings and queues hold */
 };
 
 static bool br_loop_watches(const struct br_port_config *config)
 {
     return config->port && config->port->fd >= 0 && config->up && !config->port->failed;
+}
+
+/* A port comes up again: what was queued while it was down is out of date and ends here. */
+static void br_loop_discard(struct br_bridge *bridge, struct br_port *port)
+{
+    struct br_thread *thread = &bridge->thread;
+    int n;
+
+    for (int done = 0; done < BR_LOOP_DISCARD; done += n) {
+        n = port->ops->rx(port, &thread->pool, thread->frame, thread->burst);
+        if (n <= 0)
+            return;
+        br_pipeline_discard(bridge, port, (uint32_t)n);
+    }
 }
 
 static int br_loop_watch_port(struct br_bridge *bridge, const struct br_port_config *old, const struct br_port_config *new)
@@ -30,6 +45,8 @@ static int br_loop_watch_port(struct br_bridge *bridge, const struct br_port_con
 
     if (had && (!wants || old->port->fd != new->port->fd))
         epoll_ctl(bridge->epoll_fd, EPOLL_CTL_DEL, old->port->fd, NULL);
+    if (new->up && new->port == old->port && !old->up && !new->port->failed)
+        br_loop_discard(bridge, new->port);
     if (!wants || (had && old->port->fd == new->port->fd))
         return 0;
     new->port->ready = true; /* something may have arrived before we watched */
@@ -48,7 +65,7 @@ int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const
         for (int undo = i - 1; undo >= 0; undo--)
             br_loop_watch_port(bridge, &new->port[undo], &old->port[undo]);
         if (br_loop_watches(&old->port[i])) /* its fd was taken out above */
-            br_loop_watch_port(bridge, &(struct br_port_config){0}, &old->port[i]);
+            br_loop_watch_port(bridge, &(struct br_port_config){.up = true}, &old->port[i]);
         return error;
     }
     return 0;

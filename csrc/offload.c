@@ -29,8 +29,10 @@ bool br_offload_admit(struct br_frame *frame)
     if (!offload->needs_csum || offload->csum_start < BR_ETH_HLEN ||
         (uint32_t)offload->csum_start + offload->csum_offset + 2 > frame->len)
         return false;
-    if (!br_frame_is_super(frame))
+    if (!br_frame_is_super(frame)) {
+        offload->hdr_len = 0; /* says nothing here, and beyond the frame the kernel takes it for an error */
         return true;
+    }
     const uint32_t header_end = br_offload_header_end(frame);
     const uint32_t total = br_frame_len(frame);
     if (!header_end || header_end > frame->len || header_end >= total || !offload->gso_size)
@@ -41,8 +43,7 @@ bool br_offload_admit(struct br_frame *frame)
     return true;
 }
 
-/* One's-complement sum, RFC 1071, of bytes that start at an even offset of the whole. */
-static uint64_t br_csum_add(uint64_t sum, const uint8_t *bytes, uint32_t len)
+uint64_t br_csum_add(uint64_t sum, const uint8_t *bytes, uint32_t len)
 {
     for (; len >= 4; bytes += 4, len -= 4) {
         uint32_t word;
@@ -62,7 +63,7 @@ static uint64_t br_csum_add(uint64_t sum, const uint8_t *bytes, uint32_t len)
     return sum;
 }
 
-static uint16_t br_csum_fold(uint64_t sum)
+uint16_t br_csum_fold(uint64_t sum)
 {
     while (sum >> 16)
         sum = (sum & 0xffff) + (sum >> 16);

@@ -83,6 +83,10 @@ static inline bool br_offload_none(const struct br_offload *offload)
  */
 bool br_offload_admit(struct br_frame *frame);
 
+/* One's-complement sum, RFC 1071, of bytes that start at an even offset of the whole; folded, it is stored as it is. */
+uint64_t br_csum_add(uint64_t sum, const uint8_t *bytes, uint32_t len);
+uint16_t br_csum_fold(uint64_t sum);
+
 /* Write the checksum into the frame and clear the request; the frame is no super-frame. */
 void br_offload_finish_csum(struct br_frame *frame);
 

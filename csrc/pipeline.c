@@ -124,7 +124,7 @@ static void br_admit(struct br_bridge *bridge, const struct br_port_config *port
 
         frame->ingress = index;
         frame->segments = 1;
-        bytes += br_frame_len(frame) + (frame->flags & BR_FRAME_TAG_BESIDE ? BR_TAG_LEN : 0);
+        bytes += br_frame_rx_len(frame);
         n_super += br_frame_is_super(frame);
         has_tails |= frame->tail != NULL;
         const enum br_drop decision = br_admit_frame(bridge, port, frame, &thread->stations[i]);
@@ -193,12 +193,19 @@ static enum br_drop br_learn_slow(struct br_bridge *bridge, const struct br_port
     return br_learn_verdict(bridge, learn, key, rules.port, old_port);
 }
 
-/* A port that does not learn still honours drop entries. */
-static enum br_drop br_learn_off(const struct br_fdb *fdb, const struct br_stations *stations)
+/* A port that does not learn still honours drop entries and addresses fixed elsewhere (R9). */
+static enum br_drop br_learn_off(struct br_bridge *bridge, const struct br_stations *stations, uint16_t port)
 {
-    const struct br_fdb_entry *entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
+    const struct br_fdb_entry *entry = br_fdb_find(&bridge->fdb, stations->source, stations->source_bucket);
 
-    return entry && br_fdb_value(entry).kind == BR_FDB_DROP ? BR_DROP_fdb_drop : BR_PASS;
+    if (BR_LIKELY(!entry))
+        return BR_PASS;
+    const union br_fdb_value value = br_fdb_value(entry);
+    if (value.kind == BR_FDB_DROP)
+        return BR_DROP_fdb_drop;
+    if (value.kind == BR_FDB_DYNAMIC || value.port == port)
+        return BR_PASS;
+    return br_learn_verdict(bridge, BR_LEARN_STATIC, stations->source, port, UINT16_MAX);
 }
 
 static void br_learn(struct br_bridge *bridge, const struct br_port_config *port)
@@ -226,7 +233,7 @@ static void br_learn(struct br_bridge *bridge, const struct br_port_config *port
             known.vlan_generation = fdb->vlan_generation[vid];
         }
         if (!port->learning)
-            decision = br_learn_off(fdb, stations);
+            decision = br_learn_off(bridge, stations, port->port->index);
         else if (!entry || br_fdb_value(entry).word != known.word)
             decision = br_learn_slow(bridge, port, stations->source);
         if (BR_LIKELY(decision == BR_PASS))
@@ -312,4 +319,22 @@ void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingr
     br_transmit(bridge);
     br_release(thread, n);
     br_stage_end(thread, BR_STAGE_tx);
+}
+
+/* End the n frames that rx of a port left in thread->frame without looking at them. */
+void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_t n)
+{
+    struct br_thread *thread = &bridge->thread;
+
+    thread->ingress = &port->counters;
+    thread->has_tails = true;
+    for (uint32_t i = 0; i < n; i++) {
+        thread->ingress->rx_bytes += br_frame_rx_len(&thread->frame[i]);
+        thread->ingress->rx_super_frames += br_frame_is_super(&thread->frame[i]);
+        br_drop(thread, BR_DROP_port_down);
+    }
+    thread->ingress->rx_batches++;
+    thread->ingress->rx_frames += n;
+    thread->ingress->rx_segments += n;
+    br_release(thread, n);
 }

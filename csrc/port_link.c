@@ -35,6 +35,7 @@ enum {
     BR_LINK_BLOCK_LEN = 65536,
     BR_LINK_SNDBUF = 8 << 20,
     BR_LINK_RCVBUF = 16 << 20, /* super-frames that wait to be fetched */
+    BR_LINK_SAME_LEN = 64,     /* bytes by which a frame is recognised: addresses, IP and TCP numbers */
     BR_LINK_PIECES = 3,        /* vnet header if there is no room in front, head, tail */
 };
 
@@ -66,18 +67,33 @@ static void br_link_release(struct br_port_link *link)
         __atomic_store_n(&br_link_slot(link, link->released)->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 }
 
-/* Fetch a frame that was too long for its slot: vnet header and head over the slot's copy, the rest into a tail. */
+/*
+ * Fetch a frame that was too long for its slot: vnet header and head over the slot's copy, the rest into a tail. Slots and
+ * queue have the same order, but an error that was pending on the socket (ENETDOWN) fails one read and leaves the frame
+ * where it is, so what was fetched is compared with what the slot had, and a frame that is not this one is let go.
+ */
 static bool br_link_fetch(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t frame_len)
 {
     uint8_t *tail = br_stack_get(&pool->tails);
+    uint8_t start[BR_LINK_SAME_LEN];
     struct iovec piece[2] = {
         {.iov_base = frame->data - BR_VNET_HLEN, .iov_len = frame->len + BR_VNET_HLEN},
         {.iov_base = tail, .iov_len = tail ? BR_TAIL_CAP : 0},
     };
     struct msghdr message = {.msg_iov = piece, .msg_iovlen = 2};
-    const ssize_t len = recvmsg(port->fd, &message, MSG_DONTWAIT); /* also without a tail: the queue must move on */
+    bool had_error = false;
 
-    if (tail && len == (ssize_t)frame_len + BR_VNET_HLEN && !(message.msg_flags & MSG_TRUNC)) {
+    memcpy(start, frame->data, sizeof(start));
+    for (;;) {
+        const ssize_t len = recvmsg(port->fd, &message, MSG_DONTWAIT);
+
+        if (len < 0 && (errno == EAGAIN || had_error))
+            break;
+        had_error = had_error || len < 0;
+        if (len < 0 || memcmp(start, frame->data, sizeof(start)) != 0)
+            continue;
+        if (!tail || len != (ssize_t)frame_len + BR_VNET_HLEN || message.msg_flags & MSG_TRUNC)
+            break;
         frame->tail = tail;
         frame->tail_len = frame_len - frame->len;
         return true;

@@ -164,7 +164,18 @@ class Model:
         self.ports[index] = Port(slots, vnet)
 
     def apply(self, config: Config) -> None:
+        for index, port in config.ports.items():
+            if index in self.config.ports and port.up and not self.config.ports[index].up:
+                self._discard(self.ports[index])
         self.config = config
+
+    def _discard(self, port: Port) -> None:
+        """What came while a port was down is out of date when it comes up."""
+        port.values["rx_batches"] += -(-len(port.waiting) // self.burst)
+        while port.waiting:
+            frame, _ = port.waiting.popleft()
+            self._count_received(port, frame)
+            port.rx_drops["port_down"] += 1
 
     def inject(self, index: int, frames: Iterable[Frame | bytes], headroom: int = 64) -> int:
         """Queue frames; how many fitted."""
@@ -308,6 +319,8 @@ class Model:
         elif reason := self._why_not_install(entry, key[0], index):
             self._event(reason, *key, index)
             self.ports[index].values["not_learned"] += 1
+            if entry and reason == "refused_port_limit":  # it is not there any more: better flooded than lost
+                del self.fdb[key]
         else:
             self._event("moved" if entry else "learned", *key, index, entry.port if entry else -1)
             self.ports[index].values["moved" if entry else "learned"] += 1
@@ -378,7 +391,7 @@ class Model:
         """Hand one frame to every port it is for."""
         takers = [index for index in targets if self._offer(index, frame)]
         unable = [index for index in takers if not self.ports[index].vnet]
-        if frame.offload.needs_csum and unable:  # finished once, for all
+        if frame.offload.needs_csum and frame.offload.gso == "none" and unable:  # finished once, for all
             frame = replace(frame, data=finish_checksum(frame.data, frame.offload), offload=Offload())
             self.ports[unable[0]].values["tx_checksums"] += 1
         tpids = {index: self._egress_tpid(index, frame) for index in takers}
@@ -401,8 +414,6 @@ class Model:
             reason = "oversize"
         elif not self._egress_tpid(index, frame) and self._leaks_tag(config, frame):
             reason = "inner_tag"
-        elif frame.offload.gso != "none" and not port.vnet:
-            reason = "gso_unsupported"
         if reason:
             port.tx_drops[reason] += 1
         return not reason
@@ -423,6 +434,19 @@ class Model:
         data, offload = frame.data, frame.offload
         if tpid:
             data, offload = push(data, tpid, frame.priority | frame.vid), offload.moved(TAG)
+        if offload.gso == "none" or port.vnet:
+            self._put(port, data, offload)
+        elif pieces := cut(data, offload):
+            port.values["tx_segmented"] += 1
+            port.values["offered"] += len(pieces) - 1
+            for counter in ("copies", "forwarded"):
+                self.ports[frame.ingress].values[counter] += len(pieces) - 1
+            for piece in pieces:
+                self._put(port, piece, Offload())
+        else:
+            port.tx_drops["gso_unsupported"] += 1
+
+    def _put(self, port: Port, data: bytes, offload: Offload) -> None:
         if offload.gso == "none":
             data = data.ljust(MIN_LEN, b"\0")
         if len(port.sent) >= port.slots:
@@ -515,12 +539,55 @@ def l3_len(frame: Admitted) -> int:
 
 def finish_checksum(data: bytes, offload: Offload) -> bytes:
     """RFC 1071 over everything from csum_start on; what is in the field is the sum of the pseudo-header."""
-    covered = data[offload.csum_start :]
-    total = sum(struct.unpack(f"!{(len(covered) + 1) // 2}H", covered + b"\0" * (len(covered) % 2)))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
+    total = sum16(data[offload.csum_start :])
     at = offload.csum_start + offload.csum_offset
     return data[:at] + struct.pack("!H", (0xFFFF ^ total) or 0xFFFF) + data[at + 2 :]
+
+
+def cut(data: bytes, offload: Offload) -> list[bytes]:
+    """The wire frames a super-frame stands for, checksums finished; none if it is not TCP or UDP over IP."""
+    types = range(HEADER - 2, offload.csum_start - 1, TAG)
+    at = next((at for at in types if int.from_bytes(data[at : at + 2], "big") not in TPIDS), None)
+    ethertype = None if at is None else int.from_bytes(data[at : at + 2], "big")
+    ip, transport = (at or 0) + 2, offload.csum_start
+    if ethertype not in (0x0800, 0x86DD) or ip + (20 if ethertype == 0x0800 else 40) > transport:
+        return []
+    payload = data[offload.hdr_len :]
+    pieces = [payload[i : i + offload.gso_size] for i in range(0, len(payload), offload.gso_size)]
+    frames = []
+    for n, piece in enumerate(pieces):
+        frame = bytearray(data[: offload.hdr_len] + piece)
+        transport_len = len(frame) - transport
+        if ethertype == 0x0800:
+            addresses = frame[ip + 12 : ip + 20]
+            struct.pack_into("!H", frame, ip + 2, len(frame) - ip)
+            struct.pack_into("!H", frame, ip + 4, int.from_bytes(frame[ip + 4 : ip + 6], "big") + n & 0xFFFF)
+            struct.pack_into("!H", frame, ip + 10, 0)
+            struct.pack_into("!H", frame, ip + 10, 0xFFFF ^ sum16(frame[ip:transport]))
+        else:
+            addresses = frame[ip + 8 : ip + 40]
+            struct.pack_into("!H", frame, ip + 4, len(frame) - ip - 40)
+        if offload.gso == "udp":
+            struct.pack_into("!H", frame, transport + 4, transport_len)
+        else:
+            sequence = int.from_bytes(frame[transport + 4 : transport + 8], "big")
+            struct.pack_into("!I", frame, transport + 4, sequence + n * offload.gso_size & 0xFFFFFFFF)
+            if n < len(pieces) - 1:
+                frame[transport + 13] &= ~0x09  # FIN, PSH
+            if n:
+                frame[transport + 13] &= ~0x80  # CWR
+        pseudo = sum16(addresses + struct.pack("!II", transport_len, 17 if offload.gso == "udp" else 6))
+        struct.pack_into("!H", frame, transport + offload.csum_offset, pseudo)
+        frames.append(finish_checksum(bytes(frame), offload))
+    return frames
+
+
+def sum16(data: bytes) -> int:
+    """RFC 1071 sum of 16-bit words, folded, not inverted."""
+    total = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
 
 
 def with_changes(config: Config, index: int, **changes: object) -> Config:

@@ -59,13 +59,15 @@ def test_port_that_is_down() -> None:
     assert set(lab.send(0, frame_to(BROADCAST)).sent) == {2}
 
 
-def test_port_that_is_down_is_not_read() -> None:
+def test_port_that_is_down_is_not_read_and_what_waited_is_out_of_date() -> None:
     lab = Lab(access(10, up=False), access(10))
     lab.inject(0, frame_to(BROADCAST))
     assert lab.turn() == 0
     assert lab.ports[0].pending == 1
     lab.change(0, up=True)
-    assert lab.settle().data == {1: [frame_to(BROADCAST)]}
+    assert lab.settle() == ({}, {})
+    assert lab.core.counters().ports[0].rx_drops == {"port_down": 1}
+    assert lab.send(0, frame_to(BROADCAST)).data == {1: [frame_to(BROADCAST)]}
 
 
 def test_drop_entries() -> None:

@@ -12,7 +12,7 @@ from helpers import frames
 from helpers.bridge import Lab, access, trunk, tunnel
 from helpers.frames import Segment
 from model import Frame, Offload
-from scapy.layers.inet import TCP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
@@ -317,7 +317,48 @@ def test_super_frame_to_a_port_with_a_smaller_mtu() -> None:
 def test_super_frame_to_a_port_that_takes_none() -> None:
     lab = Lab(access(10), access(10), access(10), no_vnet=[2])
     frame = super_frame(frames.tcp(ALL, A, payload_len=20000), "tcp4")
-    assert lab.send(0, frame) == ({1: [frame]}, {("tx", 2, "gso_unsupported"): 1})
+    sent = lab.send(0, frame).sent
+    assert sent[1] == [frame]
+    assert len(sent[2]) == -(-20000 // 1400)
+    assert lab.values(2)["tx_segmented"] == 1
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize("tags", [0, 1, 2])
+@pytest.mark.parametrize("size", [1, 100, 1357, 5001])
+def test_software_segmentation_is_what_scapy_makes_of_it(
+    version: int, protocol: str, tags: int, size: int
+) -> None:
+    """Every segment has the right lengths and checksums; all together are the payload, in order."""
+    total = 60 * size + size // 2 if size < 1000 else 25000
+    inner = [frames.tag(77)] if tags == 2 else []
+    make = frames.tcp if protocol == "tcp" else frames.udp
+    segment = make(ALL, A, *inner, payload_len=total, version=version)
+    egress = trunk(10, mtu=9000) if tags else access(10, mtu=9000)
+    lab = Lab(tunnel(10, mtu=9000), egress, no_vnet=[1])
+    frame = super_frame(segment, f"tcp{version}" if protocol == "tcp" else "udp", size)
+    pieces = lab.send(0, frame, headroom=64 if tags else 0).sent[1]
+    assert len(pieces) == -(-total // size)
+    payload = b""
+    for piece in pieces:
+        assert scapy_checksum(piece.data) == piece.data
+        packet = Ether(piece.data)
+        if version == 4:
+            assert frames.sum16(bytes(packet[IP])[:20]) == 0xFFFF
+        if protocol == "tcp":
+            assert packet[TCP].seq == 1 + len(payload)
+        l3_len = packet[IP].len if version == 4 else packet[IPv6].plen + 40
+        l3_start = 14 + 4 * tags
+        payload += piece.data[segment.hdr_len + 4 * (tags > 0) : l3_start + l3_len]
+    assert payload == segment.data[segment.hdr_len :]
+
+
+def test_super_frame_that_is_not_ip_is_refused_by_a_port_that_takes_none() -> None:
+    lab = Lab(access(10), access(10), no_vnet=[1])
+    segment = frames.tcp(ALL, A, payload_len=3000)
+    odd = segment._replace(data=segment.data[:12] + b"\x88\xb5" + segment.data[14:])
+    assert lab.send(0, super_frame(odd, "tcp4")) == ({}, {("tx", 1, "gso_unsupported"): 1})
 
 
 def test_super_frame_is_never_padded() -> None:

@@ -110,7 +110,8 @@ class Wire:
         self.socket.close()
 
     def send(self, *messages: object) -> None:
-        self.socket.sendall(b"".join(json.dumps(message).encode() + b"\0" for message in messages))
+        with contextlib.suppress(BrokenPipeError):  # it hung up, but what it said first can still be received
+            self.socket.sendall(b"".join(json.dumps(message).encode() + b"\0" for message in messages))
 
     def receive(self) -> dict[str, Any] | None:
         """Give the next message; None: the daemon hung up."""

@@ -449,7 +449,7 @@ def test_refused_frames_are_counted(stage: Stage) -> None:
 
 
 def test_configured_down_is_silent(stage: Stage) -> None:
-    """`up=False`: nothing is taken from the port, nothing is sent, and it comes back as it was."""
+    """`up=False`: nothing is taken, nothing is sent; what waited is dropped when the port comes up."""
     stage.configure(up=False)
     stage.outside.put(numbered(1))
     stage.send(numbered(2))
@@ -458,7 +458,9 @@ def test_configured_down_is_silent(stage: Stage) -> None:
     assert stage.outside.waiting() == 0
     assert stage.values()["rx_frames"] == 0
     stage.configure(up=True)
-    assert stage.receive(1) == [numbered(1)]
+    assert stage.bridge.counters().ports[stage.port.index].rx_drops == {"port_down": 1}
+    stage.outside.put(numbered(3))
+    assert stage.receive(1) == [numbered(3)]
 
 
 def test_frame_longer_than_the_device_takes(link_stage: Stage) -> None:

@@ -322,7 +322,7 @@ def test_without_a_daemon_the_message_names_the_socket_and_the_way_out(
     assert run(f"-s {path} port show", capsys)[0] == 1
     status, _, err = run("port show", capsys)
     assert status == 1
-    assert f"no socket in {tmp_path}/run; start it with 'framebridge run FILE'" in err
+    assert f"nothing answers in {tmp_path}/run; start it with 'framebridge run FILE'" in err
 
 
 def test_the_only_socket_in_the_run_directory_is_the_default(tmp_path: Path, capsys: Capture) -> None:
@@ -342,8 +342,14 @@ def test_the_only_socket_in_the_run_directory_is_the_default(tmp_path: Path, cap
 def test_sockets_of_dead_daemons_do_not_count(tmp_path: Path, capsys: Capture) -> None:
     directory = tmp_path / "run"
     directory.mkdir()
-    with served(write_config(directory)), socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(directory / "dead.sock"))
+    for name in ("dead", "gone"):
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(directory / f"{name}.sock"))
+
+    status, _, err = run("port show", capsys)
+    assert status == 1
+    assert f"nothing answers in {directory}" in err
+    with served(write_config(directory)):
         assert len(shown("port show", capsys)) == 2
 
 
@@ -400,12 +406,40 @@ def test_a_daemon_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
             mute.rows("Version")
 
 
-def test_the_reason_why_a_daemon_hung_up_is_told(config: Path, capsys: Capture) -> None:
+def test_the_reason_why_a_daemon_hung_up_is_told(config: Path, tmp_path: Path, capsys: Capture) -> None:
     with served(config, connections=0) as server:
         status, _, err = run(f"-s {server.path} port show", capsys)
-
     assert status == 1
     assert "0 clients are connected" in err
+
+    path = str(tmp_path / "busy.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        with client.Client(path) as late:
+            connection, _ = listener.accept()
+            connection.sendall(b'{"error":"org.framebridge.Busy","parameters":{"message":"full"}}\0')
+            connection.close()  # before the call is sent
+            with pytest.raises(ControlError, match="full"):
+                late.rows("Version")
+
+
+def test_events_may_come_much_later_than_replies(tmp_path: Path) -> None:
+    path = str(tmp_path / "quiet.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        with client.Client(path, timeout=0.1) as patient:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b'{"parameters":{"rows":[]},"continues":true}\0')
+                stream = patient.stream("Monitor", forever=True)
+                assert next(stream) == []
+                event = b'{"parameters":{"rows":[{"event":"reload"}]},"continues":true}\0'
+                timer = threading.Timer(0.4, connection.sendall, [event])
+                timer.start()
+                assert next(stream) == [{"event": "reload"}]
+                timer.join()
 
 
 # -- words

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
+import inspect
 import json
 import os
 import re
 import shutil
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.control import Served, Wire, served, write_config
-from helpers.fake_engine import QUEUE_CAP
+from helpers.control import CONFIG, Served, Wire, served, write_config
+from helpers.fake_engine import QUEUE_CAP, FakeEngine
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge import __version__
 from bridge.claim import SocketClaim, peer_of
-from bridge.errors import ConfigError
-from bridge.protocol import ERRORS, MESSAGE_MAX
-from bridge.service import METHODS
+from bridge.config import parse
+from bridge.control import Limits
+from bridge.engine import Engine
+from bridge.errors import ConfigError, ControlError
+from bridge.protocol import ERRORS, INTERNAL, MESSAGE_MAX, Call, encode_error
+from bridge.service import METHODS, Service
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "control-protocol.md"
 NOBODY = 65534
@@ -276,6 +284,39 @@ def test_an_unforeseen_failure_is_logged_and_told_and_not_more(
     assert rows(wire.call("Version"))
 
 
+texts = st.text(max_size=8) | st.sampled_from(["guests", "tap", MAC, "\ud800", "\0", "x" * 3000])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+tables = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("name", "kind", "device", "netns", "mtu", "flood", "vlan", "enabled"), values)
+)
+
+
+FUZZED = parse(CONFIG.format(socket="/nowhere"))
+
+
+@given(st.data())
+def test_no_parameters_whatever_make_a_method_fail_unforeseen(data: st.DataObject) -> None:
+    method = data.draw(st.sampled_from(sorted(METHODS.values(), key=lambda method: method.name)))
+    names = st.sampled_from(sorted(method.parameters)) | texts if method.parameters else texts
+    call = Call(method.name, data.draw(st.dictionaries(names, values | tables, max_size=4)), more=True)
+
+    async def answer() -> str:
+        engine = FakeEngine(FUZZED)
+        await engine.start()
+        try:
+            await Service(engine).call(call, may_change=True)
+        except ControlError as caught:
+            encode_error(caught)
+            return caught.name
+        return ""
+
+    assert asyncio.run(answer()) in {"", *ERRORS} - {INTERNAL}
+
+
 def test_the_service_describes_itself(wire: Wire) -> None:
     wire.send({"method": "org.varlink.service.GetInfo"})
     info = wire.receive()
@@ -302,6 +343,18 @@ def test_the_service_describes_itself(wire: Wire) -> None:
     assert error(unknown) == error(wire.receive()) == "InterfaceNotFound"
 
 
+def test_the_engine_of_these_tests_is_shaped_like_the_real_one() -> None:
+    for name, verb in inspect.getmembers(FakeEngine, inspect.isfunction):
+        if not name.startswith("_"):
+            real = inspect.signature(getattr(Engine, name)).parameters.values()
+            fake = inspect.signature(verb).parameters.values()
+            expected = [(p.name, p.default) for p in real]
+            assert [(p.name, p.default) for p in fake if p.kind is not p.VAR_KEYWORD] == expected, name
+            assert inspect.iscoroutinefunction(verb) == inspect.iscoroutinefunction(getattr(Engine, name)), (
+                name
+            )
+
+
 # -- the document
 
 
@@ -314,6 +367,15 @@ def test_the_document_has_every_method_with_its_parameters_and_no_other() -> Non
         documented = re.findall(r"^\| `(\w+)` \| (\??\w+) \|", sections[name], re.MULTILINE)
         assert documented == [(p.name, str(p).partition(": ")[2]) for p in method.parameters.values()], name
         assert ("Changes something" in sections[name]) == method.changes, name
+
+
+def test_the_document_has_the_limits() -> None:
+    limits = Limits()
+
+    rows = re.findall(r"^\| [^|]+ \| (\d+)(?: Mi?B)?(?: s)? \|", DOCUMENT.read_text(), re.MULTILINE)
+
+    kept = [limits.connections, MESSAGE_MAX >> 20, limits.half_message, limits.idle, limits.send]
+    assert [float(number) for number in rows] == kept
 
 
 def test_the_document_has_every_error_and_no_other() -> None:
@@ -469,6 +531,17 @@ def test_half_a_message_has_a_deadline_that_dripping_does_not_move(config: Path)
         assert rows(good.call("Version"))
 
 
+def test_the_deadline_is_one_of_each_message(config: Path) -> None:
+    call = b'{"method":"org.framebridge.Version"}\0'
+    with served(config, half_message=0.3) as server, Wire(server.path) as steady:
+        begin = time.monotonic()
+        steady.socket.sendall(call[:10])
+        while time.monotonic() < begin + 0.7:  # always in the middle of a message, never long in one
+            time.sleep(0.02)
+            steady.socket.sendall(call[10:] + call[:10])
+            assert rows(steady.receive() or {})
+
+
 def test_an_idle_connection_is_closed_but_not_one_that_monitors(config: Path) -> None:
     with served(config, idle=0.2) as server, Wire(server.path) as idle, Wire(server.path) as monitor:
         monitor.send({"method": "org.framebridge.Monitor", "more": True})
@@ -500,9 +573,12 @@ def test_many_clients_that_come_and_go_leave_nothing(server: Served) -> None:
             if number % 3:
                 client.socket.sendall(b'{"method":"org.framebridge.Version"}\0'[: 36 - number % 2])
 
+    def answers() -> bool:
+        with Wire(server.path) as client:
+            return "error" not in client.call("Version")
+
+    until(answers, "an answer")
     until(lambda: not server.do(lambda: len(server.server._connections)), "the connections to end")
-    with Wire(server.path) as client:
-        assert rows(client.call("Version"))
 
 
 def test_a_client_that_does_not_read_its_replies_is_cut_off(config: Path) -> None:
@@ -552,7 +628,9 @@ def test_a_monitor_that_calls_again_is_refused(server: Served) -> None:
     with monitoring(server.path) as monitor:
         monitor.send({"method": "org.framebridge.Version"})
 
-        assert error(monitor.receive()) == "BadMessage"
+        reply = monitor.receive()
+        assert error(reply) == "BadMessage"
+        assert "takes no further calls" in (reply or {})["parameters"]["message"]
         assert monitor.receive() is None
     assert subscriptions(server) == 0
 
@@ -603,13 +681,40 @@ def test_monitors_are_told_when_the_daemon_ends(config: Path) -> None:
     with served(config) as server:
         monitor, idle = monitoring(server.path), Wire(server.path)
         assert rows(idle.call("Version"))
+        begin = time.monotonic()
         server.stop()
 
+        assert time.monotonic() - begin < 5  # nobody was waited for
         assert monitor.receive() == {"parameters": {"rows": []}}
         assert monitor.receive() is None
         assert idle.receive() is None
         monitor.socket.close()
         idle.socket.close()
+
+
+def test_a_call_in_progress_is_answered_when_the_daemon_ends(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(config) as server, Wire(server.path) as wire:
+        begun, go_on = threading.Event(), threading.Event()
+
+        async def slow_flush(**_: object) -> int:
+            begun.set()
+            while not go_on.is_set():
+                await asyncio.sleep(0.01)
+            return 7
+
+        monkeypatch.setattr(server.engine, "fdb_flush", lambda *_: slow_flush())
+        wire.send({"method": "org.framebridge.FdbFlush"}, {"method": "org.framebridge.Version"})
+        assert begun.wait(10)
+        stopper = threading.Thread(target=server.stop)
+        stopper.start()
+        until(lambda: not Path(server.path).exists(), "the socket to go")
+        go_on.set()
+        stopper.join(10)
+
+        assert rows(wire.receive() or {}) == [{"flushed": 7}]
+        assert wire.receive() is None
 
 
 # -- permissions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ TESTS = Path(__file__).parents[1]
 
 # What differs from FakeEngine, by name; the program below runs the one asked for.
 PROGRAM = """
-import asyncio, logging, os, sys
+import asyncio, logging, os, sys, time
 sys.path.insert(0, {tests!r})
 from bridge.daemon import serve
 from bridge.errors import FramebridgeError
@@ -43,8 +44,17 @@ class SlowToStart(Plain):
 class StuckAtStop(Plain):
     async def stop(self):
         print("stopped", flush=True)
-        import time
-        time.sleep(60)  # not even the event loop turns any more
+        while True:  # not even the event loop turns any more, nor does an exception help
+            try:
+                time.sleep(60)
+            except KeyboardInterrupt:
+                pass
+
+class SlowToStop(Plain):
+    async def stop(self):
+        await super().stop()
+        while not os.path.exists(sys.argv[1] + ".go"):
+            await asyncio.sleep(0.01)
 
 class StuckThread(Plain):
     def wake(self):
@@ -150,7 +160,7 @@ def test_a_signal_ends_it_cleanly_and_nothing_is_left(start: Start, config: Path
     assert [path.name for path in config.parent.iterdir()] == ["dmz.toml"]
 
 
-def test_the_socket_comes_last_and_goes_first(start: Start) -> None:
+def test_the_socket_comes_last(start: Start) -> None:
     daemon = start("SlowToStart")
 
     assert daemon.said() == "started"
@@ -158,6 +168,19 @@ def test_the_socket_comes_last_and_goes_first(start: Start) -> None:
     status, _ = daemon.end()
 
     assert status == 0
+
+
+def test_the_socket_goes_first_and_the_path_is_kept_to_the_end(start: Start, config: Path) -> None:
+    daemon = start("SlowToStop")
+    daemon.client().close()
+    daemon.process.send_signal(signal.SIGTERM)
+    assert [daemon.said(), daemon.said()] == ["started", "stopped"]
+
+    assert not Path(daemon.socket).exists()
+    assert "already running" in start().end(0)[1]
+    config.with_name("dmz.toml.go").touch()
+
+    assert daemon.end(0)[0] == 0
 
 
 def test_a_second_daemon_is_refused_before_it_touches_a_port(start: Start) -> None:
@@ -286,6 +309,32 @@ def test_a_client_in_the_middle_of_a_message_does_not_keep_it_from_ending(start:
 
         assert daemon.end()[0] == 0
         assert idle.receive() is None
+
+
+def test_the_command_runs_the_real_engine(config: Path) -> None:
+    command = [sys.executable, "-m", "bridge"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [*command, "run", "-v", str(config)], stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        try:
+            path = config.with_suffix(".sock")
+            until(lambda: path.exists() or process.poll() is not None, "the socket")
+            shown = subprocess.run(
+                [*command, "-j", "-s", str(path), "port", "show"], capture_output=True, timeout=60
+            )
+            process.send_signal(signal.SIGTERM)
+            out, log = process.communicate(timeout=30)
+        finally:
+            process.kill()
+
+    assert [(row["port"], row["state"]) for row in json.loads(shown.stdout)] == [
+        ("guests", "up"),
+        ("uplink", "up"),
+    ]
+    assert (process.returncode, out) == (0, "")
+    assert log.splitlines()[-1].endswith("INFO bridge.daemon: stopped")
+    assert "pyroute2" not in log  # -v is about this program
 
 
 # -- the service manager

@@ -629,7 +629,8 @@ class AnyOrder(RuleBasedStateMachine):
         if not same:
             was_pinned = self.pins.pop((vid, number), None) is not None
             there = self.entries.get((vid, number))
-            if was_pinned and there and there.kind != "dynamic":  # a learned one stays until the pin has a port
+            # A learned one stays until the pin has a port.
+            if was_pinned and there and there.kind != "dynamic":
                 del self.entries[vid, number]
         self.pins[vid, number] = entry
         self.lapsed.discard((vid, number))

@@ -22,7 +22,7 @@ from bridge.protocol import (
     ProtocolError,
     decode,
     encode,
-    error_reply,
+    encode_error,
     reply_parameters,
     row_replies,
 )
@@ -177,9 +177,18 @@ def test_an_error_reply_is_raised_as_the_error_it_carries() -> None:
     sent = ControlError("no port 'x'", NO_SUCH_PORT, {"port": "x"})
 
     with pytest.raises(ControlError, match="no port 'x'") as caught:
-        reply_parameters(error_reply(sent))
+        reply_parameters(decode(encode_error(sent)[:-1]))
 
     assert (caught.value.name, caught.value.parameters["port"]) == (NO_SUCH_PORT, "x")
+
+
+def test_an_error_too_long_for_a_message_is_cut() -> None:
+    error = ControlError("\U0001f600" * MESSAGE_MAX, NO_SUCH_PORT, {"port": "x" * MESSAGE_MAX})
+
+    message = decode(encode_error(error)[:-1])
+
+    assert message["error"] == NO_SUCH_PORT
+    assert message["parameters"]["message"].endswith("\U0001f600... (cut)")
 
 
 def test_replies_are_split_into_parameters_and_continuation() -> None:
