@@ -71,7 +71,7 @@ class Counters(NamedTuple):
     fdb: dict[str, int]  # entries, capacity, ...
 
 class PortCounters(NamedTuple):
-    """Counters of one port; R12 per port: rx_frames + copies = forwarded + sum(rx_drops) and offered = tx_frames + sum(tx_drops)."""
+    """Counters of one port. R12: rx_frames + copies = forwarded + rx drops, and offered = tx_frames + tx drops."""
 
     values: dict[str, int]
     rx_drops: dict[str, int]  # only reasons with a count
