@@ -19,15 +19,13 @@ system-packages:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 
-# The virtual environment, with the package installed in place and the tools of the test and bench extras.
-$(VENV)/.ready: pyproject.toml setup.py | system-packages
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -qq --disable-pip-version-check -e '.[test,bench]'
-	@touch $@
-
+# The virtual environment, with the package built in place and the tools of the test and bench extras.
 SOURCES := $(wildcard csrc/*.c csrc/*.h bridge/*.pyx bridge/*.pxd)
-$(VENV)/.built: $(VENV)/.ready $(SOURCES)
-	$(BIN)/pip install -qq --disable-pip-version-check -e '.[test,bench]'
+PIP := $(BIN)/pip install -qq --disable-pip-version-check
+$(VENV)/.built: pyproject.toml setup.py $(SOURCES) | system-packages
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@$(PIP) 'setuptools>=77' 'cython>=3.1,<4'
+	$(PIP) --no-build-isolation -e '.[test,bench]'
 	@touch $@
 
 build: $(VENV)/.built
@@ -47,7 +45,7 @@ docs: build
 	$(BIN)/python docs/counters.py
 
 bench: build
-	$(BIN)/python -m pytest bench --benchmark-only
+	$(BIN)/python -m pytest bench/micro --benchmark-only --benchmark-disable-gc --benchmark-columns=median
 
 # The same C code under AddressSanitizer and UndefinedBehaviorSanitizer, in a tree of its own.
 DEBUG := build/debug

@@ -125,7 +125,7 @@ cdef extern from "port.h" nogil:
         br_offload offload
 
     int br_port_open_memory(br_port **port, uint32_t slots, bint vnet)
-    int br_port_open_replay(br_port **port, uint32_t n_frames, uint32_t burst)
+    int br_port_open_replay(br_port **port, uint32_t n_frames, uint32_t longest, uint32_t burst)
     int br_port_open_tap(br_port **port, const char *device, uint32_t burst)
     int br_port_open_link(br_port **port, const char *device, uint32_t slots)
     void br_port_close(br_port *port)

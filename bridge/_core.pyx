@@ -330,7 +330,7 @@ cdef class Bridge:
         cdef bytes frame
 
         check_range("port index", index, 0, BR_PORTS_MAX - 1)
-        error = br_port_open_replay(&raw, len(frames), self.raw.thread.burst)
+        error = br_port_open_replay(&raw, len(frames), max(map(len, frames), default=0), self.raw.thread.burst)
         if error:
             raise fail(error)
         port = self.adopt(Port.__new__(Port), raw, index, "")

@@ -3,8 +3,12 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { BR_FDB_MAX_UNSWEPT = 200 }; /* below the 256 after which a VLAN generation would come round */
+enum {
+    BR_FDB_MAX_UNSWEPT = 200, /* below the 256 after which a VLAN generation would come round */
+    BR_FDB_HUGE = 2 << 20,    /* a huge page */
+};
 
 int br_fdb_init(struct br_fdb *fdb, uint32_t capacity, const uint64_t secret[2])
 {
@@ -14,10 +18,12 @@ int br_fdb_init(struct br_fdb *fdb, uint32_t capacity, const uint64_t secret[2])
     while (n_buckets < capacity)
         n_buckets *= 2;
     memset(fdb, 0, sizeof(*fdb));
-    fdb->entry = aligned_alloc(64, (size_t)n_buckets * BR_FDB_WAYS * sizeof(*fdb->entry));
+    const size_t table_len = (size_t)n_buckets * BR_FDB_WAYS * sizeof(*fdb->entry);
+    fdb->entry = aligned_alloc(table_len < BR_FDB_HUGE ? 64 : BR_FDB_HUGE, table_len);
     if (!fdb->entry)
         return -ENOMEM;
-    memset(fdb->entry, 0, (size_t)n_buckets * BR_FDB_WAYS * sizeof(*fdb->entry));
+    madvise(fdb->entry, table_len, MADV_HUGEPAGE); /* two lookups a frame at random: a hint, and no harm if refused */
+    memset(fdb->entry, 0, table_len);
     fdb->bucket_mask = n_buckets - 1;
     fdb->capacity = capacity;
     fdb->secret[0] = secret[0];

@@ -71,7 +71,7 @@ enum br_drop br_port_tx_reason(int error);
 
 /* Opening: 0 and *port, or -errno. The port is closed with br_port_close. */
 int br_port_open_memory(struct br_port **port, uint32_t slots, bool vnet);
-int br_port_open_replay(struct br_port **port, uint32_t n_frames, uint32_t burst);
+int br_port_open_replay(struct br_port **port, uint32_t n_frames, uint32_t longest, uint32_t burst);
 int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst);
 int br_port_open_link(struct br_port **port, const char *device, uint32_t slots);
 

@@ -16,9 +16,10 @@ struct br_port_replay {
     uint32_t n_frames;
     uint32_t next;
     uint32_t burst;
+    uint32_t stride; /* bytes a stored frame takes */
     uint32_t *len;   /* of each frame */
-    uint8_t *stored; /* frames, BR_HEAD_CAP apart */
-    uint8_t *head;   /* heads of the burst, BR_HEAD_CAP + 64 apart */
+    uint8_t *stored;
+    uint8_t *head; /* heads of the burst, BR_REPLAY_HEAD_LEN apart */
 };
 
 enum { BR_REPLAY_HEAD_LEN = BR_HEAD_CAP + 64 };
@@ -38,7 +39,7 @@ static int br_replay_rx(struct br_port *port, struct br_pool *pool, struct br_fr
         uint8_t *data = replay->head + (size_t)i * BR_REPLAY_HEAD_LEN + BR_HEADROOM;
         const uint32_t len = replay->len[replay->next];
 
-        memcpy(data, replay->stored + (size_t)replay->next * BR_HEAD_CAP, len);
+        memcpy(data, replay->stored + (size_t)replay->next * replay->stride, len);
         frame[i] = (struct br_frame){.data = data, .len = len, .headroom = BR_HEADROOM};
         if (++replay->next == replay->n_frames)
             replay->next = 0;
@@ -69,7 +70,7 @@ static const struct br_port_ops br_replay_ops = {
     .kind = "replay",
 };
 
-int br_port_open_replay(struct br_port **port, uint32_t n_frames, uint32_t burst)
+int br_port_open_replay(struct br_port **port, uint32_t n_frames, uint32_t longest, uint32_t burst)
 {
     struct br_port_replay *replay = aligned_alloc(64, sizeof(*replay));
 
@@ -81,8 +82,9 @@ int br_port_open_replay(struct br_port **port, uint32_t n_frames, uint32_t burst
     replay->port.vnet = true;
     replay->port.polled = true;
     replay->burst = burst;
+    replay->stride = (longest + 63) & ~63u;
     replay->len = calloc(n_frames + 1, sizeof(*replay->len));
-    replay->stored = calloc(n_frames + 1, BR_HEAD_CAP);
+    replay->stored = calloc(n_frames + 1, replay->stride + 1);
     replay->head = aligned_alloc(64, (size_t)burst * BR_REPLAY_HEAD_LEN);
     if (!replay->len || !replay->stored || !replay->head) {
         br_replay_close(&replay->port);
@@ -96,9 +98,9 @@ int br_replay_add(struct br_port *port, const uint8_t *data, uint32_t len)
 {
     struct br_port_replay *replay = br_replay(port);
 
-    if (len > BR_HEAD_CAP - BR_HEADROOM)
+    if (len > BR_HEAD_CAP - BR_HEADROOM || len > replay->stride)
         return -EMSGSIZE;
-    memcpy(replay->stored + (size_t)replay->n_frames * BR_HEAD_CAP, data, len);
+    memcpy(replay->stored + (size_t)replay->n_frames * replay->stride, data, len);
     replay->len[replay->n_frames++] = len;
     return 0;
 }
