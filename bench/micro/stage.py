@@ -1,8 +1,8 @@
 """A bridge over replay ports, and what a run of it cost: the context of every micro benchmark.
 
-One benchmark call is one C loop of many batches (`Bridge.turn`). The figures come from the core's own stamps, before and
-after; the sum over all stages but `rx` is the pipeline (rx here is a memcpy that stands for a port). Each run is checked:
-every frame went where it had to, none was dropped, and the ledger balances.
+One benchmark call is one C loop of many batches (`Bridge.turn`). The figures come from the core's own stamps,
+before and after; the sum over all stages but `rx` is the pipeline (rx here is a memcpy that stands for a port).
+Each run is checked: every frame went where it had to, none was dropped, and the ledger balances.
 """
 
 from __future__ import annotations

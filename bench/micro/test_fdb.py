@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from stage import DESTINATIONS, SOURCES, VLAN, Stage, ethernet, known_unicast, no_drops
+from stage import DESTINATIONS, SOURCES, Stage, ethernet, known_unicast, no_drops
 
 
 @pytest.mark.parametrize("n_macs", [1000, 64_000])
