@@ -255,9 +255,8 @@ class Learning:
 
     def _refuse(self, event: Event) -> None:
         self.counters.refused[event.kind] += 1
-        self._known.pop(
-            _key(event.vid, event.mac), None
-        )  # it moved to a port at its limit: the core forgot it
+        if event.kind == "refused_port_limit":  # if it was known, it moved there and the core forgot it
+            self._known.pop(_key(event.vid, event.mac), None)
         if self._first_time(event.kind, event.port, event.vid):
             name = self._name(event.port)
             self._emit("fdb-refused", mac=event.mac, vlan=event.vid, port=name, reason=event.kind)

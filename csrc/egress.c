@@ -166,9 +166,10 @@ static uint32_t br_flood_targets(struct br_bridge *bridge, const struct br_port_
     return n;
 }
 
-/* A second descriptor with a head of its own; the tail is shared. NULL without a buffer. */
+/* A second descriptor with a head of its own; what is beyond a head buffer is shared. NULL without a buffer. */
 static struct br_frame *br_flood_copy(struct br_thread *thread, const struct br_frame *frame)
 {
+    const uint32_t most = BR_HEAD_CAP - BR_HEADROOM;
     uint8_t *head = br_stack_get(&thread->pool.heads);
 
     if (!head)
@@ -177,7 +178,12 @@ static struct br_frame *br_flood_copy(struct br_thread *thread, const struct br_
     *copy = *frame;
     copy->data = head + BR_HEADROOM;
     copy->headroom = BR_HEADROOM;
-    memcpy(copy->data, frame->data, frame->len);
+    if (frame->len > most) { /* a long head has no tail (frame.h) */
+        copy->len = most;
+        copy->tail = frame->data + most;
+        copy->tail_len = frame->len - most;
+    }
+    memcpy(copy->data, frame->data, copy->len);
     return copy;
 }
 

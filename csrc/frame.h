@@ -5,8 +5,11 @@
  * may deliver a tag either way (AF_PACKET takes it out, see net/packet/af_packet.c:tpacket_rcv; a tap leaves it in);
  * admit makes the frame canonical, edit gives it the form its egress port wants.
  *
- *      head                                            tail (super-frames and frames beyond one head buffer, else NULL)
+ *      head                                            tail (or NULL)
  *      [ headroom | data ............ len | room ]     [ tail_len ]
+ *
+ * A super-frame is either one long head (a tap reads it that way) or a head of at most BR_HEAD_CAP bytes and a tail (a link
+ * fetches what its slot did not hold). Both are written in one system call; neither is ever copied.
  *
  * Ownership: descriptor and bytes belong to the port (or pool) that delivered them until the batch is released. Nothing
  * outlives a batch, so a flood can hand out the same descriptor many times.

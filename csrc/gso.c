@@ -60,12 +60,20 @@ bool br_gso_begin(struct br_gso *gso, const struct br_frame *frame)
     return gso->network && (type == BR_ETHERTYPE_IPV4 || gso->is_ipv6) && gso->network + least <= gso->transport;
 }
 
-/* Add len payload bytes at offset `at` of the super-frame: what lies in its head is copied, the rest referenced. */
+/*
+ * Add len payload bytes at offset `at` of the super-frame. Bytes from its head are copied if they fit behind the headers;
+ * otherwise, and from its tail, they are referenced. Only a head with a tail behind it is crossed, and that one fits.
+ */
 static void br_gso_payload(const struct br_gso *gso, struct br_frame *segment, uint32_t at, uint32_t len)
 {
     const struct br_frame *frame = gso->frame;
     const uint32_t in_head = at >= frame->len ? 0 : len < frame->len - at ? len : frame->len - at;
 
+    if (in_head == len && segment->len + len > BR_HEAD_CAP - BR_GSO_HEADROOM) {
+        segment->tail = frame->data + at;
+        segment->tail_len = len;
+        return;
+    }
     memcpy(segment->data + segment->len, frame->data + at, in_head);
     segment->len += in_head;
     segment->tail_len = len - in_head;

@@ -4,8 +4,8 @@
  * Job: cut a super-frame in its final form into the wire frames it stands for, a burst at a time: TCP over IPv4 and IPv6
  *      (RFC 9293; sequence numbers go on, FIN and PSH only on the last, CWR only on the first), and UDP over both
  *      (datagrams of gso_size). IPv4 identification counts up. All checksums are finished.
- * Buffers: each segment gets a head from the pool with copied headers; payload that lies in the tail is referenced, only
- *      what lies in the head is copied. br_gso_release gives the heads back after tx.
+ * Buffers: each segment gets a head from the pool with copied headers; payload that does not fit there is referenced.
+ *      br_gso_release gives the heads back after tx.
  * Refuses: a super-frame whose layer 3 is not what its offload metadata says (br_gso_begin is false).
  */
 #ifndef BR_GSO_H

@@ -1,9 +1,10 @@
 /*
  * port_tap.c - a port that owns one queue of a tap device (Documentation/networking/tuntap.rst).
  *
- * rx: one readv per frame into a small head and, behind it, a large tail that is used up only by super-frames. Tags stay
- *      inline. tx: one write per frame, its vnet header in the headroom in front of it; a second piece only for tails.
- *      There is no system call for several frames of a tap.
+ * rx: one read per frame into a buffer that holds the longest super-frame; only the pages that are used become resident.
+ *      (readv into a small head and a shared tail costs a tenth more per small frame: 2850 against 2590 cycles.) Tags stay
+ *      inline. tx: one write per frame, its vnet header in the headroom in front of it. There is no system call for
+ *      several frames of a tap.
  * Offloads: the kernel may hand us partial checksums and super-frames (TUNSETOFFLOAD), and takes both back.
  * Facts: tests/platform/.
  */
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -27,14 +29,16 @@
 #endif
 
 enum {
-    BR_TAP_HEAD_LEN = BR_HEAD_CAP + 64, /* an odd number of cache lines, see pool.c */
     BR_TAP_READ_AT = BR_HEADROOM - BR_VNET_HLEN,
+    BR_TAP_BUFFER_LEN = BR_HEADROOM + BR_TAIL_CAP + 64, /* an odd number of cache lines, see pool.c */
 };
+
+static_assert(BR_TAP_BUFFER_LEN / 64 % 2 == 1 && BR_TAP_BUFFER_LEN % 64 == 0, "buffers spread over cache sets");
 
 struct br_port_tap {
     struct br_port port;
-    uint32_t n_heads;
-    uint8_t *head;
+    uint32_t n_buffers;
+    uint8_t *buffer;
 };
 
 static struct br_port_tap *br_tap(struct br_port *port)
@@ -42,50 +46,26 @@ static struct br_port_tap *br_tap(struct br_port *port)
     return (struct br_port_tap *)port;
 }
 
-/* One frame into a head and, if it is long, the tail; bytes read or -errno. */
-static int br_tap_read(struct br_port *port, uint8_t *head, uint8_t *tail)
-{
-    const struct iovec piece[2] = {
-        {.iov_base = head + BR_TAP_READ_AT, .iov_len = BR_HEAD_CAP - BR_TAP_READ_AT},
-        {.iov_base = tail, .iov_len = BR_TAIL_CAP},
-    };
-    const ssize_t len = readv(port->fd, piece, 2);
-
-    return len < 0 ? -errno : (int)len;
-}
-
 static int br_tap_rx(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
 {
-    const uint32_t most = cap < br_tap(port)->n_heads ? cap : br_tap(port)->n_heads;
-    uint8_t *tail = br_stack_get(&pool->tails);
+    const uint32_t most = cap < br_tap(port)->n_buffers ? cap : br_tap(port)->n_buffers;
     uint32_t n = 0;
-    int len = 0;
+    (void)pool;
 
-    for (; n < most && tail; n++) {
-        uint8_t *head = br_tap(port)->head + (size_t)n * BR_TAP_HEAD_LEN;
+    for (; n < most; n++) {
+        uint8_t *buffer = br_tap(port)->buffer + (size_t)n * BR_TAP_BUFFER_LEN;
+        const ssize_t len = read(port->fd, buffer + BR_TAP_READ_AT, BR_TAP_BUFFER_LEN - BR_TAP_READ_AT);
 
-        len = br_tap_read(port, head, tail);
         if (len < 0)
-            break;
-        const uint32_t frame_len = len > BR_VNET_HLEN ? (uint32_t)len - BR_VNET_HLEN : 0;
+            return n || errno == EAGAIN || errno == EINTR ? (int)n : -errno;
         frame[n] = (struct br_frame){
-            .data = head + BR_HEADROOM,
-            .len = frame_len,
+            .data = buffer + BR_HEADROOM,
+            .len = len > BR_VNET_HLEN ? (uint32_t)len - BR_VNET_HLEN : 0,
             .headroom = BR_HEADROOM,
-            .offload = br_vnet_read(head + BR_TAP_READ_AT),
+            .offload = br_vnet_read(buffer + BR_TAP_READ_AT),
         };
-        if (frame_len > BR_HEAD_CAP - BR_HEADROOM) {
-            frame[n].len = BR_HEAD_CAP - BR_HEADROOM;
-            frame[n].tail_len = frame_len - frame[n].len;
-            frame[n].tail = tail;
-            tail = br_stack_get(&pool->tails);
-        }
     }
-    if (tail)
-        br_stack_put(&pool->tails, tail);
-    if (n || len >= 0 || len == -EAGAIN || len == -EINTR)
-        return (int)n;
-    return len;
+    return (int)n;
 }
 
 /* 0 or errno. */
@@ -137,7 +117,8 @@ static void br_tap_close(struct br_port *port)
 {
     if (port->fd >= 0)
         close(port->fd);
-    free(br_tap(port)->head);
+    if (br_tap(port)->buffer)
+        munmap(br_tap(port)->buffer, (size_t)br_tap(port)->n_buffers * BR_TAP_BUFFER_LEN);
     free(port);
 }
 
@@ -181,11 +162,14 @@ int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst)
     memset(tap, 0, sizeof(*tap));
     tap->port.ops = &br_tap_ops;
     tap->port.vnet = true;
-    tap->n_heads = burst;
-    tap->head = aligned_alloc(64, (size_t)burst * BR_TAP_HEAD_LEN);
+    tap->n_buffers = burst;
+    tap->buffer = mmap(NULL, (size_t)burst * BR_TAP_BUFFER_LEN, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (tap->buffer == MAP_FAILED)
+        tap->buffer = NULL;
     tap->port.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     int error = tap->port.fd < 0 ? -errno : 0;
-    if (!error && !tap->head)
+    if (!error && !tap->buffer)
         error = -ENOMEM;
     if (!error)
         error = br_tap_attach(tap->port.fd, device);
