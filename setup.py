@@ -6,11 +6,14 @@ Metadata is in pyproject.toml. FRAMEBRIDGE_SANITIZE=1 builds with ASan and UBSan
 import os
 from pathlib import Path
 
-from Cython.Build import cythonize
-from Cython.Compiler import Options
-from setuptools import Extension, setup
+from Cython.Compiler import Errors, Options
 
+# Warnings and performance hints are errors. The compiler's modules import the function by name when they are loaded.
 Options.warning_errors = True
+Errors.performance_hint = lambda position, message, env: Errors.error(position, f"performance hint: {message}")
+
+from Cython.Build import cythonize  # noqa: E402
+from setuptools import Extension, setup  # noqa: E402
 
 SANITIZE = os.environ.get("FRAMEBRIDGE_SANITIZE") == "1"
 

@@ -110,22 +110,18 @@ def parse_snmp(text: str) -> dict[str, int]:
     return found
 
 
-def host(space: Namespace, device: str, net: int, number: int) -> Host:
-    """Give a device the addresses of a host; they can be used at once. No IPv6 where that is silenced."""
+def host(space: Namespace, device: str, net: int, number: int, *, ipv6: bool = False) -> Host:
+    """Give a device the addresses of a host; they can be used at once. IPv6 is silent unless asked for."""
     one = Host(space, device, net, number)
     space.add_address(device, one.ip, 24)
-    if not space.run(Path(f"/proc/sys/net/ipv6/conf/{device}/disable_ipv6").read_text).startswith("1"):
+    if ipv6:
+        space.run(Path(f"/proc/sys/net/ipv6/conf/{device}/disable_ipv6").write_text, "0")
         space.netlink(
             lambda ipr: ipr.addr(
                 "add", index=find_index(ipr, device), address=one.ip6, prefixlen=64, flags=IFA_F_NODAD
             )
         )
     return one
-
-
-def silence(space: Namespace, device: str) -> None:
-    """Switch IPv6 off on one device: it says nothing of its own accord any more."""
-    space.run(Path(f"/proc/sys/net/ipv6/conf/{device}/disable_ipv6").write_text, "1")
 
 
 # -- every size --------------------------------------------------------------------------------------

@@ -46,6 +46,23 @@ def test_a_reload_changes_what_it_names_and_others_lose_nothing(lan: Lan) -> Non
     wire.wait_for(lambda frame: frame == station(2, 20))
 
 
+def test_reloads_there_and_back_again_lose_nothing(lan: Lan) -> None:
+    """Ports are opened, closed and changed all the time; one between two others does not notice."""
+    guest, external = lan.guest("a", 1), lan.external(10)
+    shape = lan.shape()
+    with stream(guest, external) as out, stream(external, guest) as back:
+        for _ in range(10):
+            lan.rewrite(b=tap("b", lan.spaces["b"], access=20, isolated=True), c=None)
+            assert len(lan.bridge.ask("Reload")) == 2
+            lan.rewrite()
+            assert len(lan.bridge.ask("Reload")) == 2
+        out.wait_more()
+        back.wait_more()
+
+    assert lan.shape() == shape
+    assert lan.bridge.drops() == {}
+
+
 def test_a_port_of_the_new_file_is_there_at_once(net: Net, lan: Lan) -> None:
     newcomer = net.namespace()
     lan.rewrite(d=tap("d", newcomer, access=10))

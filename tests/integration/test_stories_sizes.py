@@ -1,20 +1,23 @@
 """ping, UDP and TCP of every size up to the MTU, tagged and untagged, both ways, IPv4 and IPv6.
 
-A guest on a tap talks to a host that is tagged (behind the trunk) or untagged (behind an access port). The
-receiving stack drops what has a wrong checksum. With offloads the checksum of a packet is left open between
-hosts; `bridge` switches offload off at the devices the bridge sends to, so the kernel completes what our
-metadata says, and `hosts` at the senders, so every packet is complete from the first.
+A guest on a tap talks to a host behind a link port; each is tagged (its port is a trunk and the VLAN ends
+behind it) or untagged (an access port). The receiving stack drops what has a wrong checksum. With offloads
+the checksum of a packet is left open between hosts: "not at the bridge" switches them off at the device the
+bridge sends to, so that the kernel completes what our metadata says, and "not at the hosts" at the senders,
+so that every packet is complete from the first.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from helpers import frames, kernel
 from helpers.daemon import Daemon, link, tap
-from helpers.hosts import Host, bulk_tcp, host, silence, sweep_ping, sweep_tcp, sweep_udp
-from helpers.net import Net, wait_until
+from helpers.hosts import Host, bulk_tcp, host, sweep_ping, sweep_tcp, sweep_udp
+from helpers.net import Namespace, Net, wait_until
 from helpers.termination import end_vlan
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
@@ -42,30 +45,46 @@ def all_sizes_cross(one: Host, other: Host, mtu: int, step: int) -> None:
         bulk_tcp(other, one, version)
 
 
-@pytest.mark.parametrize("offload", ["everywhere", "not at the hosts", "not at the bridge"])
-@pytest.mark.parametrize("far", ["tagged", "untagged"])
-@pytest.mark.parametrize(("mtu", "step"), [(1500, 1), (9000, 7)])
-def test_every_size_crosses(net: Net, start: Start, mtu: int, step: int, far: str, offload: str) -> None:
-    middle, near, outside = net.namespace(), net.namespace(ipv6=True), net.namespace(ipv6=True)
-    net.veth("eth1", "eth0", middle, outside, mtu=mtu)
-    device = "eth0"
-    if far == "tagged":
-        device = end_vlan(net, outside, "eth0", 10, mtu=mtu)
-        silence(outside, "eth0")  # it is in no VLAN
-    vlan = {"trunk": [10, 20]} if far == "tagged" else {"access": 10}
-    bridge = start(middle, tap("guest", near, access=10, mtu=mtu), link("uplink", "eth1", **vlan))
-    guest, external = host(near, "tap0", 10, 1), host(outside, device, 10, 2)
-    if offload == "not at the hosts":
-        for space, name in ((near, "tap0"), (outside, "eth0"), (outside, device)):
-            space.set_offload(name, kernel.ETHTOOL_STXCSUM, False)
-    if offload == "not at the bridge":
-        middle.set_offload("eth1", kernel.ETHTOOL_STXCSUM, False)
+ENDS = list(itertools.product(("untagged", "tagged"), repeat=2))
+CASES = [
+    *((near, far, mtu, "everywhere") for near, far in ENDS for mtu in (1500, 9000)),
+    *((near, far, 1500, "not at the bridge") for near, far in ENDS),
+    *((near, far, 1500, "not at the hosts") for near, far in ENDS if near != far),
+]
 
-    all_sizes_cross(guest, external, mtu, step)
+
+def vlan_of(end: str) -> dict[str, Any]:
+    return {"trunk": [10, 20]} if end == "tagged" else {"access": 10}
+
+
+def host_at(net: Net, space: Namespace, device: str, end: str, mtu: int, number: int) -> Host:
+    """A host on a device, or where VLAN 10 of that device ends."""
+    if end == "tagged":
+        device = end_vlan(net, space, device, 10, mtu=mtu)
+    return host(space, device, 10, number, ipv6=True)
+
+
+@pytest.mark.parametrize(("near", "far", "mtu", "offload"), CASES)
+def test_every_size_crosses(net: Net, start: Start, near: str, far: str, mtu: int, offload: str) -> None:
+    middle, inside, outside = net.namespace(), net.namespace(), net.namespace()
+    net.veth("eth1", "eth0", middle, outside, mtu=mtu)
+    bridge = start(
+        middle, tap("guest", inside, mtu=mtu, **vlan_of(near)), link("far", "eth1", **vlan_of(far))
+    )
+    guest = host_at(net, inside, "tap0", near, mtu, 1)
+    external = host_at(net, outside, "eth0", far, mtu, 2)
+    without = {
+        "not at the hosts": [(inside, "tap0"), (outside, "eth0")],
+        "not at the bridge": [(middle, "eth1")],
+    }
+    for space, device in without.get(offload, []):
+        space.set_offload(device, kernel.ETHTOOL_STXCSUM, False)
+
+    all_sizes_cross(guest, external, mtu, step=1 if mtu == 1500 else 7)
 
     assert (guest.csum_errors(), external.csum_errors()) == ({}, {})
     assert bridge.drops() == {}
-    assert bridge.port("guest")["mtu"] == bridge.port("uplink")["mtu"] == mtu
+    assert bridge.port("guest")["mtu"] == bridge.port("far")["mtu"] == mtu
 
 
 def test_the_checks_of_the_receiver_are_real(net: Net, start: Start) -> None:
