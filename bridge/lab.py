@@ -215,8 +215,8 @@ def measure(
     """Send the traffic and read the counters.
 
     Returns `ping` and `tcp` by direction (round trip in ms, throughput in Gb/s), `ports`, `drops`, `fdb` and
-    `cost` as the control socket gives them, `conservation`, `frames` and `cycles_per_frame` (busy cycles over
-    frames received).
+    `cost` as the control socket gives them, `conservation`, and the busy cycles of the data thread per frame
+    received (a super-frame is one) and per wire frame.
     """
     result: dict[str, Any] = {
         "termination": termination,
@@ -238,7 +238,10 @@ def measure(
     result["conservation"] = conservation(result["ports"])
     result["frames"] = sum(row["rx_frames"] for row in result["ports"])
     busy = sum(row["cycles"] for row in result["cost"] if row["stage"] != "idle")
-    result["cycles_per_frame"] = round(busy / result["frames"], 1) if result["frames"] else None
+    result["wire_frames"] = sum(row["rx_segments"] for row in result["ports"])
+    for unit in ("frame", "wire_frame"):
+        count = result[f"{unit}s"]
+        result[f"cycles_per_{unit}"] = round(busy / count, 1) if count else None
     return result
 
 
@@ -353,8 +356,8 @@ def report(result: Mapping[str, Any]) -> str:
         "",
         f"conservation {verdict}: {check['received_and_copied']} received and copied,"
         f" {check['sent_and_dropped']} sent and dropped",
-        f"{result['frames']} frames at {result['cycles_per_frame']} busy cycles each"
-        " (a super-frame stands for many wire frames)",
+        f"{result['frames']} frames at {result['cycles_per_frame']} busy cycles each;"
+        f" they stand for {result['wire_frames']} wire frames at {result['cycles_per_wire_frame']}",
     ]
     return "\n".join(lines)
 

@@ -29,6 +29,7 @@ PORT = 4321
 WINDOW = 24  # packets under way
 RECEIVE_BUFFER = 8 << 20
 SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h; Python does not name it
+UDP_SEGMENT = 103  # include/uapi/linux/udp.h
 IFA_F_NODAD = 0x02  # include/uapi/linux/if_addr.h
 ICMP_HEADER = struct.Struct("!BBHHH")
 ECHO = {4: (socket.IPPROTO_ICMP, 8, 0), 6: (socket.IPPROTO_ICMPV6, 128, 129)}  # protocol, request, reply
@@ -217,6 +218,19 @@ def bulk_tcp(one: Host, other: Host, version: int, size: int = 4 << 20) -> None:
                 left -= len(data)
             sender.join()
             assert digest.hexdigest() == wanted, f"TCP over IPv{version}: {left} bytes missing"
+
+
+def bulk_udp(one: Host, other: Host, version: int, size: int) -> None:
+    """One super-frame of datagrams (UDP_SEGMENT), each way: every one arrives as it was cut."""
+    count = 60_000 // size
+    wanted = [pattern(size, number) for number in range(count)]
+    with one.socket(version, socket.SOCK_DGRAM) as a, other.socket(version, socket.SOCK_DGRAM) as b:
+        a.bind((one.address(version), PORT))
+        b.bind((other.address(version), PORT))
+        for source, sink, to in ((a, b, other), (b, a, one)):
+            source.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
+            source.sendto(b"".join(wanted), (to.address(version), PORT))
+            assert [sink.recv(1 << 16) for _ in wanted] == wanted, f"{count} datagrams over IPv{version}"
 
 
 # -- a stream that must not lose anything ------------------------------------------------------------

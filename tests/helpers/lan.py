@@ -54,5 +54,5 @@ class Lan:
         moving = {"rx_frames", "tx_frames", "drops", "fdb_entries"}
         return [
             {key: value for key, value in row.items() if key not in moving}
-            for row in self.bridge.rows("port", "show")
+            for row in self.bridge.ask("PortShow")
         ]

@@ -118,13 +118,13 @@ def test_a_bad_file_starts_nothing_and_changes_nothing(
     changed = CONFIG.replace(old, new).replace('"guests"', '"renamed"')
     file = directory / "bad.toml"
     file.write_text(changed.format(socket=directory / "bad.sock"))
-    before = live.bridge.rows("port", "show")
+    before = live.bridge.ask("PortShow")
 
     started = run_command("run", str(file), space=live.space)
 
     assert started == (1, "", f"framebridge: {file}: {message}\n")
     assert live.bridge.refused("reload", str(file)) == started.err
-    assert live.bridge.rows("port", "show") == before
+    assert live.bridge.ask("PortShow") == before
     assert live.space.devices() == {"lo", "eth1", "tap0"}
     assert [path.name for path in directory.iterdir()] == ["bad.toml"]
 
@@ -213,7 +213,7 @@ def test_a_device_that_is_no_tap(net: Net, directory: Path) -> None:
 
 
 def test_a_missing_device_is_refused_by_a_living_daemon_too(live: Live) -> None:
-    before = live.bridge.rows("port", "show")
+    before = live.bridge.ask("PortShow")
 
     said = live.bridge.refused("port", "add", "x", "kind", "link", "device", "eth7", "access", "10")
 
@@ -221,7 +221,7 @@ def test_a_missing_device_is_refused_by_a_living_daemon_too(live: Live) -> None:
         "framebridge: port 'x': device 'eth7': cannot use it: No such device; create the device first, "
         "or correct `device` and `netns`; the configuration before is in force again\n"
     )
-    assert live.bridge.rows("port", "show") == before
+    assert live.bridge.ask("PortShow") == before
 
 
 BAD_WORDS = {
@@ -239,12 +239,12 @@ BAD_WORDS = {
 
 
 def test_bad_words_of_live_verbs_change_nothing(live: Live) -> None:
-    before = live.bridge.rows("port", "show"), live.bridge.fdb()
+    before = live.bridge.ask("PortShow"), live.bridge.fdb()
 
     said = {words: live.bridge.refused(*words.split()) for words in BAD_WORDS}
 
     assert {words: message for words, message in BAD_WORDS.items() if message not in said[words]} == {}
-    assert (live.bridge.rows("port", "show"), live.bridge.fdb()) == before
+    assert (live.bridge.ask("PortShow"), live.bridge.fdb()) == before
 
 
 # -- MTU ---------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from helpers import frames, kernel
 from helpers.daemon import Daemon, link, tap
-from helpers.hosts import Host, bulk_tcp, host, sweep_ping, sweep_tcp, sweep_udp
+from helpers.hosts import Host, bulk_tcp, bulk_udp, host, sweep_ping, sweep_tcp, sweep_udp
 from helpers.net import Namespace, Net, wait_until
 from helpers.termination import end_vlan
 from scapy.layers.inet import IP, UDP
@@ -39,10 +39,10 @@ def all_sizes_cross(one: Host, other: Host, mtu: int, step: int) -> None:
     for version, ip_len in IP_LEN.items():
         longest = mtu - ip_len - 8
         sweep_ping(one, other, version, sizes(longest, step))
-        sweep_udp(one, other, version, sizes(longest, step))
+        sweep_udp(one, other, version, [*sizes(longest, step), longest + 1, 60_000])  # two in fragments
         sweep_tcp(one, other, version, sizes(longest - TCP_LEN + 8, step)[1:])
+        bulk_udp(one, other, version, longest)
         bulk_tcp(one, other, version)
-        bulk_tcp(other, one, version)
 
 
 ENDS = list(itertools.product(("untagged", "tagged"), repeat=2))
@@ -84,6 +84,8 @@ def test_every_size_crosses(net: Net, start: Start, near: str, far: str, mtu: in
 
     assert (guest.csum_errors(), external.csum_errors()) == ({}, {})
     assert bridge.drops() == {}
+    super_frames = [bridge.stats(name)["rx_super_frames"] for name in ("guest", "far")]
+    assert [count > 0 for count in super_frames] == [offload != "not at the hosts"] * 2
     assert bridge.port("guest")["mtu"] == bridge.port("far")["mtu"] == mtu
 
 
