@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: build demo test lint bench docs debug test-debug clean system-packages
+.PHONY: build demo test lint bench bench-compare bench-baseline bench-lab docs debug test-debug clean system-packages
 
 # Debian packages the lab and the tests use; skipped where they are installed or there is no apt.
 SYSTEM_COMMANDS := ip:iproute2 ping:iputils-ping iperf3:iperf3 tcpdump:tcpdump ethtool:ethtool gcc:gcc
@@ -44,8 +44,22 @@ test: lint test-debug
 docs: build
 	$(BIN)/python docs/counters.py
 
+# Micro benchmarks over replay ports, no root: cycles per frame by stage, beside the saved baseline.
+MICRO := $(BIN)/python -m pytest bench/micro --benchmark-only --benchmark-disable-gc --benchmark-columns=median -q
 bench: build
-	$(BIN)/python -m pytest bench/micro --benchmark-only --benchmark-disable-gc --benchmark-columns=median
+	$(MICRO)
+
+# The same without noise: instructions per frame under valgrind; fails if a scenario got worse by more than 2 %.
+bench-compare: bench
+	$(BIN)/python bench/micro/instructions.py
+
+bench-baseline: build
+	$(MICRO) --save-cycles
+	$(BIN)/python bench/micro/instructions.py --save
+
+# The lab: framebridge and its rivals in namespaces, as root, under ten minutes (docs/benchmarking.md).
+bench-lab: build
+	$(BIN)/python -m bench lab
 
 # The same C code under AddressSanitizer and UndefinedBehaviorSanitizer, in a tree of its own.
 DEBUG := build/debug

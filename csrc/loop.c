@@ -95,6 +95,8 @@ static void br_loop_note(struct br_bridge *bridge, const struct epoll_event *eve
         return;
     }
     struct br_port *port = bridge->snapshot->port[event->data.u32].port;
+    if (!port)
+        return; /* it left with the last snapshot */
     const int error = event->events & (EPOLLERR | EPOLLHUP) && port->ops->failure ? port->ops->failure(port) : 0;
     if (error)
         br_loop_fail(bridge, port, error);

@@ -1,22 +1,40 @@
-"""A table of cycles after the run: pytest-benchmark times calls, what counts here is in `extra_info`."""
+"""A table of cycles after the run: pytest-benchmark times calls, what counts here is in `extra_info`.
+
+Beside each figure stands its ratio to the saved baseline (cycles.json), which is worth as much as the two machines are
+alike; instructions.py compares without noise.
+"""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
+
+BASELINE = Path(__file__).with_name("cycles.json")
+
+
+def pytest_addoption(parser):
+    """Add the option that makes a run the baseline."""
+    parser.addoption("--save-cycles", action="store_true", help="make the cycles of this run the baseline")
 
 
 def pytest_terminal_summary(terminalreporter, config):
     """Print cycles per frame, by stage, for every benchmark that has them."""
     session = getattr(config, "_benchmarksession", None)
-    rows = [(b.name, b.extra_info) for b in getattr(session, "benchmarks", []) if "stages" in b.extra_info]
+    rows = {b.name: b.extra_info for b in getattr(session, "benchmarks", []) if "stages" in b.extra_info}
     if not rows:
         return
-    stages = [name for name in rows[0][1]["stages"] if name not in ("idle", "control")]
-    terminalreporter.section("cycles per frame (pipeline: all but rx; each run checked)")
-    heading = f"{'':<44}{'pipeline':>9}{'min':>7}{'max':>7}{'per copy':>9}" + "".join(
-        f"{name:>8}" for name in stages
-    )
-    terminalreporter.write_line(heading)
-    for name, info in rows:
-        cells = "".join(f"{info['stages'][stage]:>8.1f}" for stage in stages)
-        low, high = info["cycles_per_frame_spread"]
-        line = f"{name:<44}{info['cycles_per_frame']:>9.1f}{low:>7.1f}{high:>7.1f}{info['cycles_per_copy']:>9.1f}"
-        terminalreporter.write_line(line + cells)
+    before = json.loads(BASELINE.read_text())["cycles"] if BASELINE.exists() else {}
+    stages = [name for name in next(iter(rows.values()))["stages"] if name not in ("idle", "control")]
+    terminalreporter.section("cycles per frame (pipeline: all but rx; median call, each run checked)")
+    columns = f"{'pipeline':>9}{'/base':>7}{'min':>7}{'max':>7}{'per copy':>9}"
+    terminalreporter.write_line(f"{'':<44}{columns}" + "".join(f"{name:>8}" for name in stages))
+    for name, info in rows.items():
+        cycles, (low, high) = info["cycles_per_frame"], info["cycles_per_frame_spread"]
+        ratio = f"{cycles / before[name]:.2f}" if name in before else "-"
+        figures = f"{cycles:>9.1f}{ratio:>7}{low:>7.1f}{high:>7.1f}{info['cycles_per_copy']:>9.1f}"
+        by_stage = "".join(f"{info['stages'][stage]:>8.1f}" for stage in stages)
+        terminalreporter.write_line(f"{name:<44}{figures}{by_stage}")
+    if config.getoption("--save-cycles"):
+        context = {key: info[key] for key in ("kernel", "cpu")}
+        cycles = {name: info["cycles_per_frame"] for name, info in rows.items()}
+        BASELINE.write_text(json.dumps({**context, "cycles": cycles}, indent=4) + "\n")
