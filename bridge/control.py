@@ -5,9 +5,9 @@ call at a time. Nothing that a client does reaches beyond its own connection:
 
 * a message that is garbage, too long, or half sent for longer than Limits.half_message ends in an error reply
   and a closed connection; so does a connection beyond Limits.connections;
-* a client that does not read is waited for up to Limits.send, then cut off. Meanwhile memory holds one
-  message above the high water mark of its transport; events that it misses are counted by its bounded
-  Subscription;
+* a client that does not read is waited for up to Limits.send (when the daemon ends, Limits.farewell), then cut
+  off. Meanwhile memory holds one message above the high water mark of its transport; events that it misses are
+  counted by its bounded Subscription;
 * a peer that is neither root, nor this user, nor in the group of the socket may look but not change anything
   (the socket's mode keeps it out altogether unless an administrator opens it).
 
@@ -52,6 +52,7 @@ class Limits:
     half_message: float = 5.0
     idle: float = 300.0
     send: float = 10.0
+    farewell: float = 1.0  # for all together, when the daemon ends
 
 
 class ControlServer:
@@ -82,7 +83,7 @@ class ControlServer:
             if not connection.finish():
                 task.cancel()
         if tasks := set(self._connections.values()):
-            _, late = await asyncio.wait(tasks, timeout=self.limits.send)
+            _, late = await asyncio.wait(tasks, timeout=self.limits.farewell)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

@@ -46,6 +46,7 @@ def test_carrier_is_lost_and_comes_back(pair: Pair) -> None:
         assert learned(pair, "far") == set()
         pair.far.space.set_link("eth0", state="up")
         pair.bridge.wait_state("far", "up")
+        assert learned(pair, "far") == set()
 
     assert pair.guest.ping(pair.far) == (3, 3)
     assert learned(pair, "far") == {pair.far.mac}
@@ -60,6 +61,7 @@ def test_a_veth_is_deleted_and_made_again(net: Net, pair: Pair) -> None:
         assert learned(pair, "far") == set()
         net.veth("eth1", "eth0", pair.middle, pair.far.space)
         pair.bridge.wait_state("far", "up")
+        assert learned(pair, "far") == set()
 
     pair.far.space.set_link("eth0", address=mac)
     far = host(pair.far.space, "eth0", 10, 9)
@@ -76,6 +78,7 @@ def test_a_guest_takes_its_interface_down_and_up(pair: Pair) -> None:
         assert learned(pair, "one") == set()
         pair.guest.space.set_link("tap0", state="up")
         pair.bridge.wait_state("one", "up")
+        assert learned(pair, "one") == set()
 
     assert pair.guest.ping(pair.far) == (3, 3)
     assert learned(pair, "one") == {pair.guest.mac}
