@@ -10,7 +10,9 @@ from Cython.Compiler import Errors, Options
 
 # Warnings and performance hints are errors. The compiler's modules import the function by name when they are loaded.
 Options.warning_errors = True
-Errors.performance_hint = lambda position, message, env: Errors.error(position, f"performance hint: {message}")
+Errors.performance_hint = lambda position, message, env: Errors.error(
+    position, f"performance hint: {message}"
+)
 
 from Cython.Build import cythonize  # noqa: E402
 from setuptools import Extension, setup  # noqa: E402
