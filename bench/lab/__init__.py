@@ -1,0 +1,1 @@
+"""The laboratory: topology, traffic, accounting, measurements, and the run that interleaves them."""

@@ -1,0 +1,1 @@
+"""What becomes of a report: its schema, tables, comparison, plots and page."""
