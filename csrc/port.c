@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "offload.h"
+
 enum br_drop br_port_tx_reason(int error)
 {
     switch (error) {
@@ -19,4 +21,21 @@ enum br_drop br_port_tx_reason(int error)
     default:
         return BR_DROP_tx_error;
     }
+}
+
+int br_port_pieces(struct iovec piece[BR_PORT_PIECES], uint8_t *vnet, const struct br_frame *frame)
+{
+    int n = 0;
+
+    if (BR_LIKELY(frame->headroom >= BR_VNET_HLEN)) {
+        br_vnet_write(frame->data - BR_VNET_HLEN, &frame->offload);
+        piece[n++] = (struct iovec){frame->data - BR_VNET_HLEN, frame->len + BR_VNET_HLEN};
+    } else {
+        br_vnet_write(vnet, &frame->offload);
+        piece[n++] = (struct iovec){vnet, BR_VNET_HLEN};
+        piece[n++] = (struct iovec){frame->data, frame->len};
+    }
+    if (frame->tail_len)
+        piece[n++] = (struct iovec){frame->tail, frame->tail_len};
+    return n;
 }

@@ -15,10 +15,13 @@
 #define BR_PORT_H
 
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "counters.h"
 #include "frame.h"
 #include "pool.h"
+
+enum { BR_PORT_PIECES = 3 };
 
 struct br_port;
 
@@ -66,8 +69,11 @@ static inline void br_port_refuse(struct br_port *port, enum br_drop reason)
     port->counters.tx_drops[reason]++;
 }
 
-/* Why the kernel did not take a frame. */
+/* What the port kinds share that talk to the kernel. Why it did not take a frame: */
 enum br_drop br_port_tx_reason(int error);
+/* A frame as it takes it: vnet header in the headroom (in `vnet`, BR_VNET_HLEN bytes, if there is none), head, tail.
+ * Returns how many pieces that are. */
+int br_port_pieces(struct iovec piece[BR_PORT_PIECES], uint8_t *vnet, const struct br_frame *frame);
 
 /* Opening: 0 and *port, or -errno. The port is closed with br_port_close. */
 int br_port_open_memory(struct br_port **port, uint32_t slots, bool vnet);

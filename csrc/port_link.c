@@ -19,7 +19,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "offload.h"
@@ -36,7 +35,6 @@ enum {
     BR_LINK_SNDBUF = 8 << 20,
     BR_LINK_RCVBUF = 16 << 20, /* super-frames that wait to be fetched */
     BR_LINK_SAME_LEN = 64,     /* bytes by which a frame is recognised: addresses, IP and TCP numbers */
-    BR_LINK_PIECES = 3,        /* vnet header if there is no room in front, head, tail */
 };
 
 struct br_port_link {
@@ -47,7 +45,7 @@ struct br_port_link {
     uint32_t released; /* next slot to give back */
     uint64_t n_missed;
     uint8_t vnet[BR_BURST_MAX][BR_VNET_HLEN];
-    struct iovec piece[BR_BURST_MAX][BR_LINK_PIECES];
+    struct iovec piece[BR_BURST_MAX][BR_PORT_PIECES];
     struct mmsghdr message[BR_BURST_MAX];
 };
 
@@ -144,18 +142,8 @@ static int br_link_rx(struct br_port *port, struct br_pool *pool, struct br_fram
 static void br_link_message(struct br_port_link *link, uint32_t i, const struct br_frame *frame)
 {
     struct iovec *piece = link->piece[i];
-    int n = 0;
+    const int n = br_port_pieces(piece, link->vnet[i], frame);
 
-    if (frame->headroom >= BR_VNET_HLEN) {
-        br_vnet_write(frame->data - BR_VNET_HLEN, &frame->offload);
-        piece[n++] = (struct iovec){frame->data - BR_VNET_HLEN, frame->len + BR_VNET_HLEN};
-    } else {
-        br_vnet_write(link->vnet[i], &frame->offload);
-        piece[n++] = (struct iovec){link->vnet[i], BR_VNET_HLEN};
-        piece[n++] = (struct iovec){frame->data, frame->len};
-    }
-    if (frame->tail_len)
-        piece[n++] = (struct iovec){frame->tail, frame->tail_len};
     link->message[i].msg_hdr.msg_iov = piece;
     link->message[i].msg_hdr.msg_iovlen = (size_t)n;
 }

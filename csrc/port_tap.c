@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "offload.h"
@@ -72,19 +71,8 @@ static int br_tap_rx(struct br_port *port, struct br_pool *pool, struct br_frame
 static int br_tap_write(const struct br_port *port, const struct br_frame *frame)
 {
     uint8_t vnet[BR_VNET_HLEN];
-    struct iovec piece[3];
-    int n = 0;
-
-    if (frame->headroom >= BR_VNET_HLEN) {
-        br_vnet_write(frame->data - BR_VNET_HLEN, &frame->offload);
-        piece[n++] = (struct iovec){frame->data - BR_VNET_HLEN, frame->len + BR_VNET_HLEN};
-    } else {
-        br_vnet_write(vnet, &frame->offload);
-        piece[n++] = (struct iovec){vnet, BR_VNET_HLEN};
-        piece[n++] = (struct iovec){frame->data, frame->len};
-    }
-    if (frame->tail_len)
-        piece[n++] = (struct iovec){frame->tail, frame->tail_len};
+    struct iovec piece[BR_PORT_PIECES];
+    const int n = br_port_pieces(piece, vnet, frame);
     const ssize_t len = n == 1 ? write(port->fd, piece[0].iov_base, piece[0].iov_len) : writev(port->fd, piece, n);
     return len < 0 ? errno : 0;
 }
