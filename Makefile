@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 .PHONY: build demo test lint bench bench-compare bench-baseline bench-lab docs debug test-debug clean system-packages
 
 # Debian packages the lab and the tests use; skipped where they are installed or there is no apt.
-SYSTEM_COMMANDS := ip:iproute2 ping:iputils-ping iperf3:iperf3 tcpdump:tcpdump ethtool:ethtool gcc:gcc
+SYSTEM_COMMANDS := ip:iproute2 ping:iputils-ping iperf3:iperf3 tcpdump:tcpdump ethtool:ethtool gcc:gcc pgrep:procps
 system-packages:
 	@missing=""; for pair in $(SYSTEM_COMMANDS); do \
 	    command -v $${pair%%:*} >/dev/null 2>&1 || [ -x /usr/sbin/$${pair%%:*} ] || missing="$$missing $${pair##*:}"; done; \
@@ -57,9 +57,10 @@ bench-baseline: build
 	$(MICRO) --save-cycles
 	$(BIN)/python bench/micro/instructions.py --save
 
-# The lab: framebridge and its rivals in namespaces, as root, under ten minutes (docs/benchmarking.md).
+# The lab: framebridge and its rivals in namespaces, as root. MODE=quick (ten minutes), full, smoke; see
+# docs/benchmarking.md.
 bench-lab: build
-	$(BIN)/python -m bench lab
+	$(BIN)/python -m bench lab --mode $(or $(MODE),quick)
 
 # The same C code under AddressSanitizer and UndefinedBehaviorSanitizer, in a tree of its own.
 DEBUG := build/debug
