@@ -29,7 +29,8 @@ def directory() -> Path:
 
 def sources(name: str) -> list[Path]:
     """List the files a program is made of, headers included."""
-    return sorted([*(SOURCE / name).glob("*.c"), *(SOURCE / name).glob("*.h")])
+    cycles = SOURCE.parent / "csrc" / "cycles.h"
+    return sorted([*(SOURCE / name).glob("*.c"), *(SOURCE / name).glob("*.h"), cycles])
 
 
 @cache

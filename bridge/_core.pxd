@@ -11,7 +11,6 @@ cdef extern from "frame.h" nogil:
     enum:
         BR_BURST_MAX
         BR_HEADROOM
-        BR_TAIL_CAP
 
     struct br_offload:
         uint8_t needs_csum

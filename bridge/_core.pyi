@@ -13,7 +13,6 @@ from typing import NamedTuple, final
 
 PORTS_MAX: int
 BURST_MAX: int
-SUPER_FRAME_MAX: int
 
 # Declared once, in csrc/counters.h: (name, sentence) in the order of the C enumerations.
 DROP_REASONS: tuple[tuple[str, str], ...]

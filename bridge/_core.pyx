@@ -12,7 +12,6 @@ from libc.string cimport memset
 
 PORTS_MAX = BR_PORTS_MAX
 BURST_MAX = BR_BURST_MAX
-SUPER_FRAME_MAX = BR_TAIL_CAP
 
 cdef enum:
     EVENT_BURST = 512

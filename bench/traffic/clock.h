@@ -10,9 +10,8 @@
 
 #include <stdint.h>
 #include <time.h>
-#if defined(__x86_64__) || defined(__i386__)
-#include <x86intrin.h>
-#endif
+
+#include "../../csrc/cycles.h" /* br_cycles_now(): the counter the bridge bills by */
 
 static inline uint64_t bt_clock_read(clockid_t id)
 {
@@ -25,24 +24,6 @@ static inline uint64_t bt_clock_read(clockid_t id)
 static inline uint64_t bt_now_ns(void)
 {
     return bt_clock_read(CLOCK_MONOTONIC);
-}
-
-/* The cheapest counter that ticks at a constant rate; nanoseconds where there is none. */
-static inline uint64_t bt_cycles_now(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    return __rdtsc();
-#elif defined(__aarch64__)
-    uint64_t now;
-    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(now));
-    return now;
-#elif defined(__s390x__)
-    uint64_t now;
-    __asm__ volatile("stckf %0" : "=Q"(now) : : "cc");
-    return now;
-#else
-    return bt_now_ns();
-#endif
 }
 
 /* Sleep until a CLOCK_MONOTONIC time; returns early on a signal. */

@@ -432,10 +432,10 @@ static int bt_main_run(struct bt_run *run, char **arguments)
 
 static double bt_clock_rate(double seconds)
 {
-    const uint64_t start_ns = bt_now_ns(), start = bt_cycles_now();
+    const uint64_t start_ns = bt_now_ns(), start = br_cycles_now();
 
     bt_sleep_until(start_ns + (uint64_t)(seconds * 1e9));
-    const uint64_t end_ns = bt_now_ns(), end = bt_cycles_now();
+    const uint64_t end_ns = bt_now_ns(), end = br_cycles_now();
     return (double)(end - start) / (double)(end_ns - start_ns) * 1e9;
 }
 
@@ -453,10 +453,10 @@ static int bt_main_burn(struct bt_run *run, char **arguments)
     bt_tell(run, "start\n");
     const uint64_t start = bt_now_ns();
     while (bt_now_ns() - start < (uint64_t)(spec->seconds * 1e9)) {
-        const uint64_t from = bt_cycles_now();
-        while (bt_cycles_now() - from < (uint64_t)spec->cycles)
+        const uint64_t from = br_cycles_now();
+        while (br_cycles_now() - from < (uint64_t)spec->cycles)
             ;
-        spun += bt_cycles_now() - from;
+        spun += br_cycles_now() - from;
         n++;
         bt_sleep_until(start + (uint64_t)((double)n / spec->rate * 1e9));
     }
