@@ -22,6 +22,7 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
     BR_ETH_HLEN = 14,         /* two addresses and the EtherType; IEEE 802.3 clause 3.1.1 */
@@ -96,6 +97,11 @@ static inline void br_frame_pad(struct br_frame *frame)
 {
     if (br_frame_len(frame) >= BR_FRAME_MIN || br_frame_is_super(frame))
         return;
+    if (frame->tail_len) { /* the last bytes of a segmented super-frame: the zeros belong behind them */
+        memcpy(frame->data + frame->len, frame->tail, frame->tail_len);
+        frame->len += frame->tail_len;
+        frame->tail_len = 0;
+    }
     for (uint32_t i = frame->len; i < BR_FRAME_MIN; i++)
         frame->data[i] = 0;
     frame->len = BR_FRAME_MIN;

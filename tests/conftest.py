@@ -26,7 +26,11 @@ from helpers import net as nets
 
 pytest.register_assert_rewrite("helpers.bridge")
 settings.register_profile(
-    "framebridge", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    "framebridge",
+    deadline=None,
+    print_blob=True,
+    derandomize=bool(os.environ.get("CI")),  # the same lives for the same code; new ones are a developer's
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("framebridge")
 
