@@ -1,6 +1,7 @@
 """Build of the one extension module, `bridge._core`: Cython over everything in csrc/.
 
-Metadata is in pyproject.toml. FRAMEBRIDGE_SANITIZE=1 builds with ASan and UBSan (see `make debug`).
+Metadata is in pyproject.toml. FRAMEBRIDGE_SANITIZE=1 builds with ASan and UBSan (see `make debug`);
+FRAMEBRIDGE_NO_ACCOUNTING=1 without stamps and bill, only to measure what they cost.
 """
 
 import os
@@ -37,12 +38,16 @@ OPTIMISE = ["-O3", "-g"]
 CHECKS = "-fsanitize=address,undefined"
 SANITIZERS = ["-O1", "-g", CHECKS, "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 
+MACROS = [("_GNU_SOURCE", "1")]
+if os.environ.get("FRAMEBRIDGE_NO_ACCOUNTING") == "1":
+    MACROS.append(("BR_NO_ACCOUNTING", "1"))
+
 core = Extension(
     "bridge._core",
     sources=SOURCES,
     depends=HEADERS,
     include_dirs=["csrc"],
-    define_macros=[("_GNU_SOURCE", "1")],
+    define_macros=MACROS,
     extra_compile_args=CFLAGS + (SANITIZERS if SANITIZE else OPTIMISE),
     extra_link_args=[CHECKS] if SANITIZE else [],
 )

@@ -37,6 +37,11 @@ cdef extern from "counters.h" nogil:
         BR_EVENT_N
         BR_PORT_COUNTER_N
         BR_THREAD_COUNTER_N
+        BR_CLASS_N
+        BR_HISTOGRAM_N
+        BR_STAGE_blocked
+        BR_STAGE_polling
+        BR_STAGE_control
 
     struct br_port_counters:
         uint64_t *value
@@ -55,6 +60,8 @@ cdef extern from "names.h" nogil:
 
     const br_name *br_drop_names
     const br_name *br_stage_names
+    const br_name *br_class_names
+    const br_name *br_histogram_names
     const br_name *br_event_names
     const br_name *br_port_counter_names
     const br_name *br_thread_counter_names
@@ -111,6 +118,7 @@ cdef extern from "port.h" nogil:
     struct br_port:
         const br_port_ops *ops
         int fd
+        uint32_t serial
         uint16_t index
         bint failed
 
@@ -133,6 +141,67 @@ cdef extern from "port.h" nogil:
     bint br_memory_peek(br_port *port, br_memory_frame *frame)
     void br_memory_next(br_port *port)
     uint32_t br_memory_pending(const br_port *port)
+
+
+cdef extern from "cycles.h" nogil:
+    uint64_t br_cycles_now()
+
+
+cdef extern from "classify.h" nogil:
+    struct br_udp_ports:
+        pass
+
+    void br_udp_ports_add(br_udp_ports *set, uint16_t port)
+
+
+cdef extern from "histogram.h" nogil:
+    enum:
+        BR_HISTOGRAM_BUCKETS
+
+    struct br_histogram:
+        uint64_t *bucket
+
+    uint64_t br_histogram_bound(uint32_t index)
+
+
+cdef extern from "bill.h" nogil:
+    enum:
+        BR_VID_OTHER
+
+    struct br_charge:
+        uint32_t serial
+        uint16_t port
+        uint16_t vid
+        uint8_t frame_class "class"
+        uint64_t direct
+        uint64_t induced
+        uint64_t frames
+        uint64_t segments
+        uint64_t bytes
+        uint64_t copies
+
+    struct br_talker:
+        uint64_t key
+        uint64_t direct
+        uint64_t induced
+        uint64_t frames
+        uint64_t segments
+        uint64_t bytes
+        uint64_t copies
+
+    struct br_slow:
+        uint64_t stamp
+        uint64_t cycles
+        uint64_t *stage
+        uint32_t frames
+        uint16_t port
+
+    struct br_bill:
+        br_talker *talker
+        uint64_t talked
+
+    bint br_talker_present(const br_bill *bill, const br_fdb *fdb, uint32_t index, br_fdb_entry *entry, br_talker *copy)
+    uint64_t br_talkers_present(const br_bill *bill, const br_fdb *fdb)
 
 
 cdef extern from "bridge.h" nogil:
@@ -179,9 +248,22 @@ cdef extern from "bridge.h" nogil:
         br_port_config *port
         br_port_set *vlan
         uint32_t *vlan_limit
+        br_udp_ports heartbeat
+
+    struct br_bill_copy:
+        uint64_t stamp
+        br_thread_counters thread
+        long long uncharged
+        uint64_t talked
+        uint32_t n_charges
+        uint32_t n_slow
+        br_histogram *histogram
+        br_slow *slow
+        br_charge *charge
 
     struct br_thread:
         br_thread_counters counters
+        br_bill bill
         uint32_t burst
 
     struct br_bridge:
@@ -189,6 +271,7 @@ cdef extern from "bridge.h" nogil:
         br_fdb fdb
         br_events events
         bint running
+        uint32_t last_serial
 
     struct br_fdb_change:
         uint64_t key
@@ -208,4 +291,7 @@ cdef extern from "bridge.h" nogil:
     int br_bridge_apply(br_bridge *bridge, const br_snapshot *snapshot)
     void br_bridge_counters(br_bridge *bridge, const uint16_t *index, uint32_t n, br_port_counters *out,
                             br_thread_counters *thread)
+    void br_bridge_bill(br_bridge *bridge, br_bill_copy *copy)
+    void br_bridge_clear_slow(br_bridge *bridge)
+    void br_bridge_close(br_bridge *bridge, br_port *port)
     void br_bridge_fdb(br_bridge *bridge, br_fdb_change *change, uint32_t n)

@@ -20,6 +20,15 @@ STAGES: tuple[tuple[str, str], ...]
 PORT_COUNTERS: tuple[tuple[str, str], ...]
 THREAD_COUNTERS: tuple[tuple[str, str], ...]
 EVENTS: tuple[tuple[str, str], ...]
+CLASSES: tuple[tuple[str, str], ...]
+HISTOGRAMS: tuple[tuple[str, str], ...]
+
+HISTOGRAM_BOUNDS: tuple[int, ...]  # the least value of each bucket: four buckets to a power of two
+VID_NONE: int  # of a charge: the frame ended before its VLAN was known
+VID_OTHER: int  # of a charge: the table of charges was full; port and class are still right
+
+def cycles_now() -> int:
+    """Read the cycle counter all stages are measured with (csrc/cycles.h)."""
 
 class Offload(NamedTuple):
     """Offload metadata of a frame, as in struct virtio_net_hdr; offsets count from the first byte of the frame."""
@@ -76,6 +85,63 @@ class PortCounters(NamedTuple):
     rx_drops: dict[str, int]  # only reasons with a count
     tx_drops: dict[str, int]
 
+class Charge(NamedTuple):
+    """What the frames of one ingress port, VLAN and class cost in cycles since the bridge was made.
+
+    `direct`: the frames themselves, one copy each; `induced`: the copies beyond the first. `copies` are all that
+    were handed to egress ports. A super-frame is one of `frames` and several `segments`. `serial` differs each time a
+    port is attached; port -1: ports that left, all together.
+    """
+
+    port: int
+    vid: int
+    frame_class: str  # a name of CLASSES
+    direct: int
+    induced: int
+    frames: int
+    segments: int
+    bytes: int
+    copies: int
+    serial: int
+
+class Talker(NamedTuple):
+    """What one source MAC in one VLAN cost since it got its FDB entry, for as long as it has one. As Charge."""
+
+    vid: int
+    mac: int
+    port: int
+    direct: int
+    induced: int
+    frames: int
+    segments: int
+    bytes: int
+    copies: int
+
+class SlowBatch(NamedTuple):
+    """One of the slowest batches: cycles by stage, and cycles_now() at its end."""
+
+    stamp: int
+    port: int
+    frames: int
+    cycles: int
+    stages: dict[str, int]
+
+class Bill(NamedTuple):
+    """Where the cycles went, at one batch boundary.
+
+    Stages after `control` are busy, and sum(direct + induced of charges) + uncharged = sum(busy stages), exactly.
+    Values only grow and may wrap at 2**64.
+    """
+
+    stamp: int  # cycles_now()
+    stages: dict[str, int]
+    charges: list[Charge]
+    uncharged: int  # not yet: rounding, and the writing of the last bill; may be a little below 0
+    departed: int  # direct and induced cycles of talkers that lost their FDB entry
+    histograms: dict[str, list[int]]  # a name of HISTOGRAMS: batches by bucket of HISTOGRAM_BOUNDS
+    slow: list[SlowBatch]  # slowest first, at most 16, since clear_slow()
+    clock_jumps: int  # stamps that went backwards or leapt; their cycles are nobody's
+
 @final
 class Snapshot:
     """Immutable once applied: the whole configuration of the data plane."""
@@ -87,8 +153,12 @@ class Snapshot:
         static_move: str = "drop",
         controlled: bool = False,
         age_ticks: int = 300,
+        heartbeat_ports: Iterable[int] = (5404, 5405),
     ) -> None:
-        """`reserved_pass`: bit n passes 01-80-C2-00-00-0n. `static_move`: drop | forward (R9)."""
+        """`reserved_pass`: bit n passes 01-80-C2-00-00-0n. `static_move`: drop | forward (R9).
+
+        `heartbeat_ports`: UDP destination ports whose frames are of class heartbeat.
+        """
     def add_port(
         self,
         port: Port,
@@ -190,3 +260,12 @@ class Bridge:
     def events(self) -> tuple[list[Event], int]:
         """Take all waiting events; the second value counts events lost since the last call (then resync)."""
     def counters(self) -> Counters: ...
+    # -- the bill
+    def bill(self) -> Bill: ...
+    def talkers(self) -> list[Talker]:
+        """Read while forwarding goes on: each value is exact, values of one row may be a batch apart."""
+    def clear_slow(self) -> None:
+        """Forget the slowest batches."""
+    @property
+    def thread_id(self) -> int | None:
+        """Kernel thread id of the data thread, as in /proc/self/task; None: it does not run."""

@@ -4,10 +4,11 @@ One nogil region around each call that may take time; errno becomes OSError in o
 """
 
 import os
+import threading
 from collections import namedtuple
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 PORTS_MAX = BR_PORTS_MAX
@@ -24,6 +25,11 @@ cdef tuple names(const br_name *table, int n):
 
 DROP_REASONS = names(br_drop_names, BR_DROP_N)
 STAGES = names(br_stage_names, BR_STAGE_N)
+CLASSES = names(br_class_names, BR_CLASS_N)
+HISTOGRAMS = names(br_histogram_names, BR_HISTOGRAM_N)
+HISTOGRAM_BOUNDS = tuple(br_histogram_bound(i) for i in range(BR_HISTOGRAM_BUCKETS))
+VID_NONE = 0
+VID_OTHER = BR_VID_OTHER
 EVENTS = names(br_event_names, BR_EVENT_N)
 PORT_COUNTERS = names(br_port_counter_names, BR_PORT_COUNTER_N)
 THREAD_COUNTERS = names(br_thread_counter_names, BR_THREAD_COUNTER_N)
@@ -38,12 +44,18 @@ Event = namedtuple("Event", "kind vid mac port old_port errno")
 FdbEntry = namedtuple("FdbEntry", "vid mac port kind tick")
 Counters = namedtuple("Counters", "ports thread stages fdb")
 PortCounters = namedtuple("PortCounters", "values rx_drops tx_drops")
+Charge = namedtuple("Charge", "port vid frame_class direct induced frames segments bytes copies serial")
+Talker = namedtuple("Talker", "vid mac port direct induced frames segments bytes copies")
+SlowBatch = namedtuple("SlowBatch", "stamp port frames cycles stages")
+Bill = namedtuple("Bill", "stamp stages charges uncharged departed histograms slow clock_jumps")
 
 cdef dict GSO_TYPES = {"none": BR_GSO_NONE, "tcp4": BR_GSO_TCP4, "tcp6": BR_GSO_TCP6, "udp": BR_GSO_UDP}
 cdef dict GSO_NAMES = {number: name for name, number in GSO_TYPES.items()}
 cdef dict KINDS = {"dynamic": BR_FDB_DYNAMIC, "sticky": BR_FDB_STICKY, "static": BR_FDB_STATIC, "drop": BR_FDB_DROP}
 cdef tuple KIND_NAMES = tuple(sorted(KINDS, key=KINDS.__getitem__))
 cdef dict MODES = {"access": BR_MODE_ACCESS, "trunk": BR_MODE_TRUNK, "tunnel": BR_MODE_TUNNEL}
+cdef tuple STAGE_NAMES = tuple(name for name, _ in STAGES)
+cdef tuple CLASS_NAMES = tuple(name for name, _ in CLASSES)
 cdef tuple DROP_NAMES = tuple(name for name, _ in DROP_REASONS)
 
 
@@ -185,13 +197,20 @@ cdef class Snapshot:
         memset(self.raw, 0, sizeof(br_snapshot))
         self.ports = []
 
-    def __init__(self, *, int reserved_pass=0, static_move="drop", bint controlled=False, int age_ticks=300):
+    def __init__(self, *, int reserved_pass=0, static_move="drop", bint controlled=False, int age_ticks=300,
+                 heartbeat_ports=(5404, 5405)):
+        cdef uint16_t udp
+
         check_range("reserved_pass", reserved_pass, 0, 0xFFFF)
         check_range("age_ticks", age_ticks, 0, 0x7FFF)
         self.raw.reserved_pass = reserved_pass
         self.raw.static_forward = lookup({"drop": False, "forward": True}, "static_move", static_move)
         self.raw.controlled = controlled
         self.raw.age_ticks = age_ticks
+        for number in heartbeat_ports:
+            check_range("heartbeat port", number, 1, 65535)
+            udp = number
+            br_udp_ports_add(&self.raw.heartbeat, udp)
 
     def __dealloc__(self):
         free(self.raw)
@@ -254,6 +273,7 @@ cdef class Bridge:
     cdef br_bridge *raw
     cdef Snapshot snapshot
     cdef uint64_t lost_seen
+    cdef readonly object thread_id
 
     def __cinit__(self, *, int fdb_capacity=65536, int burst=64, int events=16384, secret=None):
         cdef uint64_t key[2]
@@ -285,6 +305,8 @@ cdef class Bridge:
 
     cdef Port adopt(self, Port port, br_port *raw, int index, str device):
         raw.index = index
+        self.raw.last_serial += 1
+        raw.serial = self.raw.last_serial
         port.raw = raw
         port.index = index
         port.kind = raw.ops.kind.decode()
@@ -344,7 +366,7 @@ cdef class Bridge:
             return
         if self.snapshot is not None and port in self.snapshot.ports:
             raise ValueError(f"{port!r} is still in the applied snapshot")
-        br_port_close(port.raw)
+        br_bridge_close(self.raw, port.raw)
         port.raw = NULL
 
     # -- configuration
@@ -367,8 +389,10 @@ cdef class Bridge:
     def run(self):
         cdef int error
 
+        self.thread_id = threading.get_native_id()
         with nogil:
             error = br_bridge_run(self.raw)
+        self.thread_id = None
         if error:
             raise fail(error)
 
@@ -543,11 +567,87 @@ cdef class Bridge:
             return Counters(
                 {index[i]: port_counters(&ports[i]) for i in range(n)},
                 {THREAD_COUNTERS[i][0]: thread.value[i] for i in range(BR_THREAD_COUNTER_N)},
-                {STAGES[i][0]: thread.stage_cycles[i] for i in range(BR_STAGE_N)},
+                named_stages(thread.stage_cycles),
                 {"entries": self.raw.fdb.n_entries, "capacity": self.raw.fdb.capacity},
             )
         finally:
             free(ports)
+
+
+    # -- the bill
+
+    def bill(self):
+        cdef br_bill_copy *copy = <br_bill_copy *>malloc(sizeof(br_bill_copy))
+        cdef uint64_t present
+        cdef uint32_t row
+        cdef int kind
+
+        if copy is NULL:
+            raise MemoryError
+        try:
+            with nogil:
+                br_bridge_bill(self.raw, copy)
+                present = br_talkers_present(&self.raw.thread.bill, &self.raw.fdb)
+            slow = [slow_batch(&copy.slow[row]) for row in range(copy.n_slow)]
+            return Bill(
+                copy.stamp,
+                named_stages(copy.thread.stage_cycles),
+                [make_charge(&copy.charge[row]) for row in range(copy.n_charges)],
+                copy.uncharged,
+                copy.talked - min(present, copy.talked),
+                {HISTOGRAMS[kind][0]: histogram(&copy.histogram[kind]) for kind in range(BR_HISTOGRAM_N)},
+                sorted(slow, key=lambda batch: batch.cycles, reverse=True),
+                copy.thread.value[CLOCK_JUMPS],
+            )
+        finally:
+            free(copy)
+
+    def talkers(self):
+        cdef uint32_t index
+        cdef br_fdb_entry entry
+        cdef br_fdb_value value
+        cdef br_talker talker
+        talkers = []
+
+        for index in range(br_fdb_slots(&self.raw.fdb)):
+            if br_talker_present(&self.raw.thread.bill, &self.raw.fdb, index, &entry, &talker):
+                value.word = entry.value
+                talkers.append(Talker(
+                    talker.key >> 48, talker.key & 0xFFFFFFFFFFFF, -1 if value.kind == BR_FDB_DROP else value.port,
+                    talker.direct, talker.induced, talker.frames, talker.segments, talker.bytes, talker.copies,
+                ))
+        return talkers
+
+    def clear_slow(self):
+        with nogil:
+            br_bridge_clear_slow(self.raw)
+
+
+def cycles_now():
+    return br_cycles_now()
+
+
+cdef int CLOCK_JUMPS = [name for name, _ in THREAD_COUNTERS].index("clock_jumps")
+
+
+cdef dict named_stages(const uint64_t *cycles):
+    return {STAGE_NAMES[i]: cycles[i] for i in range(BR_STAGE_N)}
+
+
+cdef object make_charge(const br_charge *raw):
+    cdef int port = raw.port if raw.serial else -1
+    return Charge(
+        port, raw.vid, CLASS_NAMES[raw.frame_class], raw.direct, raw.induced, raw.frames, raw.segments, raw.bytes,
+        raw.copies, raw.serial,
+    )
+
+
+cdef object slow_batch(const br_slow *raw):
+    return SlowBatch(raw.stamp, raw.port, raw.frames, raw.cycles, named_stages(raw.stage))
+
+
+cdef list histogram(const br_histogram *raw):
+    return [raw.bucket[i] for i in range(BR_HISTOGRAM_BUCKETS)]
 
 
 cdef dict named_drops(const uint64_t *counts):

@@ -237,7 +237,7 @@ def measure(
         result["cost"] = client.rows("CostShow")
     result["conservation"] = conservation(result["ports"])
     result["frames"] = sum(row["rx_frames"] for row in result["ports"])
-    busy = sum(row["cycles"] for row in result["cost"] if row["stage"] != "idle")
+    busy = sum(row["cycles"] for row in result["cost"] if row["stage"] not in ("blocked", "polling"))
     result["wire_frames"] = sum(row["rx_segments"] for row in result["ports"])
     for unit in ("frame", "wire_frame"):
         count = result[f"{unit}s"]

@@ -40,6 +40,8 @@ int br_bridge_init(struct br_bridge *bridge, uint32_t fdb_capacity, uint32_t bur
         error = br_fdb_init(&bridge->fdb, fdb_capacity, secret);
     if (!error) /* a frame of a burst may need a tail and two more heads; a port holds one tail in reserve as it reads */
         error = br_pool_init(&bridge->thread.pool, 2 * burst + BR_GSO_BURST, burst + 1);
+    if (!error)
+        error = br_bill_init(&bridge->thread.bill, &bridge->fdb);
     if (error)
         br_bridge_fini(bridge);
     return error;
@@ -47,6 +49,7 @@ int br_bridge_init(struct br_bridge *bridge, uint32_t fdb_capacity, uint32_t bur
 
 void br_bridge_fini(struct br_bridge *bridge)
 {
+    br_bill_fini(&bridge->thread.bill);
     br_pool_fini(&bridge->thread.pool);
     br_fdb_fini(&bridge->fdb);
     br_events_fini(&bridge->events);
@@ -203,6 +206,70 @@ void br_bridge_counters(struct br_bridge *bridge, const uint16_t *index, uint32_
         .call.step = br_counters_step, .index = index, .n = n, .out = out, .thread = thread};
 
     br_bridge_call(bridge, &copy.call);
+}
+
+struct br_bill_call {
+    struct br_call call;
+    struct br_bill_copy *copy;
+};
+
+static bool br_bill_step(struct br_bridge *bridge, struct br_call *call)
+{
+    struct br_bill_copy *copy = ((struct br_bill_call *)call)->copy;
+    const struct br_bill *bill = &bridge->thread.bill;
+
+    copy->stamp = bridge->thread.stamp;
+    copy->thread = bridge->thread.counters;
+    copy->uncharged = bill->uncharged;
+    for (int stage = BR_STAGE_BUSY; stage < BR_STAGE_N; stage++) /* account of the last batch, at least */
+        copy->uncharged += (int64_t)(copy->thread.stage_cycles[stage] - bill->stage_seen[stage]);
+    copy->talked = bill->talked;
+    copy->n_charges = bill->n_charges;
+    memcpy(copy->charge, bill->charge, bill->n_charges * sizeof(*bill->charge));
+    memcpy(copy->histogram, bill->histogram, sizeof(bill->histogram));
+    copy->n_slow = bill->n_slow;
+    memcpy(copy->slow, bill->slow, sizeof(bill->slow));
+    return true;
+}
+
+void br_bridge_bill(struct br_bridge *bridge, struct br_bill_copy *copy)
+{
+    struct br_bill_call call = {.call.step = br_bill_step, .copy = copy};
+
+    br_bridge_call(bridge, &call.call);
+}
+
+static bool br_clear_slow_step(struct br_bridge *bridge, struct br_call *call)
+{
+    (void)call;
+    br_bill_clear_slow(&bridge->thread.bill);
+    return true;
+}
+
+void br_bridge_clear_slow(struct br_bridge *bridge)
+{
+    struct br_call call = {.step = br_clear_slow_step};
+
+    br_bridge_call(bridge, &call);
+}
+
+struct br_close_call {
+    struct br_call call;
+    uint32_t serial;
+};
+
+static bool br_close_step(struct br_bridge *bridge, struct br_call *call)
+{
+    br_bill_close(&bridge->thread.bill, ((struct br_close_call *)call)->serial);
+    return true;
+}
+
+void br_bridge_close(struct br_bridge *bridge, struct br_port *port)
+{
+    struct br_close_call close = {.call.step = br_close_step, .serial = port->serial};
+
+    br_bridge_call(bridge, &close.call);
+    br_port_close(port);
 }
 
 enum { BR_FDB_SLICE = 64 }; /* changes between two looks at the ports */

@@ -15,6 +15,8 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
+#include "bill.h"
+#include "classify.h"
 #include "counters.h"
 #include "cycles.h"
 #include "event.h"
@@ -27,6 +29,8 @@ enum {
     BR_PORT_WORDS = BR_PORTS_MAX / 64,
     BR_WAKE_TAG = BR_PORTS_MAX,
 };
+
+#define BR_CLOCK_LEAP (1ull << 36) /* cycles no stage takes: at least ten seconds */
 
 /* A set of ports, one bit each. */
 struct br_port_set {
@@ -75,6 +79,7 @@ struct br_snapshot {
     struct br_port_config port[BR_PORTS_MAX] __attribute__((aligned(64)));
     struct br_port_set vlan[BR_VLANS]; /* members */
     uint32_t vlan_limit[BR_VLANS];
+    struct br_udp_ports heartbeat;
 };
 
 /* Where the FDB has the two stations of a frame: found and prefetched by admit. */
@@ -83,11 +88,13 @@ struct br_stations {
     uint64_t destination;
     uint32_t source_bucket;
     uint32_t destination_bucket;
+    const struct br_fdb_entry *talker; /* after learn: the entry of the source, or NULL */
 };
 
 /* Frames queued for one egress port in this batch. */
 struct br_queue {
     uint32_t n;
+    uint32_t weight; /* for the bill */
     struct br_frame *frame[BR_BURST_MAX];
 };
 
@@ -108,6 +115,7 @@ struct br_thread {
     uint32_t n_touched;
     struct br_queue queue[BR_PORTS_MAX];
     struct br_pool pool;
+    struct br_bill bill;
     struct br_thread_counters counters __attribute__((aligned(64)));
 };
 
@@ -134,6 +142,8 @@ struct br_bridge {
     _Atomic(struct br_call *) call;
     atomic_bool stop;
     bool running;
+
+    uint32_t last_serial; /* of a port */
 };
 
 /* `burst` 1..BR_BURST_MAX. 0 or -errno. */
@@ -159,6 +169,24 @@ int br_bridge_apply(struct br_bridge *bridge, const struct br_snapshot *snapshot
 void br_bridge_counters(struct br_bridge *bridge, const uint16_t *index, uint32_t n, struct br_port_counters *out,
                         struct br_thread_counters *thread);
 
+/* The bill at one batch boundary. */
+struct br_bill_copy {
+    uint64_t stamp;
+    struct br_thread_counters thread;
+    int64_t uncharged;
+    uint64_t talked;
+    uint32_t n_charges;
+    uint32_t n_slow;
+    struct br_histogram histogram[BR_HISTOGRAM_N];
+    struct br_slow slow[BR_SLOW_MAX];
+    struct br_charge charge[BR_CHARGES_MAX];
+};
+void br_bridge_bill(struct br_bridge *bridge, struct br_bill_copy *copy);
+void br_bridge_clear_slow(struct br_bridge *bridge);
+
+/* Close a port that the snapshot does not name; what it cost stays on the bill. */
+void br_bridge_close(struct br_bridge *bridge, struct br_port *port);
+
 /* FDB changes, in order; result[i] is 0 or -errno. */
 enum br_fdb_verb {
     BR_FDB_SET,
@@ -180,8 +208,10 @@ struct br_fdb_change {
 void br_bridge_fdb(struct br_bridge *bridge, struct br_fdb_change *change, uint32_t n);
 
 /* The only way to end a frame before it has an egress port. */
-static inline void br_drop(struct br_thread *thread, enum br_drop reason)
+static inline void br_drop(struct br_thread *thread, struct br_frame *frame, enum br_fate fate, enum br_drop reason)
 {
+    frame->fate = (uint8_t)fate;
+    frame->class = reason == BR_DROP_reserved ? BR_CLASS_reserved : BR_CLASS_dropped;
     thread->ingress->rx_drops[reason]++;
 }
 
@@ -195,13 +225,23 @@ void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_
 uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait);
 int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const struct br_snapshot *new);
 
-/* The stage ends now: its cycles are what passed since the last stamp. */
-static inline void br_stage_end(struct br_thread *thread, enum br_stage stage)
+/*
+ * The stage ends now: its cycles are what passed since the last stamp; returns them. A clock that went backwards (another
+ * CPU, a restored machine) or leapt while there was work (a suspended one) is counted and charged to nobody.
+ */
+static inline uint64_t br_stage_end(struct br_thread *thread, enum br_stage stage)
 {
     const uint64_t now = br_cycles_now();
+    const uint64_t most = stage == BR_STAGE_blocked ? INT64_MAX : BR_CLOCK_LEAP;
+    uint64_t cycles = now - thread->stamp;
 
-    thread->counters.stage_cycles[stage] += now - thread->stamp;
+    if (__builtin_expect(cycles > most, 0)) {
+        thread->counters.clock_jumps++;
+        cycles = 0;
+    }
+    thread->counters.stage_cycles[stage] += cycles;
     thread->stamp = now;
+    return cycles;
 }
 
 #endif

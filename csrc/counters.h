@@ -59,7 +59,9 @@
     X(tx_segmented, "super-frames cut in software because the port cannot take them")                                 \
     X(learned, "FDB entries learned")                                                                                 \
     X(moved, "FDB entries moved to this port")                                                                        \
-    X(not_learned, "sources not learned: a limit, a full table, or controlled mode")
+    X(not_learned, "sources not learned: a limit, a full table, or controlled mode")                                  \
+    X(rx_cycles, "cycles in receive calls of this port that brought frames")                                          \
+    X(tx_cycles, "cycles in transmit calls of this port")
 
 #define BR_THREAD_COUNTERS(X)                                                                                         \
     X(turns, "turns of the loop")                                                                                     \
@@ -67,19 +69,44 @@
     X(blocks, "times the loop slept until something happened")                                                        \
     X(batches, "batches processed")                                                                                   \
     X(frames, "frames processed")                                                                                     \
-    X(events_lost, "events that found the event ring full")
+    X(events_lost, "events that found the event ring full")                                                           \
+    X(clock_jumps, "stamps that went backwards or leapt; their cycles are nobody's")
 
-/* One stamp per boundary per batch, chained: the sum over all stages is the life of the data thread in cycles. */
+/*
+ * One stamp per boundary per batch, chained: the sum over all stages is the life of the data thread in cycles. From rx on
+ * to account a stage is busy: its cycles are charged to frames (bill.h).
+ */
 #define BR_STAGES(X)                                                                                                  \
-    X(idle, "waiting, or looking for work and finding none")                                                          \
+    X(blocked, "asleep until something happens")                                                                      \
+    X(polling, "looking for work and finding none")                                                                   \
+    X(control, "work for the control thread")                                                                         \
     X(rx, "taking frames from ports")                                                                                 \
     X(admit, "checking frames and finding their VLAN")                                                                \
     X(learn, "looking up and learning sources")                                                                       \
-    X(lookup, "finding the egress port")                                                                              \
+    X(lookup, "finding the egress port and the class")                                                                \
     X(edit, "pushing tags, padding, queueing known unicast")                                                          \
     X(flood, "making and queueing copies")                                                                            \
     X(tx, "handing frames to ports")                                                                                  \
-    X(control, "work for the control thread")
+    X(account, "giving buffers back and writing the bill")
+
+/* What a frame is, for the bill: the first that fits, but `dropped` for what ends before it has an egress port. */
+#define BR_CLASSES(X)                                                                                                 \
+    X(known_unicast, "to a station in the FDB")                                                                       \
+    X(unknown_unicast, "to a station not in the FDB")                                                                 \
+    X(broadcast, "to all, and none of the others")                                                                    \
+    X(arp_nd, "ARP, and neighbour discovery of IPv6")                                                                 \
+    X(igmp_mld, "group membership: IGMP, MLD")                                                                        \
+    X(first_hop, "first-hop redundancy: VRRP, CARP, HSRP")                                                            \
+    X(heartbeat, "cluster heartbeat: UDP to a port named as such, corosync's by default")                             \
+    X(multicast, "to a group, and none of the others")                                                                \
+    X(reserved, "to 01-80-C2-00-00-0X, passed or dropped")                                                            \
+    X(dropped, "ended before it had an egress port")
+
+/* One value a batch, in buckets of a quarter of a power of two (histogram.h). */
+#define BR_HISTOGRAMS(X)                                                                                              \
+    X(batch_cycles, "busy cycles of a batch")                                                                         \
+    X(batch_frames, "frames of a batch")                                                                              \
+    X(frame_cycles, "busy cycles of a batch by its frames")
 
 #define BR_EVENTS(X)                                                                                                  \
     X(learned, "an unknown source was installed")                                                                     \
@@ -96,6 +123,10 @@
 enum br_drop { BR_DROP_REASONS(BR_ENUM_DROP) BR_DROP_N, BR_PASS = BR_DROP_N /* a decision that is no drop */ };
 #define BR_ENUM_STAGE(symbol, sentence) BR_STAGE_##symbol,
 enum br_stage { BR_STAGES(BR_ENUM_STAGE) BR_STAGE_N };
+#define BR_ENUM_CLASS(symbol, sentence) BR_CLASS_##symbol,
+enum br_class { BR_CLASSES(BR_ENUM_CLASS) BR_CLASS_N };
+#define BR_ENUM_HISTOGRAM(symbol, sentence) BR_HISTOGRAM_##symbol,
+enum br_histogram_kind { BR_HISTOGRAMS(BR_ENUM_HISTOGRAM) BR_HISTOGRAM_N };
 #define BR_ENUM_EVENT(symbol, sentence) BR_EVENT_##symbol,
 enum br_event_kind { BR_EVENTS(BR_ENUM_EVENT) BR_EVENT_N };
 #define BR_ENUM_PORT(symbol, sentence) BR_PORT_COUNTER_##symbol,

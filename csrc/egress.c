@@ -68,6 +68,8 @@ static inline void br_egress_enqueue(struct br_thread *thread, uint16_t port, st
     if (queue->n == 0)
         thread->touched[thread->n_touched++] = port;
     queue->frame[queue->n++] = frame;
+    if (BR_ACCOUNTING)
+        queue->weight += br_bill_weight(frame);
 }
 
 /* A copy that was offered to a port and ends there. What is queued is counted as offered when it is transmitted. */
@@ -89,10 +91,12 @@ static inline void br_edit_frame(struct br_bridge *bridge, struct br_frame *fram
         br_egress_csum(egress, frame);
         decision = br_egress_shape(frame, tpid);
     }
-    if (BR_LIKELY(decision == BR_PASS))
+    if (BR_LIKELY(decision == BR_PASS)) {
         br_egress_enqueue(&bridge->thread, frame->egress, frame);
-    else
+    } else {
+        frame->fate = BR_FATE_UNSENT;
         br_egress_refuse(egress, decision);
+    }
 }
 
 void br_edit(struct br_bridge *bridge)
@@ -108,6 +112,7 @@ void br_edit(struct br_bridge *bridge)
         else
             br_edit_frame(bridge, frame);
     }
+    thread->bill.n_forwarded = thread->n_live - n_flood;
     thread->ingress->forwarded += thread->n_live - n_flood;
     thread->n_live = n_flood;
 }
@@ -176,13 +181,14 @@ static struct br_frame *br_flood_copy(struct br_thread *thread, const struct br_
         return NULL;
     struct br_frame *copy = &thread->copy[thread->n_copies++];
     *copy = *frame;
-    copy->data = head + BR_HEADROOM;
-    copy->headroom = BR_HEADROOM;
-    if (frame->len > most) { /* a long head has no tail (frame.h) */
+    if (frame->len > most && !frame->tail_len) { /* a long head has no tail (frame.h) */
         copy->len = most;
         copy->tail = frame->data + most;
         copy->tail_len = frame->len - most;
     }
+    /* The head before a tail may have grown by the tag that admit put back. */
+    copy->headroom = (uint16_t)(copy->len > most ? BR_HEAD_CAP - copy->len : BR_HEADROOM);
+    copy->data = head + copy->headroom;
     memcpy(copy->data, frame->data, copy->len);
     return copy;
 }
@@ -197,6 +203,19 @@ static struct br_frame *br_flood_form(struct br_thread *thread, struct br_frame 
     return shaped;
 }
 
+/* For the bill. */
+static void br_flood_note(struct br_thread *thread, struct br_frame *frame, uint32_t n)
+{
+    struct br_bill *bill = &thread->bill;
+
+    frame->origin = (uint16_t)(frame - thread->frame);
+    frame->fate = BR_FATE_FLOODED;
+    bill->copies[frame->origin] = n;
+    bill->targets[frame->origin] = (uint16_t)n;
+    bill->copy_tx[frame->origin] = 0;
+    bill->n_flooded += n;
+}
+
 static void br_flood_frame(struct br_bridge *bridge, const struct br_port_config *ingress, struct br_frame *frame)
 {
     struct br_thread *thread = &bridge->thread;
@@ -208,9 +227,10 @@ static void br_flood_frame(struct br_bridge *bridge, const struct br_port_config
     memset(targets.n_form, 0, sizeof(targets.n_form));
     const uint32_t n = br_flood_targets(bridge, ingress, frame, &targets);
     if (n == 0) {
-        br_drop(thread, BR_DROP_no_egress);
+        br_drop(thread, frame, BR_FATE_ENDED, BR_DROP_no_egress);
         return;
     }
+    br_flood_note(thread, frame, n);
     thread->ingress->flooded++;
     thread->ingress->copies += n - 1;
     thread->ingress->forwarded += n;
@@ -242,7 +262,24 @@ void br_flood(struct br_bridge *bridge, const struct br_port_config *ingress)
 
 /* ---- tx, and the end of the batch -------------------------------------------------------------------------------- */
 
-/* Cut a super-frame for a port that cannot take it. Every segment but one is a copy more, in the ledger too. */
+/* Segments beyond the first are copies more, in the ledger and on the bill of the frame they are of. */
+static void br_transmit_note_cut(struct br_thread *thread, struct br_port *port, const struct br_frame *cut, uint32_t n)
+{
+    const uint32_t origin = cut->flags & BR_FRAME_FLOOD ? cut->origin : (uint32_t)(cut - thread->frame);
+    struct br_frame *frame = &thread->frame[origin];
+
+    port->counters.tx_segmented++;
+    port->counters.offered += n - 1;
+    thread->ingress->forwarded += n - 1;
+    thread->ingress->copies += n - 1;
+    if (frame->fate == BR_FATE_FORWARDED) {
+        frame->fate = BR_FATE_CUT;
+        thread->bill.copies[origin] = 1;
+    }
+    thread->bill.copies[origin] += n - 1;
+}
+
+/* Cut a super-frame for a port that cannot take it. */
 static void br_transmit_cut(struct br_thread *thread, struct br_port *port, const struct br_frame *frame)
 {
     struct br_frame segment[BR_GSO_BURST];
@@ -259,10 +296,7 @@ static void br_transmit_cut(struct br_thread *thread, struct br_port *port, cons
         port->ops->tx(port, pointer, n);
         br_gso_release(&thread->pool, segment, n);
     }
-    port->counters.tx_segmented++;
-    port->counters.offered += gso.n_done - 1;
-    thread->ingress->forwarded += gso.n_done - 1;
-    thread->ingress->copies += gso.n_done - 1;
+    br_transmit_note_cut(thread, port, frame, gso.n_done);
 }
 
 /* For a port without vnet header: runs of plain frames as they are, super-frames cut, in order. */
@@ -282,6 +316,20 @@ static void br_transmit_plain(struct br_thread *thread, struct br_port *port, co
         port->ops->tx(port, &queue->frame[start], queue->n - start);
 }
 
+/* The port's call is over: what it took, spread over the copies it was for. */
+static void br_transmit_bill(struct br_thread *thread, struct br_port *port, struct br_queue *queue)
+{
+    const uint64_t cycles = br_stage_end(thread, BR_STAGE_tx);
+    const double rate = (double)(int64_t)cycles / queue->weight;
+
+    port->counters.tx_cycles += cycles;
+    thread->bill.tx_rate[port->index] = rate;
+    for (uint32_t i = 0; i < queue->n && thread->bill.n_flooded; i++)
+        if (queue->frame[i]->flags & BR_FRAME_FLOOD)
+            thread->bill.copy_tx[queue->frame[i]->origin] += rate * br_bill_weight(queue->frame[i]);
+    queue->weight = 0;
+}
+
 void br_transmit(struct br_bridge *bridge)
 {
     struct br_thread *thread = &bridge->thread;
@@ -295,6 +343,8 @@ void br_transmit(struct br_bridge *bridge)
             port->ops->tx(port, queue->frame, queue->n);
         else
             br_transmit_plain(thread, port, queue);
+        if (BR_ACCOUNTING)
+            br_transmit_bill(thread, port, queue);
         queue->n = 0;
     }
     thread->n_touched = 0;

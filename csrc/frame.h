@@ -8,8 +8,8 @@
  *      head                                            tail (or NULL)
  *      [ headroom | data ............ len | room ]     [ tail_len ]
  *
- * A super-frame is either one long head (a tap reads it that way) or a head of at most BR_HEAD_CAP bytes and a tail (a link
- * fetches what its slot did not hold). Both are written in one system call; neither is ever copied.
+ * A super-frame is either one long head (a tap reads it that way) or a head of at most BR_HEAD_CAP - BR_HEADROOM bytes and a
+ * tail (a link fetches what its slot did not hold); admit may put a tag back into that head. Both are written in one system call; neither is ever copied.
  *
  * Ownership: descriptor and bytes belong to the port (or pool) that delivered them until the batch is released. Nothing
  * outlives a batch, so a flood can hand out the same descriptor many times.
@@ -53,6 +53,17 @@ enum br_frame_flag {
     BR_FRAME_TRUNCATED = 1 << 3,  /* the port could not deliver all of it; admit drops it */
 };
 
+/* How far a frame came. */
+enum br_fate {
+    BR_FATE_REFUSED,   /* by admit; the first, as ports deliver it */
+    BR_FATE_ENDED,     /* after admit, without an egress port */
+    BR_FATE_UNSENT,    /* refused at its egress port */
+    BR_FATE_FORWARDED, /* one copy queued */
+    BR_FATE_CUT,       /* one copy queued, and segmented in software */
+    BR_FATE_FLOODED,
+    BR_FATES,
+};
+
 struct br_frame {
     uint8_t *data;
     uint8_t *tail;
@@ -61,14 +72,23 @@ struct br_frame {
     uint16_t headroom; /* writable bytes in front of data */
     uint16_t tpid;     /* host order; with BR_FRAME_TAG_BESIDE as received */
     uint16_t tci;      /* PCP, DEI, VID */
-    uint16_t vid;      /* after admit: the VLAN the frame is in */
-    uint16_t ingress;  /* port index */
-    uint16_t egress;   /* after lookup: port index, unless BR_FRAME_FLOOD */
     uint16_t segments; /* wire frames this one stands for, at least 1 */
+    union {
+        struct {
+            uint16_t vid;     /* after admit: the VLAN the frame is in */
+            uint16_t ingress; /* port index */
+            uint16_t egress;  /* after lookup: port index, unless BR_FRAME_FLOOD */
+            uint8_t class;    /* enum br_class; after lookup, or when it ended */
+            uint8_t fate;     /* enum br_fate */
+        };
+        uint64_t account; /* frames that have this in common cost the same but for their bytes */
+    };
+    struct br_offload offload;
     uint8_t flags;
     uint8_t flood_class;
-    struct br_offload offload;
-    uint8_t spare[14];
+    uint16_t origin; /* of a flooded frame and its copies: its place in the batch */
+    uint32_t rx_len; /* bytes as it came in, its tag included */
+    uint8_t spare[4];
 };
 
 static_assert(sizeof(struct br_frame) == 64, "a frame descriptor is one cache line");

@@ -126,11 +126,11 @@ static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_con
         port->ready = false;
         if (n < 0)
             br_loop_fail(bridge, port, n);
-        br_stage_end(thread, BR_STAGE_idle); /* looked and found nothing */
+        br_stage_end(thread, BR_STAGE_polling);
         return 0;
     }
     port->ready = (uint32_t)n == thread->burst;
-    br_stage_end(thread, BR_STAGE_rx);
+    port->counters.rx_cycles += br_stage_end(thread, BR_STAGE_rx);
     br_pipeline_run(bridge, config, (uint32_t)n);
     return (uint32_t)n;
 }
@@ -166,8 +166,10 @@ uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait)
 
     __atomic_store_n(&thread->counters.turns, thread->counters.turns + 1, __ATOMIC_RELAXED);
     if (!busy || thread->counters.turns % BR_LOOP_LOOK == 0) {
-        br_loop_wait(bridge, busy || !may_wait ? 0 : -1);
-        br_stage_end(thread, BR_STAGE_idle);
+        const bool block = !busy && may_wait;
+
+        br_loop_wait(bridge, block ? -1 : 0);
+        br_stage_end(thread, block ? BR_STAGE_blocked : BR_STAGE_polling);
     }
     const struct br_snapshot *snapshot = bridge->snapshot;
     bool more = false;

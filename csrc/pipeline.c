@@ -43,12 +43,18 @@ static inline enum br_drop br_admit_tag(const struct br_port_config *port, struc
     return BR_PASS;
 }
 
+/* 01-80-C2-00-00-00..0F; IEEE 802.1Q-2022 table 8-1. */
+static inline bool br_mac_is_reserved(uint64_t mac)
+{
+    return mac >> 4 == 0x0180c200000;
+}
+
 /* R3, R4. */
 static inline enum br_drop br_admit_addresses(const struct br_snapshot *snapshot, uint64_t destination, uint64_t source)
 {
     if (source >> 40 & 1 || source == 0 || source == destination)
         return BR_DROP_bad_source;
-    if (destination >> 4 == 0x0180c200000 && !(snapshot->reserved_pass >> (destination & 0xf) & 1))
+    if (br_mac_is_reserved(destination) && !(snapshot->reserved_pass >> (destination & 0xf) & 1))
         return BR_DROP_reserved;
     return BR_PASS;
 }
@@ -124,18 +130,24 @@ static void br_admit(struct br_bridge *bridge, const struct br_port_config *port
 
         frame->ingress = index;
         frame->segments = 1;
-        bytes += br_frame_rx_len(frame);
+        frame->rx_len = br_frame_rx_len(frame);
+        bytes += frame->rx_len;
         n_super += br_frame_is_super(frame);
         has_tails |= frame->tail != NULL;
         const enum br_drop decision = br_admit_frame(bridge, port, frame, &thread->stations[i]);
         n_segments += frame->segments;
-        if (BR_LIKELY(decision == BR_PASS))
+        if (BR_LIKELY(decision == BR_PASS)) {
             thread->live[n_live++] = frame;
-        else
-            br_drop(thread, decision);
+        } else {
+            thread->stations[i].talker = NULL;
+            br_drop(thread, frame, BR_FATE_REFUSED, decision);
+        }
     }
     thread->n_live = n_live;
     thread->has_tails = has_tails;
+    thread->bill.n_admitted = n_live;
+    thread->bill.rx_bytes = bytes;
+    thread->bill.rx_segments = n_segments;
     thread->ingress->rx_batches++;
     thread->ingress->rx_frames += n;
     thread->ingress->rx_bytes += bytes;
@@ -194,10 +206,8 @@ static enum br_drop br_learn_slow(struct br_bridge *bridge, const struct br_port
 }
 
 /* A port that does not learn still honours drop entries and addresses fixed elsewhere (R9). */
-static enum br_drop br_learn_off(struct br_bridge *bridge, const struct br_stations *stations, uint16_t port)
+static enum br_drop br_learn_off(struct br_bridge *bridge, const struct br_fdb_entry *entry, uint64_t source, uint16_t port)
 {
-    const struct br_fdb_entry *entry = br_fdb_find(&bridge->fdb, stations->source, stations->source_bucket);
-
     if (BR_LIKELY(!entry))
         return BR_PASS;
     const union br_fdb_value value = br_fdb_value(entry);
@@ -205,7 +215,7 @@ static enum br_drop br_learn_off(struct br_bridge *bridge, const struct br_stati
         return BR_DROP_fdb_drop;
     if (value.kind == BR_FDB_DYNAMIC || value.port == port)
         return BR_PASS;
-    return br_learn_verdict(bridge, BR_LEARN_STATIC, stations->source, port, UINT16_MAX);
+    return br_learn_verdict(bridge, BR_LEARN_STATIC, source, port, UINT16_MAX);
 }
 
 static void br_learn(struct br_bridge *bridge, const struct br_port_config *port)
@@ -224,7 +234,7 @@ static void br_learn(struct br_bridge *bridge, const struct br_port_config *port
 
     for (uint32_t i = 0; i < thread->n_live; i++) {
         struct br_frame *frame = thread->live[i];
-        const struct br_stations *stations = &thread->stations[frame - thread->frame];
+        struct br_stations *stations = &thread->stations[frame - thread->frame];
         const struct br_fdb_entry *entry = br_fdb_probe(fdb, stations->source, stations->source_bucket);
         enum br_drop decision = BR_PASS;
 
@@ -232,24 +242,39 @@ static void br_learn(struct br_bridge *bridge, const struct br_port_config *port
             vid = frame->vid;
             known.vlan_generation = fdb->vlan_generation[vid];
         }
-        if (!port->learning)
-            decision = br_learn_off(bridge, stations, port->port->index);
-        else if (!entry || br_fdb_value(entry).word != known.word)
+        if (!port->learning) {
+            entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
+            decision = br_learn_off(bridge, entry, stations->source, port->port->index);
+        } else if (!entry || br_fdb_value(entry).word != known.word) {
             decision = br_learn_slow(bridge, port, stations->source);
+            entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
+        }
+        stations->talker = entry;
         if (BR_LIKELY(decision == BR_PASS))
             thread->live[n_live++] = frame;
         else
-            br_drop(thread, decision);
+            br_drop(thread, frame, BR_FATE_ENDED, decision);
     }
     thread->n_live = n_live;
 }
 
 /* ---- lookup: R8 -------------------------------------------------------------------------------------------------- */
 
-static inline enum br_drop br_lookup_flood(struct br_frame *frame, enum br_flood_class flood_class)
+static inline enum br_drop br_lookup_flood(const struct br_snapshot *snapshot, struct br_frame *frame,
+                                           uint64_t destination, enum br_flood_class flood_class)
 {
+    static const uint8_t class[] = {
+        [BR_FLOOD_UNKNOWN] = BR_CLASS_unknown_unicast,
+        [BR_FLOOD_MULTICAST] = BR_CLASS_multicast,
+        [BR_FLOOD_BROADCAST] = BR_CLASS_broadcast,
+    };
+
     frame->flags |= BR_FRAME_FLOOD;
     frame->flood_class = (uint8_t)flood_class;
+    if (br_mac_is_reserved(destination & BR_FDB_MAC))
+        frame->class = BR_CLASS_reserved;
+    else if (BR_ACCOUNTING)
+        frame->class = (uint8_t)br_classify(frame, &snapshot->heartbeat, class[flood_class]);
     return BR_PASS;
 }
 
@@ -259,12 +284,13 @@ static inline enum br_drop br_lookup_frame(const struct br_bridge *bridge, const
     const struct br_snapshot *snapshot = bridge->snapshot;
 
     if (stations->destination & BR_FDB_GROUP)
-        return br_lookup_flood(frame, (stations->destination & BR_FDB_MAC) == BR_FDB_MAC ? BR_FLOOD_BROADCAST
-                                                                                        : BR_FLOOD_MULTICAST);
+        return br_lookup_flood(snapshot, frame, stations->destination,
+                               (stations->destination & BR_FDB_MAC) == BR_FDB_MAC ? BR_FLOOD_BROADCAST
+                                                                                  : BR_FLOOD_MULTICAST);
     const struct br_fdb_entry *entry =
         br_fdb_find(&bridge->fdb, stations->destination, stations->destination_bucket);
     if (!entry)
-        return br_lookup_flood(frame, BR_FLOOD_UNKNOWN);
+        return br_lookup_flood(snapshot, frame, stations->destination, BR_FLOOD_UNKNOWN);
     const union br_fdb_value value = br_fdb_value(entry);
     if (value.kind == BR_FDB_DROP)
         return BR_DROP_fdb_drop;
@@ -275,6 +301,9 @@ static inline enum br_drop br_lookup_frame(const struct br_bridge *bridge, const
     if (ingress->isolated && snapshot->port[value.port].isolated)
         return BR_DROP_isolated;
     frame->egress = value.port;
+    frame->fate = BR_FATE_FORWARDED;
+    if (BR_ACCOUNTING)
+        frame->class = (uint8_t)br_classify(frame, &snapshot->heartbeat, BR_CLASS_known_unicast);
     return BR_PASS;
 }
 
@@ -291,7 +320,7 @@ static void br_lookup(struct br_bridge *bridge, const struct br_port_config *ing
         if (BR_LIKELY(decision == BR_PASS))
             thread->live[n_live++] = frame;
         else
-            br_drop(thread, decision);
+            br_drop(thread, frame, BR_FATE_ENDED, decision);
     }
     thread->n_live = n_live;
 }
@@ -314,11 +343,15 @@ void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingr
     br_stage_end(thread, BR_STAGE_lookup);
     br_edit(bridge);
     br_stage_end(thread, BR_STAGE_edit);
-    br_flood(bridge, ingress);
-    br_stage_end(thread, BR_STAGE_flood);
+    if (thread->n_live) {
+        br_flood(bridge, ingress);
+        br_stage_end(thread, BR_STAGE_flood);
+    }
     br_transmit(bridge);
     br_release(thread, n);
-    br_stage_end(thread, BR_STAGE_tx);
+    if (BR_ACCOUNTING)
+        br_bill_batch(thread, ingress->port, n);
+    br_stage_end(thread, BR_STAGE_account);
 }
 
 /* End the n frames that rx of a port left in thread->frame without looking at them. */
@@ -329,10 +362,13 @@ void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_
     thread->ingress = &port->counters;
     thread->has_tails = true;
     for (uint32_t i = 0; i < n; i++) {
-        thread->ingress->rx_bytes += br_frame_rx_len(&thread->frame[i]);
+        thread->frame[i].rx_len = br_frame_rx_len(&thread->frame[i]);
+        thread->ingress->rx_bytes += thread->frame[i].rx_len;
         thread->ingress->rx_super_frames += br_frame_is_super(&thread->frame[i]);
-        br_drop(thread, BR_DROP_port_down);
+        thread->frame[i].segments = 1;
+        br_drop(thread, &thread->frame[i], BR_FATE_REFUSED, BR_DROP_port_down);
     }
+    br_bill_discard(thread, port, n);
     thread->ingress->rx_batches++;
     thread->ingress->rx_frames += n;
     thread->ingress->rx_segments += n;

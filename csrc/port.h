@@ -37,6 +37,7 @@ struct br_port_ops {
 struct br_port {
     const struct br_port_ops *ops;
     int fd;            /* what to wait for, or -1 */
+    uint32_t serial;   /* no other attachment of a port has it */
     uint16_t index;
     bool vnet;         /* tx takes partial checksums and super-frames */
     bool polled;       /* rx costs no system call when there is nothing: look every turn */

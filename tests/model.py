@@ -12,10 +12,12 @@ job: cycles, events lost by a full ring, real devices, and two full hash buckets
 from __future__ import annotations
 
 import struct
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+from classes import classify
 
 TPIDS = (0x8100, 0x88A8)
 HEADER = 14
@@ -124,6 +126,17 @@ class Port:
 
 
 @dataclass
+class Receipt:
+    """What the bill counts of a frame."""
+
+    index: int
+    rx_len: int  # bytes, tag included
+    vid: int = 0
+    segments: int = 1
+    frame_class: str = ""
+
+
+@dataclass
 class Admitted:
     """A frame inside the bridge: canonical, that is without its outer tag."""
 
@@ -134,6 +147,7 @@ class Admitted:
     priority: int  # PCP and DEI in their place in the TCI
     was_tagged: bool
     headroom: int  # room in front of the bytes
+    receipt: Receipt
 
     @property
     def destination(self) -> bytes:
@@ -148,6 +162,11 @@ class Admitted:
         return int.from_bytes(self.data[12:14], "big")
 
 
+def rx_len(frame: Frame) -> int:
+    """Bytes of a frame as it came in."""
+    return len(frame.data) + (TAG if frame.tag else 0)
+
+
 class Model:
     """The bridge. Same verbs as bridge._core.Bridge."""
 
@@ -157,6 +176,9 @@ class Model:
         self.ports: dict[int, Port] = {}
         self.fdb: dict[tuple[int, int], FdbEntry] = {}
         self._events: list[Event] = []
+        self.charges: defaultdict[tuple[int, int, str], Counter[str]] = defaultdict(
+            Counter
+        )  # by port, VID, class
 
     # -- ports and configuration
 
@@ -175,7 +197,7 @@ class Model:
         while port.waiting:
             frame, _ = port.waiting.popleft()
             self._count_received(port, frame)
-            port.rx_drops["port_down"] += 1
+            self._end(Receipt(self._index_of(port), rx_len(frame)), Drop("port_down"))
 
     def inject(self, index: int, frames: Iterable[Frame | bytes], headroom: int = 64) -> int:
         """Queue frames; how many fitted."""
@@ -213,25 +235,30 @@ class Model:
         port.values["rx_batches"] += 1
         for frame, headroom in batch:
             self._count_received(port, frame)
+            receipt = Receipt(index, rx_len(frame))
             try:
-                admitted.append(self._admit(index, frame, headroom))
+                admitted.append(self._admit(index, frame, headroom, receipt))
             except Drop as drop:
-                port.rx_drops[drop.reason] += 1
+                self._end(receipt, drop)
         learned = []
         for frame in admitted:
             try:
                 self._learn(frame)
                 learned.append(frame)
             except Drop as drop:
-                port.rx_drops[drop.reason] += 1
+                self._end(frame.receipt, drop)
         known, floods = [], []
         for frame in learned:
             try:
                 targets, flooded = self._find_targets(frame)
             except Drop as drop:
-                port.rx_drops[drop.reason] += 1
+                self._end(frame.receipt, drop)
                 continue
             (floods if flooded else known).append((frame, targets))
+        for frame, targets in known:
+            self._charge(frame, {int.from_bytes(frame.destination, "big")}, len(targets))
+        for frame, targets in floods:
+            self._charge(frame, set(), len(targets))
         for frame, targets in known + floods:
             port.values["copies"] += len(targets) - 1
             port.values["forwarded"] += len(targets)
@@ -241,13 +268,31 @@ class Model:
     @staticmethod
     def _count_received(port: Port, frame: Frame) -> None:
         port.values["rx_frames"] += 1
-        port.values["rx_bytes"] += len(frame.data) + (TAG if frame.tag else 0)
+        port.values["rx_bytes"] += rx_len(frame)
         port.values["rx_super_frames"] += frame.offload.gso != "none"
         port.values["rx_segments"] += 1
 
+    # -- the bill: what is counted beside the cycles
+
+    def _end(self, receipt: Receipt, drop: Drop) -> None:
+        self.ports[receipt.index].rx_drops[drop.reason] += 1
+        frame_class = "reserved" if drop.reason == "reserved" else "dropped"
+        self._enter(receipt, frame_class, 0)
+
+    def _charge(self, frame: Admitted, known: set[int], copies: int) -> None:
+        frame.receipt.frame_class = classify(frame.data, known)
+        self._enter(frame.receipt, frame.receipt.frame_class, copies)
+
+    def _enter(self, receipt: Receipt, frame_class: str, copies: int) -> None:
+        row = self.charges[receipt.index, receipt.vid, frame_class]
+        row.update(frames=1, bytes=receipt.rx_len, segments=receipt.segments, copies=copies)
+
+    def _index_of(self, port: Port) -> int:
+        return next(index for index, known in self.ports.items() if known is port)
+
     # -- R1 to R6: what may come in
 
-    def _admit(self, index: int, frame: Frame, headroom: int) -> Admitted:
+    def _admit(self, index: int, frame: Frame, headroom: int, receipt: Receipt) -> Admitted:
         config = self.config.ports[index]
         data, tag, offload = frame
         if len(data) < HEADER:
@@ -266,13 +311,14 @@ class Model:
             data, offload, headroom = data[:12] + data[16:], offload.moved(-TAG), headroom + TAG
 
         self._check_addresses(data[:6], data[6:12])
-        vid = self._find_vid(config, own_tci)
+        receipt.vid = vid = self._find_vid(config, own_tci)
         header_end = check_offload(data, offload)
         if header_end:
             offload = offload._replace(hdr_len=header_end)
-            self.ports[index].values["rx_segments"] += segments(data, offload) - 1
+            receipt.segments = segments(data, offload)
+            self.ports[index].values["rx_segments"] += receipt.segments - 1
         priority = (own_tci or 0) & 0xF000
-        admitted = Admitted(data, offload, index, vid, priority, own_tci is not None, headroom)
+        admitted = Admitted(data, offload, index, vid, priority, own_tci is not None, headroom, receipt)
         if l3_len(admitted) > config.mtu:
             raise Drop("oversize")
         return admitted
@@ -441,6 +487,8 @@ class Model:
             port.values["offered"] += len(pieces) - 1
             for counter in ("copies", "forwarded"):
                 self.ports[frame.ingress].values[counter] += len(pieces) - 1
+            row = self.charges[frame.ingress, frame.vid, frame.receipt.frame_class]
+            row["copies"] += len(pieces) - 1
             for piece in pieces:
                 self._put(port, piece, Offload())
         else:

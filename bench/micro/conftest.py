@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from stage import IDLE
+
 BASELINE = Path(__file__).with_name("cycles.json")
 
 
@@ -24,7 +26,7 @@ def pytest_terminal_summary(terminalreporter, config):
     if not rows:
         return
     before = json.loads(BASELINE.read_text())["cycles"] if BASELINE.exists() else {}
-    stages = [name for name in next(iter(rows.values()))["stages"] if name not in ("idle", "control")]
+    stages = [name for name in next(iter(rows.values()))["stages"] if name not in IDLE]
     terminalreporter.section("cycles per frame (pipeline: all but rx; median call, each run checked)")
     columns = f"{'pipeline':>9}{'/base':>7}{'min':>7}{'max':>7}{'per copy':>9}"
     terminalreporter.write_line(f"{'':<44}{columns}" + "".join(f"{name:>8}" for name in stages))

@@ -15,7 +15,7 @@ from bench.lab import net
 from bench.lab.site import Site
 from bench.lab.system import System
 
-FRAME_STAGES_LEFT_OUT = ("idle", "control")
+FRAME_STAGES_LEFT_OUT = ("blocked", "polling", "control")
 
 
 def command() -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from helpers import frames
 from helpers.bridge import Lab
 from hypothesis import settings
@@ -287,7 +288,7 @@ class Bridges(RuleBasedStateMachine):
 
 
 Bridges.TestCase.settings = settings(max_examples=LIVES, stateful_step_count=25)
-TestBridges = Bridges.TestCase
+TestBridges = pytest.mark.timeout(900)(Bridges.TestCase)
 
 
 def test_a_snapshot_of_everything_is_accepted() -> None:
