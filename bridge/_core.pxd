@@ -204,6 +204,37 @@ cdef extern from "bill.h" nogil:
     uint64_t br_talkers_present(const br_bill *bill, const br_fdb *fdb)
 
 
+cdef extern from "budget.h" nogil:
+    enum:
+        BR_BUDGETS_MAX
+        BR_ANY_PORT
+        BR_BUDGET_CYCLES
+        BR_BUDGET_FRAMES
+        BR_BUDGET_BITS
+        BR_BUDGET_COUNT
+        BR_BUDGET_DROP
+        BR_BUDGET_STOP_LEARNING
+
+    struct br_budget:
+        uint32_t serial
+        uint16_t port
+        uint16_t vid
+        uint64_t talker
+        uint16_t classes
+        uint8_t unit
+        uint8_t action
+        double rate
+        double burst
+
+    struct br_budget_state:
+        uint32_t serial
+        bint over
+        double tokens
+        uint64_t spent
+        uint64_t dropped
+        uint64_t n_over
+
+
 cdef extern from "bridge.h" nogil:
     enum:
         BR_MODE_ACCESS
@@ -249,6 +280,8 @@ cdef extern from "bridge.h" nogil:
         br_port_set *vlan
         uint32_t *vlan_limit
         br_udp_ports heartbeat
+        uint32_t n_budgets
+        br_budget *budget
 
     struct br_bill_copy:
         uint64_t stamp
@@ -293,5 +326,6 @@ cdef extern from "bridge.h" nogil:
                             br_thread_counters *thread)
     void br_bridge_bill(br_bridge *bridge, br_bill_copy *copy)
     void br_bridge_clear_slow(br_bridge *bridge)
+    void br_bridge_budgets(br_bridge *bridge, br_budget_state *out)
     void br_bridge_close(br_bridge *bridge, br_port *port)
     void br_bridge_fdb(br_bridge *bridge, br_fdb_change *change, uint32_t n)

@@ -13,6 +13,7 @@ from typing import NamedTuple, final
 
 PORTS_MAX: int
 BURST_MAX: int
+BUDGETS_MAX: int
 
 # Declared once, in csrc/counters.h: (name, sentence) in the order of the C enumerations.
 DROP_REASONS: tuple[tuple[str, str], ...]
@@ -117,6 +118,16 @@ class Talker(NamedTuple):
     bytes: int
     copies: int
 
+class BudgetState(NamedTuple):
+    """What became of a budget: `tokens` and `spent` in its unit, `dropped` frames, how often it went over."""
+
+    serial: int
+    over: bool
+    tokens: float
+    spent: int
+    dropped: int
+    times_over: int
+
 class SlowBatch(NamedTuple):
     """One of the slowest batches: cycles by stage, and cycles_now() at its end."""
 
@@ -177,6 +188,24 @@ class Snapshot:
         mac_limit: int = 0,  # 0: none
     ) -> None: ...
     def set_vlan_mac_limit(self, vid: int, limit: int) -> None: ...
+    def add_budget(
+        self,
+        serial: int,
+        *,
+        unit: str,  # cycles | frames (wire frames) | bits
+        rate: float,  # units a cycle of cycles_now()
+        burst: float,  # units
+        action: str,  # count | drop | stop_learning
+        classes: Iterable[str] = ...,  # names of CLASSES that spend and are dropped; default all
+        port: int | None = None,  # index of the ingress port; None: all of them together
+        vid: int = 0,  # 0: all VLANs together
+        talker: int = 0,  # MAC address; 0: all of them together
+    ) -> None:
+        """Limit what frames spend, at most BUDGETS_MAX times.
+
+        The state of a budget goes by its `serial` (1..2**31-1) and stays when another snapshot has one of the same.
+        Dropped frames spend nothing. An event budget_over or budget_under has its place, from 0, as `mac`.
+        """
 
 class Port:
     """An open port. Traffic flows once a snapshot that names it is applied."""
@@ -264,6 +293,8 @@ class Bridge:
     def bill(self) -> Bill: ...
     def talkers(self) -> list[Talker]:
         """Read while forwarding goes on: each value is exact, values of one row may be a batch apart."""
+    def budgets(self) -> list[BudgetState]:
+        """Tell the state of the snapshot's budgets, in its order."""
     def clear_slow(self) -> None:
         """Forget the slowest batches."""
     @property

@@ -13,6 +13,7 @@ from libc.string cimport memset
 
 PORTS_MAX = BR_PORTS_MAX
 BURST_MAX = BR_BURST_MAX
+BUDGETS_MAX = BR_BUDGETS_MAX
 
 cdef enum:
     EVENT_BURST = 512
@@ -47,6 +48,7 @@ PortCounters = namedtuple("PortCounters", "values rx_drops tx_drops")
 Charge = namedtuple("Charge", "port vid frame_class direct induced frames segments bytes copies serial")
 Talker = namedtuple("Talker", "vid mac port direct induced frames segments bytes copies")
 SlowBatch = namedtuple("SlowBatch", "stamp port frames cycles stages")
+BudgetState = namedtuple("BudgetState", "serial over tokens spent dropped times_over")
 Bill = namedtuple("Bill", "stamp stages charges uncharged departed histograms slow clock_jumps")
 
 cdef dict GSO_TYPES = {"none": BR_GSO_NONE, "tcp4": BR_GSO_TCP4, "tcp6": BR_GSO_TCP6, "udp": BR_GSO_UDP}
@@ -56,6 +58,13 @@ cdef tuple KIND_NAMES = tuple(sorted(KINDS, key=KINDS.__getitem__))
 cdef dict MODES = {"access": BR_MODE_ACCESS, "trunk": BR_MODE_TRUNK, "tunnel": BR_MODE_TUNNEL}
 cdef tuple STAGE_NAMES = tuple(name for name, _ in STAGES)
 cdef tuple CLASS_NAMES = tuple(name for name, _ in CLASSES)
+cdef dict CLASS_NUMBERS = {name: number for number, name in enumerate(CLASS_NAMES)}
+cdef dict BUDGET_UNITS = {"cycles": BR_BUDGET_CYCLES, "frames": BR_BUDGET_FRAMES, "bits": BR_BUDGET_BITS}
+cdef dict BUDGET_ACTIONS = {
+    "count": BR_BUDGET_COUNT,
+    "drop": BR_BUDGET_DROP,
+    "stop_learning": BR_BUDGET_STOP_LEARNING,
+}
 cdef tuple DROP_NAMES = tuple(name for name, _ in DROP_REASONS)
 
 
@@ -267,6 +276,31 @@ cdef class Snapshot:
         check_range("VID", vid, 1, VID_MAX)
         check_range("limit", limit, 0, 0x7FFFFFFF)
         self.raw.vlan_limit[vid] = limit
+
+    def add_budget(self, int serial, *, str unit, double rate, double burst, str action, classes=CLASS_NAMES, port=None,
+                   int vid=0, uint64_t talker=0):
+        cdef br_budget *budget = &self.raw.budget[self.raw.n_budgets]
+
+        self.check_open()
+        check_range("number of budgets", self.raw.n_budgets + 1, 1, BR_BUDGETS_MAX)
+        check_range("serial", serial, 1, 0x7FFFFFFF)
+        check_range("VID", vid, 0, VID_MAX)
+        if port is not None:
+            check_range("port index", port, 0, BR_PORTS_MAX - 1)
+        if not rate > 0 or not burst > 0:
+            raise ValueError(f"rate and burst must be above 0, not {rate!r} and {burst!r}")
+        budget.unit = lookup(BUDGET_UNITS, "unit", unit)
+        budget.action = lookup(BUDGET_ACTIONS, "action", action)
+        budget.classes = 0
+        for name in classes:
+            budget.classes |= 1 << lookup(CLASS_NUMBERS, "class", name)
+        budget.serial = serial
+        budget.port = BR_ANY_PORT if port is None else port
+        budget.vid = vid
+        budget.talker = talker
+        budget.rate = rate
+        budget.burst = burst
+        self.raw.n_budgets += 1
 
 
 cdef class Bridge:
@@ -617,6 +651,18 @@ cdef class Bridge:
                     talker.direct, talker.induced, talker.frames, talker.segments, talker.bytes, talker.copies,
                 ))
         return talkers
+
+    def budgets(self):
+        cdef br_budget_state raw[BR_BUDGETS_MAX]
+        cdef uint32_t n = self.snapshot.raw.n_budgets if self.snapshot is not None else 0
+        cdef uint32_t i
+
+        with nogil:
+            br_bridge_budgets(self.raw, raw)
+        return [
+            BudgetState(raw[i].serial, raw[i].over, raw[i].tokens, raw[i].spent, raw[i].dropped, raw[i].n_over)
+            for i in range(n)
+        ]
 
     def clear_slow(self):
         with nogil:

@@ -165,16 +165,6 @@ struct br_tariff {
     double copy;            /* cycles of flood a copy */
 };
 
-/* Frames that are charged together, and what they cost. */
-struct br_sum {
-    uint64_t direct;
-    uint64_t induced;
-    uint64_t frames;
-    uint64_t segments;
-    uint64_t bytes;
-    uint64_t copies;
-};
-
 static inline void br_sum_frame(struct br_sum *sum, const struct br_frame *frame)
 {
     sum->frames++;
@@ -235,8 +225,15 @@ static void br_bill_tariff(struct br_tariff *tariff, const struct br_bill *bill,
 }
 
 /* Charge a sum to the row of a source, unless it has none. */
-static inline void br_bill_talker(struct br_bill *bill, const struct br_stations *stations, const struct br_sum *sum)
+static inline void br_bill_talker(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_frame *frame,
+                                  const struct br_sum *sum)
 {
+    const struct br_stations *stations = &thread->stations[frame - thread->frame];
+    struct br_bill *bill = &thread->bill;
+
+    if (__builtin_expect(snapshot->n_budgets && frame->class != BR_CLASS_dropped, 0))
+        br_budget_spend(thread, snapshot, &(struct br_spender){frame->ingress, frame->vid, frame->class,
+                                                               stations->source & BR_FDB_MAC}, sum, true);
     if (!stations->talker)
         return;
     struct br_talker *talker = &bill->talker[stations->talker - bill->entry];
@@ -253,9 +250,13 @@ static inline void br_bill_talker(struct br_bill *bill, const struct br_stations
 }
 
 /* Charge a sum to the row of its port, VLAN and class; returns its cycles. */
-static uint64_t br_bill_charge(struct br_bill *bill, const struct br_port *ingress, const struct br_frame *frame,
-                               const struct br_sum *sum)
+static uint64_t br_bill_charge(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_port *ingress,
+                               const struct br_frame *frame, const struct br_sum *sum)
 {
+    struct br_bill *bill = &thread->bill;
+
+    if (__builtin_expect(snapshot->n_budgets && frame->class != BR_CLASS_dropped, 0))
+        br_budget_spend(thread, snapshot, &(struct br_spender){frame->ingress, frame->vid, frame->class, 0}, sum, false);
     struct br_charge *charge = &bill->charge[bill->last_charge];
 
     if (charge->serial != ingress->serial || charge->vid != frame->vid || charge->class != frame->class) {
@@ -292,12 +293,12 @@ static void br_bill_copies(const struct br_thread *thread, const struct br_tarif
 }
 
 /* Charge what frames i to end - 1 cost to the talkers that the lot falls on. */
-static void br_bill_draw(struct br_thread *thread, double each, double rate, uint32_t i, uint32_t end, uint64_t direct,
+static void br_bill_draw(struct br_thread *thread, const struct br_snapshot *snapshot, double each, double rate, uint32_t i, uint32_t end, uint64_t direct,
                          bool has_egress)
 {
     struct br_bill *bill = &thread->bill;
     struct br_sum drawn[BR_BURST_MAX / BR_TALKER_LOT + 1];
-    const struct br_stations *stations[BR_BURST_MAX / BR_TALKER_LOT + 1];
+    const struct br_frame *of[BR_BURST_MAX / BR_TALKER_LOT + 1];
     double total = 0;
     uint32_t n = 0;
 
@@ -307,7 +308,7 @@ static void br_bill_draw(struct br_thread *thread, double each, double rate, uin
         const uint32_t at = i + (uint32_t)((bill->lot >> 32) * lot >> 32);
         const struct br_frame *frame = &thread->frame[at];
 
-        stations[n] = &thread->stations[at];
+        of[n] = frame;
         drawn[n] = (struct br_sum){
             .frames = lot,
             .segments = (uint64_t)lot * frame->segments,
@@ -320,12 +321,12 @@ static void br_bill_draw(struct br_thread *thread, double each, double rate, uin
     for (uint32_t k = 0; k < n; k++) {
         drawn[k].direct =
             br_bill_round((each * (double)(int64_t)drawn[k].frames + rate * (double)(int64_t)drawn[k].bytes) * scale);
-        br_bill_talker(bill, stations[k], &drawn[k]);
+        br_bill_talker(thread, snapshot, of[k], &drawn[k]);
     }
 }
 
 /* Frames from i on that fare alike; returns where they end. */
-static uint32_t br_bill_alike(struct br_thread *thread, const struct br_tariff *tariff, uint32_t i, uint32_t n,
+static uint32_t br_bill_alike(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_tariff *tariff, uint32_t i, uint32_t n,
                               struct br_sum *sum)
 {
     const struct br_bill *bill = &thread->bill;
@@ -345,7 +346,7 @@ static uint32_t br_bill_alike(struct br_thread *thread, const struct br_tariff *
             br_sum_frame(sum, &thread->frame[k]);
     sum->copies = has_egress ? sum->frames : 0;
     sum->direct = br_bill_round(each * (double)(int64_t)sum->frames + rate * (double)(int64_t)sum->bytes);
-    br_bill_draw(thread, each, rate, i, end, sum->direct, has_egress);
+    br_bill_draw(thread, snapshot, each, rate, i, end, sum->direct, has_egress);
     return end;
 }
 
@@ -380,7 +381,7 @@ static void br_bill_note(const struct br_thread *thread, struct br_bill *bill, c
     br_bill_slow(bill, &batch);
 }
 
-void br_bill_batch(struct br_thread *thread, const struct br_port *ingress, uint32_t n)
+void br_bill_batch(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_port *ingress, uint32_t n)
 {
     struct br_bill *bill = &thread->bill;
     double spent[BR_STAGE_N];
@@ -395,25 +396,25 @@ void br_bill_batch(struct br_thread *thread, const struct br_port *ingress, uint
         const struct br_frame *frame = &thread->frame[i];
 
         if (BR_LIKELY(frame->fate < BR_FATE_CUT)) {
-            i = br_bill_alike(thread, &tariff, i, n, &sum);
+            i = br_bill_alike(thread, snapshot, &tariff, i, n, &sum);
         } else {
-            br_bill_copies(thread, &tariff, i, &sum);
-            br_bill_talker(bill, &thread->stations[i++], &sum);
+            br_bill_copies(thread, &tariff, i++, &sum);
+            br_bill_talker(thread, snapshot, frame, &sum);
         }
-        charged += br_bill_charge(bill, ingress, frame, &sum);
+        charged += br_bill_charge(thread, snapshot, ingress, frame, &sum);
     }
     bill->uncharged += (int64_t)(total - charged);
     bill->n_flooded = 0;
     br_bill_note(thread, bill, ingress, spent, total, n, part);
 }
 
-void br_bill_discard(struct br_thread *thread, const struct br_port *ingress, uint32_t n)
+void br_bill_discard(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_port *ingress, uint32_t n)
 {
     struct br_sum sum = {0};
 
     for (uint32_t i = 0; i < n; i++)
         br_sum_frame(&sum, &thread->frame[i]);
-    br_bill_charge(&thread->bill, ingress, &(struct br_frame){.class = BR_CLASS_dropped}, &sum);
+    br_bill_charge(thread, snapshot, ingress, &(struct br_frame){.class = BR_CLASS_dropped}, &sum);
 }
 
 void br_bill_clear_slow(struct br_bill *bill)

@@ -78,6 +78,16 @@ struct br_talker {
 static_assert(sizeof(struct br_charge) == 64, "a charge is one cache line");
 static_assert(sizeof(struct br_talker) == 64, "a talker is one cache line");
 
+/* Frames that are charged together, and what they cost. */
+struct br_sum {
+    uint64_t direct;
+    uint64_t induced;
+    uint64_t frames;
+    uint64_t segments;
+    uint64_t bytes;
+    uint64_t copies;
+};
+
 /* One of the slowest batches. */
 struct br_slow {
     uint64_t stamp; /* br_cycles_now() at its end */
@@ -120,12 +130,13 @@ int br_bill_init(struct br_bill *bill, const struct br_fdb *fdb);
 void br_bill_fini(struct br_bill *bill);
 
 struct br_thread;
+struct br_snapshot;
 struct br_port;
 
 /* Charge the batch of n >= 1 frames that the pipeline is done with. */
-void br_bill_batch(struct br_thread *thread, const struct br_port *ingress, uint32_t n);
+void br_bill_batch(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_port *ingress, uint32_t n);
 /* Count n frames that ended as the port came up; what they cost is control work. */
-void br_bill_discard(struct br_thread *thread, const struct br_port *ingress, uint32_t n);
+void br_bill_discard(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_port *ingress, uint32_t n);
 
 /* At a batch boundary: the rows of a port that left become one row a class, of serial 0. */
 void br_bill_close(struct br_bill *bill, uint32_t serial);

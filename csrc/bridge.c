@@ -157,8 +157,10 @@ static bool br_apply_step(struct br_bridge *bridge, struct br_call *call)
     struct br_apply_call *apply = (struct br_apply_call *)call;
 
     apply->error = br_loop_watch(bridge, bridge->snapshot, apply->snapshot);
-    if (!apply->error)
+    if (!apply->error) {
+        br_budget_carry(&bridge->thread, apply->snapshot);
         bridge->snapshot = apply->snapshot;
+    }
     bridge->thread.busy = true; /* look at every port once before sleeping */
     return true;
 }
@@ -251,6 +253,25 @@ void br_bridge_clear_slow(struct br_bridge *bridge)
     struct br_call call = {.step = br_clear_slow_step};
 
     br_bridge_call(bridge, &call);
+}
+
+struct br_budgets_call {
+    struct br_call call;
+    struct br_budget_state *out;
+};
+
+static bool br_budgets_step(struct br_bridge *bridge, struct br_call *call)
+{
+    br_budget_refill(bridge);
+    memcpy(((struct br_budgets_call *)call)->out, bridge->thread.budget, sizeof(bridge->thread.budget));
+    return true;
+}
+
+void br_bridge_budgets(struct br_bridge *bridge, struct br_budget_state out[BR_BUDGETS_MAX])
+{
+    struct br_budgets_call budgets = {.call.step = br_budgets_step, .out = out};
+
+    br_bridge_call(bridge, &budgets.call);
 }
 
 struct br_close_call {

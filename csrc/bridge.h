@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 
 #include "bill.h"
+#include "budget.h"
 #include "classify.h"
 #include "counters.h"
 #include "cycles.h"
@@ -80,6 +81,8 @@ struct br_snapshot {
     struct br_port_set vlan[BR_VLANS]; /* members */
     uint32_t vlan_limit[BR_VLANS];
     struct br_udp_ports heartbeat;
+    uint32_t n_budgets;
+    struct br_budget budget[BR_BUDGETS_MAX];
 };
 
 /* Where the FDB has the two stations of a frame: found and prefetched by admit. */
@@ -116,6 +119,8 @@ struct br_thread {
     struct br_queue queue[BR_PORTS_MAX];
     struct br_pool pool;
     struct br_bill bill;
+    uint32_t n_over; /* budgets of the snapshot that are over */
+    struct br_budget_state budget[BR_BUDGETS_MAX];
     struct br_thread_counters counters __attribute__((aligned(64)));
 };
 
@@ -183,6 +188,8 @@ struct br_bill_copy {
 };
 void br_bridge_bill(struct br_bridge *bridge, struct br_bill_copy *copy);
 void br_bridge_clear_slow(struct br_bridge *bridge);
+/* The state of the budgets, in the order of the snapshot. */
+void br_bridge_budgets(struct br_bridge *bridge, struct br_budget_state out[BR_BUDGETS_MAX]);
 
 /* Close a port that the snapshot does not name; what it cost stays on the bill. */
 void br_bridge_close(struct br_bridge *bridge, struct br_port *port);
@@ -214,6 +221,14 @@ static inline void br_drop(struct br_thread *thread, struct br_frame *frame, enu
     frame->class = reason == BR_DROP_reserved ? BR_CLASS_reserved : BR_CLASS_dropped;
     thread->ingress->rx_drops[reason]++;
 }
+
+/* Data thread; see budget.c. */
+void br_budget_refill(struct br_bridge *bridge);
+void br_budget_carry(struct br_thread *thread, const struct br_snapshot *snapshot);
+void br_budget_spend(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_spender *spender,
+                     const struct br_sum *sum, bool by_talker);
+void br_budget_police(struct br_bridge *bridge);
+bool br_budget_stops_learning(const struct br_bridge *bridge, uint16_t port, uint64_t key);
 
 /* Data thread; see egress.c, pipeline.c and loop.c. */
 void br_edit(struct br_bridge *bridge);

@@ -31,6 +31,7 @@
     X(static_move, "source has a static or sticky entry on another port")                                             \
     X(same_port, "destination is behind the port the frame came from")                                                \
     X(no_egress, "no other port of the VLAN takes the frame")                                                         \
+    X(over_budget, "a budget for such frames is spent")                                                               \
     X(isolated, "both ports are isolated")                                                                            \
     X(inner_tag, "a second tag would face a port that takes none")                                                    \
     X(no_headroom, "no room in front of the frame for a tag")                                                         \
@@ -117,6 +118,8 @@
     X(refused_port_limit, "not learned: the port is at its limit")                                                    \
     X(refused_vlan_limit, "not learned: the VLAN is at its limit")                                                    \
     X(refused_full, "not learned: the table has no room")                                                             \
+    X(budget_over, "a budget is spent")                                                                               \
+    X(budget_under, "a spent budget has tokens again")                                                                \
     X(port_error, "a port failed and is no longer polled")
 
 #define BR_ENUM_DROP(symbol, sentence) BR_DROP_##symbol,

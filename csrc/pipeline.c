@@ -245,6 +245,11 @@ static void br_learn(struct br_bridge *bridge, const struct br_port_config *port
         if (!port->learning) {
             entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
             decision = br_learn_off(bridge, entry, stations->source, port->port->index);
+        } else if (__builtin_expect(thread->n_over, 0) &&
+                   br_budget_stops_learning(bridge, port->port->index, stations->source)) {
+            entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
+            decision = br_learn_off(bridge, entry, stations->source, port->port->index);
+            thread->ingress->not_learned++;
         } else if (!entry || br_fdb_value(entry).word != known.word) {
             decision = br_learn_slow(bridge, port, stations->source);
             entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
@@ -335,11 +340,15 @@ void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingr
     thread->ingress = &ingress->port->counters;
     thread->counters.batches++;
     thread->counters.frames += n;
+    if (__builtin_expect(bridge->snapshot->n_budgets, 0))
+        br_budget_refill(bridge);
     br_admit(bridge, ingress, n);
     br_stage_end(thread, BR_STAGE_admit);
     br_learn(bridge, ingress);
     br_stage_end(thread, BR_STAGE_learn);
     br_lookup(bridge, ingress);
+    if (__builtin_expect(thread->n_over, 0))
+        br_budget_police(bridge);
     br_stage_end(thread, BR_STAGE_lookup);
     br_edit(bridge);
     br_stage_end(thread, BR_STAGE_edit);
@@ -350,7 +359,7 @@ void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingr
     br_transmit(bridge);
     br_release(thread, n);
     if (BR_ACCOUNTING)
-        br_bill_batch(thread, ingress->port, n);
+        br_bill_batch(thread, bridge->snapshot, ingress->port, n);
     br_stage_end(thread, BR_STAGE_account);
 }
 
@@ -368,7 +377,7 @@ void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_
         thread->frame[i].segments = 1;
         br_drop(thread, &thread->frame[i], BR_FATE_REFUSED, BR_DROP_port_down);
     }
-    br_bill_discard(thread, port, n);
+    br_bill_discard(thread, bridge->snapshot, port, n);
     thread->ingress->rx_batches++;
     thread->ingress->rx_frames += n;
     thread->ingress->rx_segments += n;
