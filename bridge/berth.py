@@ -8,13 +8,18 @@ attempt to attach that fails leaves no device and no descriptor behind. Refuses,
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bridge import vlan_filter
 from bridge._core import Bridge, Port, Snapshot
 from bridge.config import PortConfig
 from bridge.errors import PortError
 from bridge.links import Link, LinkError, Links, explain, release_tap
+from bridge.vlan_filter import Program
+
+log = logging.getLogger(__name__)
 
 MEMORY_MTU = 1500
 MTU_MIN, MTU_MAX = 68, 65535  # what a snapshot takes
@@ -34,6 +39,8 @@ class Berth:
     broken: bool = False  # to be detached: the device went away or failed
     failed: Link | None = None  # the device that failed last, not to be tried before `retry_at`
     retry_at: float = 0.0
+    filter: Program | None = None  # in the kernel; None: every frame reaches the port
+    filter_refused: Program | None = None  # what the kernel did not take
     trouble: str = ""  # why it could not be attached, as last told
     state_told: str = ""
 
@@ -50,6 +57,13 @@ class Berth:
         """Layer-3 bytes: as configured, or the device's own."""
         own = self.link.mtu if self.link else MEMORY_MTU
         return min(max(self.config.mtu or own, MTU_MIN), MTU_MAX)
+
+    @property
+    def filter_state(self) -> str | None:
+        """Give on: the kernel holds back frames of other VLANs; off: it does not; None: not a link."""
+        if self.config.kind != "link" or self.port is None:
+            return None
+        return "off" if self.filter is None else "on"
 
     def is_of(self, link: Link) -> bool:
         """Tell whether this is the device last seen, and not another one of its name."""
@@ -75,6 +89,7 @@ class Berth:
             raise PortError(self.config.name, str(error)) from error
         if self.config.kind != "memory":
             self.link = await self.find(links)
+        self.filter = self.filter_refused = None
         self.ready = True
 
     async def _attach_tap(self, core: Bridge, links: Links, create: bool) -> None:
@@ -133,6 +148,30 @@ class Berth:
             if await self.find(links) is not None:
                 raise PortError(self.config.name, str(error)) from error
         self.link = await self.find(links)
+
+    def lift_filter(self) -> None:
+        """Take a filter that the configuration no longer asks for out of the kernel; before a snapshot.
+
+        Until `set_filter` every frame reaches the port, so that a change loses none the port carries.
+        """
+        if self.port is not None and self.filter not in (None, vlan_filter.program(self.config)):
+            vlan_filter.detach(self.port.fd)
+            self.filter = None
+
+    def set_filter(self) -> None:
+        """Have the kernel hold back what the snapshot now in force would drop; a kernel that cannot is told of."""
+        if self.port is None:
+            return
+        wanted = vlan_filter.program(self.config)
+        if wanted in (None, self.filter, self.filter_refused):
+            return
+        try:
+            vlan_filter.attach(self.port.fd, wanted)
+            self.filter = wanted
+        except OSError as error:
+            self.filter_refused = wanted
+            message = "port %s: no filter in the kernel: %s; frames of other VLANs are dropped by the bridge"
+            log.warning(message, self.config.name, error.strerror)
 
     def add_to(self, snapshot: Snapshot) -> None:
         """Write the port into a snapshot, if it is attached."""

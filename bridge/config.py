@@ -55,6 +55,7 @@ class PortConfig:
     isolated: bool = False
     mac_limit: int = 0  # FDB entries; 0: no limit
     admin_up: bool = True
+    kernel_filter: bool = True  # link: the kernel holds back frames of VLANs the port does not carry
 
     @property
     def members(self) -> frozenset[int]:
@@ -233,6 +234,7 @@ _PORT_KEYS: Keys = {
     "isolated": ("isolated", checks.boolean),
     "mac_limit": ("mac_limit", _limit),
     "enabled": ("admin_up", checks.boolean),
+    "kernel_filter": ("kernel_filter", checks.boolean),
 }
 _MEMBERSHIP_KEYS: Keys = {
     "access": ("access", checks.vid),

@@ -285,7 +285,11 @@ class Engine:
 
     def _refresh(self, *, quietly: bool = False) -> None:
         """Bring the data plane, the FDB and the world up to date with the berths."""
+        for berth in self._berths.values():
+            berth.lift_filter()
         self._core.apply(self._snapshot())
+        for berth in self._berths.values():
+            berth.set_filter()
         self._learning.set_ports(
             {berth.index: berth.config for berth in self._berths.values() if berth.state == "up"}
         )
@@ -458,6 +462,7 @@ class Engine:
                     "native": (config.pvid or None) if trunk else None,
                     "tpid": tpids[config.tpid],
                     "mtu": berth.mtu,
+                    "filter": berth.filter_state,
                     "fdb_entries": entries[berth.index],
                     "rx_frames": tally.values["rx_frames"],
                     "tx_frames": tally.values["tx_frames"],

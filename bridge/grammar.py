@@ -129,6 +129,7 @@ PORT_KEYS: dict[str, Reader] = {
     "isolated": SWITCH,
     "mac_limit": NUMBER,
     "enabled": SWITCH,
+    "kernel_filter": SWITCH,
 }
 
 

@@ -16,7 +16,7 @@ Row = dict[str, Any]
 # Columns of the tables for people, in order; a layout not named here shows every key.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "port": (
-        *("port", "kind", "device", "netns", "state", "mode", "vlan", "native", "mtu"),
+        *("port", "kind", "device", "netns", "state", "mode", "vlan", "native", "mtu", "filter"),
         *("fdb_entries", "rx_frames", "tx_frames", "drops"),
     ),
     "vlan": ("vlan", "name", "tagged", "untagged", "fdb_entries", "mac_limit"),

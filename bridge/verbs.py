@@ -201,6 +201,7 @@ PORT_ARGUMENTS = """\
   learning on|off       learn source addresses
   isolated on|off       no traffic between isolated ports
   enabled on|off        administrative state
+  kernel_filter on|off  with link: frames of VLANs not carried end in the kernel, uncounted
 The value 'default' puts a key back to its default.
 """
 

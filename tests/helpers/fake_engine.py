@@ -76,6 +76,7 @@ class FakeEngine:
                 "native": port.pvid if port.mode == "trunk" and port.pvid else None,
                 "tpid": f"{port.tpid:#06x}",
                 "mtu": port.mtu or 1500,
+                "filter": None,
                 "fdb_entries": sum(place == port.name for place, _ in self.fdb.values()),
                 "rx_frames": 0,
                 "tx_frames": 0,

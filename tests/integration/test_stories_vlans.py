@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 from helpers import frames
-from helpers.daemon import Daemon, link
-from helpers.hosts import Seen, seen_until
+from helpers.daemon import Daemon, link, tap
+from helpers.hosts import Seen, seen_until, stream
 from helpers.lan import Lan
 from helpers.net import Net
 from scapy.layers.l2 import ARP, Dot1Q, Ether
@@ -119,8 +119,57 @@ def test_what_a_port_does_not_take_is_dropped_by_name(lan: Lan) -> None:
         ("c", "rx", "tag_not_allowed"): 1,
         ("c", "tx", "inner_tag"): 1,
         ("uplink", "rx", "bad_vid"): 1,
-        ("uplink", "rx", "vlan_not_allowed"): 1,
     }
+
+
+def test_a_vlan_no_port_carries_ends_in_the_kernel_until_one_does_or_somebody_wants_to_know(lan: Lan) -> None:
+    wire, guest = lan.wire("outside"), lan.wire("a")
+    foreign = frames.ethernet(frames.BROADCAST, B, frames.tag(40))
+    known = frames.ethernet(frames.BROADCAST, B, frames.tag(10))
+
+    def send(count: int = 1) -> None:
+        """Frames of VLAN 40, and then one that arrives: nothing is under way."""
+        for _ in range(count):
+            wire.send(foreign)
+        wire.send(known)
+        assert guest.wait().data == frames.ethernet(frames.BROADCAST, B)
+
+    def seen() -> tuple[object, int, int]:
+        drops = lan.bridge.drops().get(("uplink", "rx", "vlan_not_allowed"), 0)
+        return lan.bridge.port("uplink")["filter"], lan.bridge.port("uplink")["rx_frames"], drops
+
+    send(20)
+    assert seen() == ("on", 1, 0)
+
+    lan.bridge.rows("port", "set", "uplink", "kernel_filter", "off")
+    send(20)
+    assert seen() == ("off", 22, 20)
+
+    lan.bridge.rows("port", "set", "uplink", "kernel_filter", "default")
+    send(20)
+    assert seen() == ("on", 23, 20)
+
+    lan.bridge.rows("port", "set", "uplink", "trunk", "10,20,40")
+    send()
+    lan.rewrite(a=tap("a", lan.spaces["a"], access=40))  # the file lists 10 and 20 for the uplink
+    lan.bridge.rows("reload")
+    wire.send(foreign)
+    lan.bridge.rows("port", "set", "uplink", "trunk", "10,20,40")
+    wire.send(foreign)
+    assert guest.wait().data == frames.ethernet(frames.BROADCAST, B)
+    assert guest.waiting() == []
+    assert seen() == ("on", 26, 20)
+
+
+def test_changes_of_the_filter_lose_no_frame_that_the_port_carries(lan: Lan) -> None:
+    far, near = lan.external(10), lan.guest("a", 1)
+    with stream(far, near, interval=0.0002) as running:
+        for vlans in ([10], ["1-4094"], [10, "30-4000"], [*range(2, 4094, 2)], ["5-15"]):
+            lan.bridge.ask("PortSet", port="uplink", changes={"vlan": {"trunk": vlans}})
+            running.wait_more(20)
+            assert lan.bridge.port("uplink")["filter"] == ("off" if vlans == ["1-4094"] else "on")
+        lan.bridge.ask("Reload")
+        running.wait_more(20)
 
 
 def test_tags_cross_from_trunk_to_trunk_byte_for_byte(net: Net, start: Callable[..., Daemon]) -> None:

@@ -88,6 +88,7 @@ def _ports(draw: Draw, pools: Pools, name: str) -> PortConfig:
     place = {} if kind == "memory" else {"device": draw(pools.devices), "netns": draw(pools.namespaces)}
     flag = st.booleans()
     flags = ("learning", "flood_unknown", "flood_multicast", "flood_broadcast", "isolated", "admin_up")
+    flags += ("kernel_filter",)
     return PortConfig(
         name=name,
         kind=kind,

@@ -88,6 +88,7 @@ def test_a_whole_file() -> None:
         mtu = 9000
         vlan = { trunk = [20, "100-103", 10], native = 1, tpid = 0x88a8 }
         isolated = true
+        kernel_filter = false
 
         [[port]]
         name = "guests"
@@ -148,6 +149,7 @@ def test_a_whole_file() -> None:
         tpid=0x88A8,
         mtu=9000,
         isolated=True,
+        kernel_filter=False,
     )
     assert parse(text) == Config(
         bridge=BridgeConfig("dmz", 60.0, 1024, "/run/dmz.sock", "controlled", "forward", 1 << 14 | 1 << 5),
@@ -767,8 +769,8 @@ def test_a_bad_object_tells_every_problem_under_the_name_it_was_given() -> None:
     assert live_problems(parse_port, table, "params.port") == [
         "params.port.mtu: expected a whole number from 68 to 65521, got 1",
         "params.port.vlan.access: expected a VLAN ID from 1 to 4094, got 0",
-        'params.port."\\ud800": unknown key; known keys: device, enabled, flood, isolated, kind, learning, '
-        "mac_limit, mtu, name, netns, vlan",
+        'params.port."\\ud800": unknown key; known keys: device, enabled, flood, isolated, kernel_filter, kind, '
+        "learning, mac_limit, mtu, name, netns, vlan",
     ]
 
 
