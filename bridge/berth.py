@@ -76,6 +76,10 @@ class Berth:
         except LinkError:
             return None
 
+    def holds(self, port: PortConfig) -> bool:
+        """Tell whether the device of this port is attached here."""
+        return self.port is not None and self.config.attachment == port.attachment
+
     async def attach(self, core: Bridge, links: Links, *, create: bool) -> None:
         """Open the device, which is made if that is needed and `create` allows it; raises PortError."""
         try:

@@ -30,6 +30,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from bridge._core import PORTS_MAX, Bridge, Port, Snapshot
+from bridge.audit import Finding, audit, collect
 from bridge.berth import Berth
 from bridge.checks import TPIDS
 from bridge.clock import Clock, SystemClock
@@ -44,6 +45,7 @@ from bridge.plan import Action, plan
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING = 1.0  # seconds between rounds; also the pause before a port that failed is tried again
+TOLD_AS_STATE = ("down", "carrier")  # checks whose findings are events of the port anyway
 JOIN_TIMEOUT = 10.0  # seconds the data thread has to end
 
 T = TypeVar("T")
@@ -81,6 +83,8 @@ class Engine:
         self._changing = asyncio.Lock()
         self._dirty: set[str] = set()
         self._look = asyncio.Event()
+        self._audit_due = asyncio.Event()
+        self._found: set[Finding] = set()  # by the last audit
         self._tasks: list[asyncio.Task[None]] = []
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -106,7 +110,8 @@ class Engine:
         )
         self._thread.start()
         loop.add_reader(self._core.event_fd, self._learning.drain)
-        self._tasks = [loop.create_task(self._keep_house()), loop.create_task(self._attend())]
+        work = (self._keep_house(), self._attend(), self._keep_audit())
+        self._tasks = [loop.create_task(one) for one in work]
 
     async def stop(self) -> None:
         """Stop forwarding, close all ports, remove what was made; idempotent."""
@@ -198,8 +203,12 @@ class Engine:
             if name not in self._berths:
                 self._ledger.close(name)
         self._learning.keep_pins(self._berths)
-        await self._links.keep({None, *(berth.config.netns for berth in self._berths.values())})
+        await self._keep_namespaces()
         self._check_mtu()
+        self._audit_due.set()
+
+    async def _keep_namespaces(self) -> None:
+        await self._links.keep({None, *(berth.config.netns for berth in self._berths.values())})
 
     async def _perform(self, action: Action, *, strict: bool = True) -> None:
         """Carry out one action, wholly or not at all. Not `strict`: a port may be left without its device."""
@@ -367,6 +376,7 @@ class Engine:
             await self._attach_again(berth)
         self._refresh()
         self._check_mtu()
+        self._audit_due.set()
 
     def _must_wait(self, berth: Berth, link: Link) -> bool:
         """Tell whether this device failed a moment ago: one that fails at once must not keep us busy."""
@@ -415,6 +425,36 @@ class Engine:
             log.warning("%s", message)
             self._events.emit("warning", message=message, port=name, vlan=found[key])
         self._mismatches = {*found}
+
+    async def _keep_audit(self) -> None:
+        """Audit after whatever may have changed the verdict, and tell each finding once."""
+        while True:
+            await self._audit_due.wait()
+            self._audit_due.clear()
+            try:
+                found = await self.audit(self.config)
+            except Exception:
+                log.exception("audit")
+                continue
+            for finding in found:
+                if finding not in self._found and finding.check not in TOLD_AS_STATE:
+                    log.warning("%s", finding)
+                    self._events.emit("warning", message=str(finding), port=finding.port)
+            self._found = {*found}
+            await self._clock.sleep(HOUSEKEEPING)
+
+    async def audit(self, config: Config) -> list[Finding]:
+        """Judge the ports of a configuration, in force or not, and their devices as they are now."""
+        subjects = []
+        for port in config.ports:
+            async with self._changing:  # no change may let go of a namespace meanwhile
+                if not self._tasks:  # stopped: nothing may be opened any more
+                    return []
+                berth = self._berths.get(port.name)
+                subjects.append(await collect(self._links, port, attached=bool(berth and berth.holds(port))))
+        async with self._changing:
+            await self._keep_namespaces()
+        return audit([subject for subject in subjects if subject])
 
     # -- questions ---------------------------------------------------------------------------------
 

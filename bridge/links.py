@@ -37,6 +37,7 @@ from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 from pyroute2.netlink.rtnl import RTMGRP_LINK
 
 from bridge.errors import FramebridgeError
+from bridge.facts import Facts, read_facts
 
 log = logging.getLogger(__name__)
 
@@ -136,13 +137,18 @@ def _parse(message: Any) -> Link:
     )
 
 
-def _find(ipr: IPRoute, device: str) -> Link | None:
+def _ask(ipr: IPRoute, device: str) -> Any:
+    """Return the kernel's message on a device; None: there is none."""
     try:
-        return _parse(next(iter(ipr.link("get", ifname=device))))
+        return next(iter(ipr.link("get", ifname=device)))
     except NetlinkError as error:
         if error.code == errno.ENODEV:
             return None
         raise
+
+
+def _find(ipr: IPRoute, device: str) -> Link | None:
+    return None if (message := _ask(ipr, device)) is None else _parse(message)
 
 
 def _need(ipr: IPRoute, device: str) -> Link:
@@ -154,6 +160,11 @@ def _need(ipr: IPRoute, device: str) -> Link:
 def _get(device: str) -> Link | None:
     with IPRoute() as ipr:
         return _find(ipr, device)
+
+
+def _inspect(device: str) -> Facts | None:
+    with IPRoute() as ipr:
+        return None if (message := _ask(ipr, device)) is None else read_facts(ipr, message)
 
 
 def _change(device: str, changes: dict[str, object]) -> None:
@@ -448,6 +459,10 @@ class Links:
     async def get(self, device: str, netns: str | None = None) -> Link | None:
         """Look a device up; None: there is none. A namespace that is missing is an error."""
         return await self._request(device, netns, "look it up", _get, device)
+
+    async def inspect(self, device: str, netns: str | None = None) -> Facts | None:
+        """Look at everything about a device that the audit judges; None: there is none."""
+        return await self._request(device, netns, "look at it", _inspect, device)
 
     async def ensure_tap(
         self, device: str, netns: str | None = None, mtu: int | None = None, *, create: bool = True

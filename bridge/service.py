@@ -220,6 +220,13 @@ class Service:
         return await self._change(changed)
 
     @method()
+    async def port_audit(self, port: str | None = None) -> list[Row]:
+        """One row per finding: what about the device of a port loses frames or costs cycles, and what to do."""
+        name = self._known(port)
+        found = await self._engine.audit(self._engine.config)
+        return [finding.row for finding in found if name in (None, finding.port)]
+
+    @method()
     async def vlan_show(self) -> list[Row]:
         """One row per VLAN: the ports that carry it, tagged and untagged."""
         return self._engine.vlan_rows()
@@ -279,6 +286,11 @@ class Service:
     async def check_plan(self, toml: str, source: str = "") -> list[Row]:
         """Validate the text of a configuration file. Rows: what a reload with it would do."""
         return action_rows(plan(self._engine.config, configs.parse(toml, source)))
+
+    @method()
+    async def check_audit(self, toml: str, source: str = "") -> list[Row]:
+        """Audit the ports of a configuration file, as the daemon sees their devices. Rows as for PortAudit."""
+        return [finding.row for finding in await self._engine.audit(configs.parse(toml, source))]
 
     @method(changes=True)
     async def reload(self, toml: str | None = None, source: str = "") -> list[Row]:

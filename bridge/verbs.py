@@ -13,12 +13,16 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bridge import render
 from bridge.client import Client, find_socket
 from bridge.errors import ControlError
 from bridge.grammar import NUMBER, PORT_KEYS, TEXT, Grammar, UsageError, port_table
 from bridge.protocol import Message, Row
+
+if TYPE_CHECKING:
+    from bridge.config import Config
 
 Options = argparse.Namespace
 Act = Callable[[Options, list[str]], int]
@@ -53,15 +57,18 @@ def show(options: Options, rows: Sequence[Row], layout: str, empty: str = "") ->
 
 
 def query(
-    method: str, layout: str, grammar: Grammar | None = None, shape: Callable[[Message], Message] = dict
+    method: str,
+    layout: str,
+    grammar: Grammar | None = None,
+    shape: Callable[[Message], Message] = dict,
+    empty: str = "",
 ) -> Act:
     """Make a verb: one method, called with the words that follow, whose rows are shown."""
 
     def act(options: Options, words: list[str]) -> int:
         parameters = shape((grammar or Grammar()).read(words))
-        show(
-            options, ask(options, method, parameters), layout, "nothing to show" if layout != "lines" else ""
-        )
+        nothing = empty or ("nothing to show" if layout != "lines" else "")
+        show(options, ask(options, method, parameters), layout, nothing)
         return 0
 
     return act
@@ -118,15 +125,28 @@ def check(options: Options, words: list[str]) -> int:
         rows = [
             {"action": step.kind, "subject": step.subject, "text": str(step)} for step in plan(None, config)
         ]
+        found = _audit_from_here(config)
         origin = f"valid; to be done from nothing (no daemon to ask on {path}):"
     else:
         with client:
-            rows = client.rows("CheckPlan", {"toml": configs.to_toml(config), "source": file})
+            text: Message = {"toml": configs.to_toml(config), "source": file}
+            rows = client.rows("CheckPlan", text)
+            found = client.rows("CheckAudit", text)
         origin = f"valid; to be done by the daemon on {path}:"
     if options.style == "text":
         print(origin)
-    show(options, rows, "lines", "nothing")
+    found = [{"action": "audit", "subject": row["port"], **row} for row in found]
+    show(options, rows + found, "lines", "nothing")
     return 0
+
+
+def _audit_from_here(config: Config) -> list[Row]:
+    """Audit the devices of a configuration without a daemon."""
+    import asyncio
+
+    from bridge.audit import audit_from_here
+
+    return [finding.row for finding in asyncio.run(audit_from_here(config.ports))]
 
 
 def reload(options: Options, words: list[str]) -> int:
@@ -234,7 +254,7 @@ example:
         check,
         """\
 Every problem is listed with its key and line. If the daemon of FILE (or of -s) answers, the plan starts from
-what it runs now, otherwise from nothing. Nothing is changed.
+what it runs now, otherwise from nothing. Below the plan stands what `port audit` would find. Nothing is changed.
 """,
     ),
     Verb(
@@ -280,6 +300,16 @@ examples:
 """,
     ),
     Verb("port del", "PORT", "remove a port", query("PortDel", "lines", Grammar(("port",)))),
+    Verb(
+        "port audit",
+        "[PORT]",
+        "what about the devices of ports loses frames or costs cycles, and what to do",
+        query("PortAudit", "lines", Grammar(option="port"), empty="nothing found that would hurt"),
+        """\
+error: frames are lost, doubled or sent in circles. warning: some are lost, or may be. notice: all arrive, at the
+price of cycles. The daemon looks whenever a port or its device changes, and logs what is new.
+""",
+    ),
     Verb("vlan show", "", "VLANs and the ports that carry them", query("VlanShow", "vlan")),
     Verb(
         "fdb show",

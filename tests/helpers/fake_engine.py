@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from bridge.audit import Finding
 from bridge.config import Config, PortConfig, format_vids
 from bridge.errors import ApplyError, PortError
 from bridge.events import Events, Subscription
@@ -83,6 +84,13 @@ class FakeEngine:
                 "drops": 0,
             }
             for index, port in enumerate(self._ports(name))
+        ]
+
+    async def audit(self, config: Config) -> list[Finding]:
+        return [
+            Finding(port.name, "error", "lro", "it merges", "do not")
+            for port in config.ports
+            if port.kind == "link"
         ]
 
     def vlan_rows(self) -> list[Row]:

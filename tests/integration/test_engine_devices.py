@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from helpers.aio import story, until
 from helpers.net import HERE, Namespace, Net, PacketSocket, attach_tap, make_name
 from pyroute2 import netns as kernel_netns
 
+from bridge import vlan_filter
 from bridge.config import Config, PortConfig, StaticEntry
 from bridge.engine import Engine
 from bridge.errors import ApplyError, PortError
@@ -282,6 +285,49 @@ async def test_a_link_moved_away_is_missing_and_one_moved_back_is_not(net: Net) 
         here.set_link("one", state="up")
         await wait_state(engine, "uplink", "up")
         await crosses(engine, "m", net.packet_socket("two", here), 1)
+
+
+@story
+async def test_a_link_that_returns_has_its_filter_again(net: Net) -> None:
+    space = net.namespace()
+    net.veth("one", "two", space, space)
+    async with running(link("uplink", space, "one", mode="trunk", vids=(VID,), pvid=0)) as engine:
+        assert engine.port_rows("uplink")[0]["filter"] == "on"
+        space.delete_link("one")
+        await wait_state(engine, "uplink", "missing")
+        assert engine.port_rows("uplink")[0]["filter"] is None
+        net.veth("one", "two", space, space)
+        await wait_state(engine, "uplink", "up")
+        assert engine.port_rows("uplink")[0]["filter"] == "on"
+        wire = net.packet_socket("two", space)
+        wire.send(frames.ethernet(frames.BROADCAST, frames.host(1)))
+        wire.send(frames.ethernet(frames.BROADCAST, frames.host(2), frames.tag(VID)))
+        await until(lambda: engine.fdb_rows(port="uplink"), "the tagged frame")
+        assert engine.port_rows("uplink")[0]["rx_frames"] == 1
+
+
+@story
+async def test_a_kernel_that_takes_no_filter_leaves_the_dropping_to_the_bridge(
+    net: Net, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(vlan_filter, "attach", refuse)
+    space = net.namespace()
+    net.veth("one", "two", space, space)
+    trunk = link("uplink", space, "one", mode="trunk", vids=(VID,), pvid=0)
+    async with running(trunk) as engine:
+        wire = net.packet_socket("two", space)
+        wire.send(frames.ethernet(frames.BROADCAST, frames.host(1)))
+        await until(lambda: engine.drops_rows(), "the drop")
+        assert [row["reason"] for row in engine.drops_rows()] == ["vlan_not_allowed"]
+        await engine.apply(config(replace(trunk, isolated=True)))
+        assert engine.port_rows("uplink")[0]["filter"] == "off"
+    refusals = [record.message for record in caplog.records if "no filter in the kernel" in record.message]
+    assert refusals == [
+        "port uplink: no filter in the kernel: Cannot allocate memory; frames of other VLANs are dropped by the bridge"
+    ]
 
 
 @story

@@ -477,7 +477,7 @@ def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
         ("v", "object 'v' is ambiguous: vlan, version"),
         ("r", "object 'r' is ambiguous: run, reload"),
         ("bogus", "unknown object 'bogus'; there are: run, check"),
-        ("port bogus", "unknown port verb 'bogus'; there are: show, add, set, del"),
+        ("port bogus", "unknown port verb 'bogus'; there are: show, add, set, del, audit"),
         ("port s", "port verb 's' is ambiguous: show, set"),
         ("cost c x", "one word too many: 'x'"),
         ("vlan show x", "one word too many: 'x'"),

@@ -1,0 +1,158 @@
+"""The rules of the audit over facts as values: what each one says, and what a sound port is spared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bridge import facts
+from bridge.audit import RULES, SEVERITIES, Finding, Subject, audit
+from bridge.config import PortConfig
+from bridge.facts import Facts
+
+GOOD = frozenset(
+    {"rx-gro", "rx-checksum", "tx-checksum-ip-generic", "tx-scatter-gather", "tx-tcp-segmentation"}
+)
+NIC = Facts(7, "eth1", None, mtu=1500, up=True, carrier=True, promiscuity=1, queue_len=1000, on=GOOD)
+VETH = replace(NIC, kind="veth")
+TAP = replace(NIC, name="tap0", kind="tun")
+TRUNK = PortConfig("up", "link", device="eth1", mode="trunk", vids=(10, 20))
+ACCESS = PortConfig("up", "link", device="eth1", pvid=10)
+SERVICE = replace(TRUNK, tpid=0x88A8)
+GUESTS = PortConfig("guests", "tap", device="tap0", pvid=10)
+
+
+def found(port: PortConfig, seen: Facts, attached: bool = True) -> list[tuple[str, str]]:
+    return [(item.severity, item.check) for item in audit([Subject(port, seen, attached)])]
+
+
+def off(*features: str, of: Facts = NIC) -> Facts:
+    return replace(of, on=of.on - {*features}, off=frozenset(features))
+
+
+@pytest.mark.parametrize("port", [TRUNK, ACCESS, replace(TRUNK, mtu=1500), replace(SERVICE, mtu=1496)])
+@pytest.mark.parametrize("facts", [NIC, VETH])
+def test_a_sound_link_is_left_in_peace(port: PortConfig, facts: Facts) -> None:
+    assert found(port, facts) == []
+
+
+CASES = [
+    (TRUNK, replace(NIC, master="br0", master_kind="bridge"), "error", "master"),
+    (TRUNK, replace(NIC, master="ovs-system", master_kind="openvswitch"), "error", "master"),
+    (TRUNK, replace(NIC, master="bond0", master_kind="bond"), "warning", "master"),
+    (TRUNK, replace(NIC, on=GOOD | {"rx-lro"}), "error", "lro"),
+    (TRUNK, replace(NIC, promiscuity=0), "error", "promiscuous"),
+    (GUESTS, replace(TAP, queue_len=0), "error", "queue"),
+    (GUESTS, replace(TAP, queue_len=99), "warning", "queue"),
+    (TRUNK, replace(NIC, queue_len=0), "warning", "queue"),
+    (replace(TRUNK, mtu=9000), NIC, "warning", "mtu"),
+    (replace(GUESTS, mtu=9000), TAP, "warning", "mtu"),
+    (SERVICE, NIC, "warning", "tag_room"),
+    (replace(SERVICE, mtu=1497), NIC, "warning", "tag_room"),
+    (TRUNK, replace(NIC, up=False, carrier=False), "warning", "down"),
+    (GUESTS, replace(TAP, up=False, carrier=False), "warning", "down"),
+    (TRUNK, replace(NIC, carrier=False), "warning", "carrier"),
+    (TRUNK, replace(NIC, is_virtual_function=True), "warning", "virtual_function"),
+    (TRUNK, replace(NIC, addresses=("192.0.2.1",)), "warning", "address"),
+    (TRUNK, off("rx-vlan-hw-parse"), "notice", "rx_vlan"),
+    (replace(SERVICE, mtu=1496), off("rx-vlan-stag-hw-parse"), "notice", "rx_vlan"),
+    (TRUNK, off("rx-gro"), "notice", "gro"),
+    (TRUNK, off("rx-checksum"), "notice", "rx_checksum"),
+    (TRUNK, off("tx-checksum-ip-generic"), "notice", "tx_checksum"),
+    (TRUNK, off("tx-scatter-gather"), "notice", "scatter_gather"),
+    (TRUNK, off("tx-tcp-segmentation"), "notice", "tso4"),
+    (TRUNK, off("tx-tcp6-segmentation"), "notice", "tso6"),
+    (GUESTS, off("tx-udp-segmentation", of=TAP), "notice", "uso"),
+]
+
+
+@pytest.mark.parametrize(("port", "facts", "severity", "check"), CASES)
+def test_what_hurts_is_found_once_with_a_way_out(
+    port: PortConfig, facts: Facts, severity: str, check: str
+) -> None:
+    (finding,) = audit([Subject(port, facts, True)])
+    assert (finding.port, finding.severity, finding.check) == (port.name, severity, check)
+    assert finding.advice
+    assert str(finding) == f"port {port.name}: {finding.finding}; {finding.advice}"
+    assert finding.row["text"] == f"{severity}: {finding}"
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {check for *_, check in CASES} == RULES.keys()
+
+
+@pytest.mark.parametrize(
+    ("port", "facts", "attached"),
+    [
+        (TRUNK, replace(NIC, promiscuity=0), False),
+        (GUESTS, replace(TAP, up=False, carrier=False), False),
+        (GUESTS, replace(TAP, carrier=False), False),
+        (GUESTS, replace(TAP, master="br0", master_kind="bridge"), True),
+        (GUESTS, replace(TAP, addresses=("192.0.2.1",)), True),
+        (TRUNK, replace(VETH, queue_len=0), True),
+        (TRUNK, off("rx-gro", of=VETH), True),
+        (ACCESS, off("rx-vlan-hw-parse"), True),
+        (TRUNK, off("rx-vlan-stag-hw-parse"), True),
+        (TRUNK, off("tx-checksum-ipv6"), True),
+        (replace(SERVICE, mtu=1500), replace(NIC, mtu=1504), True),
+        (replace(ACCESS, tpid=0x88A8), NIC, True),
+    ],
+    ids=[
+        "promiscuous before it is attached",
+        "a tap that will be set up",
+        "a tap nobody has attached to yet",
+        "a tap in a kernel bridge, which joins that LAN",
+        "a guest's address on its side of the tap",
+        "a veth, which needs no queue",
+        "a veth, where super-frames come from the peer",
+        "an access port, which takes no tags",
+        "the tag of the other protocol",
+        "one checksum of several",
+        "room for the 802.1ad tag",
+        "an access port sends no tag",
+    ],
+)
+def test_what_does_not_hurt_is_not_told(port: PortConfig, facts: Facts, attached: bool) -> None:
+    assert found(port, facts, attached) == []
+
+
+def test_a_vlan_interface_beside_a_trunk_that_carries_its_vlan() -> None:
+    child = replace(NIC, index=9, name="eth1.10", kind="vlan", parent=7, vlan=10)
+    port = PortConfig("ten", "link", device="eth1.10", pvid=1)
+    (finding,) = audit([Subject(TRUNK, NIC, True), Subject(port, child, True)])
+    assert finding[:3] == ("ten", "error", "doubled")
+    assert "VLAN 10 of eth1, which port up carries as well" in finding.finding
+
+    elsewhere = replace(TRUNK, netns="other")
+    for parent in (replace(TRUNK, vids=(20,)), elsewhere):
+        assert audit([Subject(parent, NIC, True), Subject(port, child, True)]) == []
+
+
+def test_commands_are_said_in_the_namespace_of_the_device() -> None:
+    port = replace(TRUNK, netns="dmz")
+    (finding,) = audit([Subject(port, off("tx-tcp-segmentation"), True)])
+    assert finding.advice == "`ip netns exec dmz ethtool -K eth1 tx-tcp-segmentation on`"
+
+
+def test_the_worst_comes_first() -> None:
+    bad = replace(off("rx-gro"), master="br0", master_kind="bridge", carrier=False)
+    severities = [item.severity for item in audit([Subject(TRUNK, bad, True), Subject(SERVICE, NIC, True)])]
+    assert severities == sorted(severities, key=SEVERITIES.index)
+    assert {*severities} == {*SEVERITIES}
+
+
+def test_a_finding_is_a_value() -> None:
+    subject = Subject(SERVICE, NIC, True)
+    assert audit([subject]) == audit([subject])
+    assert isinstance(audit([subject])[0], Finding)
+
+
+def test_a_virtual_function_is_known_by_its_bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "BUS_DEVICES", f"{tmp_path}/{{bus}}/{{name}}")
+    for name in ("pf", "vf"):
+        (tmp_path / "pci" / name).mkdir(parents=True)
+    (tmp_path / "pci" / "vf" / "physfn").symlink_to("../pf")
+    devices = [{"parent_dev_bus_name": "pci", "parent_dev_name": name} for name in ("pf", "vf")]
+    assert [facts.is_virtual_function(device) for device in [*devices, {}]] == [False, True, False]
