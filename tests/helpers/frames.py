@@ -14,6 +14,8 @@ BROADCAST = b"\xff" * 6
 TPID_Q = 0x8100
 TPID_AD = 0x88A8
 ETHERTYPE = 0x88B5  # IEEE 802 local experimental: means nothing to any stack
+IP_VERSIONS = (b"\x08\x00", b"\x86\xdd")  # EtherTypes of IPv4 and IPv6
+CHECKED = {6, 17, 58}  # TCP, UDP, ICMPv6: protocols whose checksum covers a pseudo-header
 MIN_LEN = 60
 HEADERS_TCP4 = 14 + 20 + 20
 
@@ -74,6 +76,28 @@ def sum16(data: bytes, start: int = 0) -> int:
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total
+
+
+def is_finished(data: bytes) -> bool:
+    """Whether the checksums of an untagged IP frame add up: IPv4 header, TCP, UDP and ICMPv6; others pass.
+
+    Fragments carry a part of a checksum only; of them the header counts.
+    """
+    packet = data[14:]
+    if data[12:14] == IP_VERSIONS[0]:
+        header_len, total_len = (packet[0] & 0xF) * 4, int.from_bytes(packet[2:4], "big")
+        protocol, addresses = packet[9], packet[12:20]
+        if sum16(packet[:header_len]) != 0xFFFF:
+            return False
+        if int.from_bytes(packet[6:8], "big") & 0x3FFF:  # more fragments, or not the first
+            return True
+    else:
+        header_len, total_len = 40, 40 + int.from_bytes(packet[4:6], "big")
+        protocol, addresses = packet[6], packet[8:40]
+    body = packet[header_len:total_len]
+    if protocol not in CHECKED:
+        return True
+    return sum16(body, sum16(addresses + struct.pack("!II", len(body), protocol))) == 0xFFFF
 
 
 class Segment(NamedTuple):

@@ -54,6 +54,8 @@ VNET_GSO_NONE = 0
 VNET_GSO_TCPV4 = 1
 VNET_GSO_UDP = 3
 VNET_GSO_TCPV6 = 4
+VNET_GSO_UDP_L4 = 5
+VNET_GSO_ECN = 0x80
 
 EBADFD = 77  # include/uapi/asm-generic/errno.h; the `errno` module does not name it
 

@@ -169,6 +169,24 @@ class Namespace:
         """Switch an ethtool feature (`kernel.ETHTOOL_STSO`, ...)."""
         self.run(kernel.set_ethtool_value, device, command, int(on))
 
+    def features(self, device: str) -> dict[str, bool]:
+        """What `ethtool -k` says of the features that can be switched."""
+        lines = self.ethtool("-k", device).splitlines()[1:]
+        pairs = (line.strip().partition(": ")[::2] for line in lines if "[fixed]" not in line)
+        return {name: state.startswith("on") for name, state in pairs}
+
+    def set_features(self, device: str, features: Mapping[str, bool]) -> None:
+        """Switch features by the names of `features`; those that depend on them follow."""
+        words = [word for name, on in features.items() for word in (name, "on" if on else "off")]
+        self.ethtool("-K", device, *words)
+
+    def ethtool(self, *words: str) -> str:
+        """Run `ethtool`; what it wrote."""
+        command = ["ethtool", *words]
+        done = self.run(subprocess.run, command, capture_output=True, text=True, timeout=DEADLINE)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return str(done.stdout)
+
 
 HERE = Namespace(None)
 

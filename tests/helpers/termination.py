@@ -3,7 +3,9 @@
 Kernels of small virtual machines have no 8021q, but tc and eBPF. A veth pair in one namespace is the device
 and its inner end; what the device sends arrives at the inner end, gets its tag and goes out by the trunk
 device; what arrives there with that tag loses it and goes to the device. Checksums and super-frames pass as
-they do through a kernel VLAN interface, and sniffers on the trunk device see the tags.
+they do through a kernel VLAN interface, and sniffers on the trunk device see the tags. With the offloads of
+the inner end switched off, whatever arrives is cut and its checksums are finished before the device gets it,
+so that the stack behind the device checks them for real.
 Sources: bpf(2), include/uapi/linux/bpf.h (helpers, struct __sk_buff), tc-bpf(8).
 """
 
@@ -45,16 +47,18 @@ def redirect_to(index: int) -> bytes:
     return instruction(MOV, 1, index) + instruction(MOV, 2, 0) + call + instruction(EXIT)
 
 
-def push_program(vid: int, pcp: int, index: int) -> bytes:
-    """bpf_skb_vlan_push(skb, htons(0x8100), tci), then out by device `index`."""
-    tpid = int.from_bytes(TPID_Q.to_bytes(2, "big"), sys.byteorder)
-    arguments = instruction(MOV, 2, tpid) + instruction(MOV, 3, tci(vid, pcp))
+def push_program(vid: int, pcp: int, index: int, tpid: int) -> bytes:
+    """if vid: bpf_skb_vlan_push(skb, htons(tpid), tci); then out by device `index`."""
+    if not vid:
+        return redirect_to(index)
+    swapped = int.from_bytes(tpid.to_bytes(2, "big"), sys.byteorder)
+    arguments = instruction(MOV, 2, swapped) + instruction(MOV, 3, tci(vid, pcp))
     return arguments + instruction(CALL, value=VLAN_PUSH) + redirect_to(index)
 
 
 def pop_program(vid: int, index: int) -> bytes:
-    """if (skb->vlan_tci & 0xfff) == vid: bpf_skb_vlan_pop(skb), out by device `index`; else: pass."""
-    found = instruction(CALL, value=VLAN_POP) + redirect_to(index)
+    """if (skb->vlan_tci & 0xfff) == vid: if vid: bpf_skb_vlan_pop(skb); out by device `index`; else: pass."""
+    found = (instruction(CALL, value=VLAN_POP) if vid else b"") + redirect_to(index)
     return (
         instruction(MOV_REGISTER, 6, src=1)
         + instruction(LOAD_WORD, 2, src=6, offset=VLAN_TCI_AT)
@@ -99,12 +103,24 @@ def classify(space: Namespace, device: str, program: bytes, priority: int) -> No
     space.netlink(attach)
 
 
-def end_vlan(net: Net, space: Namespace, trunk: str, vid: int, *, pcp: int = 0, mtu: int = 1500) -> str:
-    """End VLAN `vid` of a trunk device in a device of its own; returns its name. It goes with the test."""
-    device, inner = f"{trunk}.{vid}", f"{trunk}-{vid}"
+def inner_end(device: str) -> str:
+    """The inner end of a device made by `end_vlan`."""
+    trunk, _, vid = device.rpartition(".")
+    return f"{trunk}-{vid}"
+
+
+def end_vlan(
+    net: Net, space: Namespace, trunk: str, vid: int, *, pcp: int = 0, mtu: int = 1500, tpid: int = TPID_Q
+) -> str:
+    """End VLAN `vid` (0: untagged) of a trunk device in a device of its own; returns its name.
+
+    It goes with the test.
+    """
+    device = f"{trunk}.{vid}"
+    inner = inner_end(device)
     net.veth(device, inner, space, space, mtu=mtu)
     index = {name: int((space.link(name) or {})["index"]) for name in (trunk, inner)}
     with capability("VLAN termination by tc and eBPF"):
-        classify(space, inner, push_program(vid, pcp, index[trunk]), 1)
-        classify(space, trunk, pop_program(vid, index[inner]), vid)
+        classify(space, inner, push_program(vid, pcp, index[trunk], tpid), 1)
+        classify(space, trunk, pop_program(vid, index[inner]), vid or 4095)
     return device
