@@ -133,7 +133,7 @@ class Site:
             longest = self.mtu - ip_len - 8
             bulk_tcp(self.guest, self.external, version, TCP_BYTES)
             bulk_udp(self.guest, self.external, version, longest)
-            sweep_udp(self.guest, self.external, version, [0, 1, 17, 18, 19, longest, longest + 1])
+            sweep_udp(self.guest, self.external, version, [0, 1, 17, 18, 19, longest])
         for sniffer in self.sniffers:
             check_wire(sniffer, self.mtu)
         assert (self.guest.csum_errors(), self.external.csum_errors()) == ({}, {})
