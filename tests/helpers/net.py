@@ -130,7 +130,7 @@ class Namespace:
         return {name for _index, name in self.run(socket.if_nameindex)}
 
     def link(self, device: str) -> dict[str, Any] | None:
-        """What rtnetlink says of a device (index, mtu, address, up, carrier); None: there is none."""
+        """What rtnetlink says of a device (index, mtu, address, up, carrier, counters); None: there is none."""
 
         def work(ipr: IPRoute) -> dict[str, Any] | None:
             found = list(ipr.link_lookup(ifname=device))
@@ -144,6 +144,7 @@ class Namespace:
                 "address": attributes["IFLA_ADDRESS"],
                 "up": bool(message["flags"] & 1),
                 "carrier": bool(attributes.get("IFLA_CARRIER")),
+                "counters": attributes["IFLA_STATS64"],
             }
 
         return self.netlink(work)

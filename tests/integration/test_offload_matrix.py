@@ -220,8 +220,18 @@ def crossed(site: Site, setting: Setting) -> tuple[int, int]:
     return guest, far
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("mtu", "settings"), [(1500, COARSE + FINE), (9000, COARSE)], ids=["1500", "9000"])
+CASES = [
+    ("access to 802.1Q", 1500, COARSE + FINE),
+    ("tunnel to 802.1ad", 1500, COARSE + FINE),
+    ("802.1Q to 802.1Q", 1500, COARSE),
+    ("tunnel to 802.1Q", 1500, COARSE),
+    *((shape, 9000, COARSE) for shape in SHAPES),
+]
+
+
+@pytest.mark.parametrize(
+    ("shape", "mtu", "settings"), CASES, ids=[f"{shape}, {mtu}" for shape, mtu, _settings in CASES]
+)
 def test_every_switch_on_every_side(
     net: Net, start: Start, shape: str, mtu: int, settings: list[Setting]
 ) -> None:
