@@ -26,7 +26,7 @@
     X(vlan_not_allowed, "VID not carried by the trunk, or untagged without a native VLAN")                            \
     X(bad_offload, "offload metadata that contradicts the frame")                                                     \
     X(oversize, "longer than the MTU of the port allows")                                                             \
-    X(truncated, "longer than the receive buffer")                                                                    \
+    X(truncated, "came while the queue for frames longer than a slot of the receive ring was full")                      \
     X(fdb_drop, "source or destination has a drop entry")                                                             \
     X(static_move, "source has a static or sticky entry on another port")                                             \
     X(same_port, "destination is behind the port the frame came from")                                                \
