@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: build demo test lint bench bench-compare bench-baseline bench-lab docs debug test-debug clean system-packages
+.PHONY: build demo test test-overload lint bench bench-compare bench-baseline bench-lab docs debug test-debug clean system-packages
 
 # Debian packages the lab and the tests use; skipped where they are installed or there is no apt.
 SYSTEM_COMMANDS := ip:iproute2 ping:iputils-ping iperf3:iperf3 tcpdump:tcpdump ethtool:ethtool gcc:gcc pgrep:procps
@@ -40,6 +40,11 @@ lint: build
 
 test: lint test-debug
 	$(BIN)/python -m pytest
+
+# The same storms as in `make test`, for longer: a minute of overload each way, hundreds of changes under traffic.
+STORMS := $(addprefix tests/integration/test_,overload.py order.py churn.py)
+test-overload: build
+	FRAMEBRIDGE_OVERLOAD_SECONDS=60 FRAMEBRIDGE_CHURN_ROUNDS=600 $(BIN)/python -m pytest $(STORMS) -rP
 
 docs: build
 	$(BIN)/python docs/counters.py
