@@ -22,6 +22,7 @@ from bridge.vlan_filter import Program
 log = logging.getLogger(__name__)
 
 MEMORY_MTU = 1500
+TAP_MTU = 1500  # of a tap that was just made; drivers/net/tun.c:tun_net_initialize
 MTU_MIN, MTU_MAX = 68, 65535  # what a snapshot takes
 
 
@@ -98,6 +99,7 @@ class Berth:
 
     async def _attach_tap(self, core: Bridge, links: Links, create: bool) -> None:
         config = self.config
+        found = await self.find(links)
         link, made = await links.ensure_tap(config.device, config.netns, config.mtu, create=create)
         try:
             self.port = await self._open(links, core.open_tap)
@@ -107,6 +109,8 @@ class Berth:
             raise
         if made:
             release_tap(self.port.fd)
+        if config.mtu is not None and self.own_mtu is None:
+            self.own_mtu = found.mtu if found else TAP_MTU
 
     async def _attach_link(self, core: Bridge, links: Links, create: bool) -> None:
         config = self.config
