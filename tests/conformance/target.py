@@ -1,0 +1,53 @@
+"""What a bridge must offer to be put to the test.
+
+Job: the interface between `runner` and the bridges of `targets/`. A target is made with the ports of a scenario and
+lives until its `Net` is undone. `abilities` name what it can do beyond VLANs and flooding; a scenario that needs more
+is not played on it. `send` returns when the target is done with the frames: everything they caused is in the result.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from conformance.scenario import Entry, Port
+
+
+class Target(ABC):
+    """One bridge with its ports, ready for frames."""
+
+    name: ClassVar[str]  # in scenarios
+    title: ClassVar[str]  # for people
+    abilities: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def send(self, port: str, frames: Sequence[bytes]) -> dict[str, list[bytes]]:
+        """Send frames to a port; returns what every port sent because of them, tags inline, in order."""
+
+    @abstractmethod
+    def fdb(self) -> set[Entry]:
+        """Dynamic entries."""
+
+    def silence(self) -> None:
+        """Let the ageing time pass; returns when silent stations are forgotten."""
+        raise NotImplementedError
+
+    def flush(self, port: str | None = None, vlan: int | None = None) -> None:
+        raise NotImplementedError
+
+    def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:
+        raise NotImplementedError
+
+    def forget(self, vlan: int, mac: bytes) -> None:
+        raise NotImplementedError
+
+    def change(self, port: str, to: Mapping[str, Any]) -> None:
+        """Merge keys into the table of a port."""
+        raise NotImplementedError
+
+    def carrier(self, port: str, up: bool) -> None:
+        raise NotImplementedError
+
+
+Ports = Mapping[str, Port]

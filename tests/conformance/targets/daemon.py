@@ -1,0 +1,114 @@
+"""Our daemon as people run it: `framebridge run`, ports on veths (kind link) or taps, everything by its command."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from helpers.daemon import daemon, document
+from helpers.daemon import port as port_table
+from helpers.net import Net, wait_until
+
+from conformance.scenario import Entry, Port
+from conformance.target import Ports
+from conformance.wired import WiredTarget, bridge_side, host_side, without_fences
+
+AGEING_DONE = 30.0
+
+
+class LinkTarget(WiredTarget):
+    name = "link"
+    title = "framebridge, links"
+    kind = "link"
+    abilities: ClassVar = frozenset(
+        {
+            "tunnel",
+            "tpid",
+            "isolated",
+            "learning",
+            "flood",
+            "mac_limit",
+            "static_move",
+            "pass_reserved",
+            "silence",
+        }
+        | {"flush", "flush port", "flush vlan", "static", "sticky", "drop", "change", "carrier"}
+    )
+
+    def __init__(self, net: Net, ports: Ports, bridge: Mapping[str, Any]) -> None:
+        super().__init__(net, ports)
+        self._bridge = dict(bridge)
+        self.make_devices()
+        directory = Path(net.enter_context(tempfile.TemporaryDirectory(prefix="fb-")))
+        socket = directory / "b.sock"
+        text = document(socket, *self._tables(), **self._bridge)
+        self._daemon = net.enter_context(daemon(directory, self.middle, text, socket))
+        net.callback(self._daemon.finish)
+        for name in ports:
+            self._daemon.wait_state(name, "up")
+        self.open_wires()
+        self.settle()
+
+    def make_devices(self) -> None:
+        self.make_veths()
+
+    def _tables(self) -> list[str]:
+        return [self.table(name, port) for name, port in self.ports.items()]
+
+    def table(self, name: str, port: Port) -> str:
+        return port_table(name, self.kind, bridge_side(name), **port.keys)
+
+    def _reload(self, **bridge: Any) -> None:
+        self._daemon.write(*self._tables(), **{**self._bridge, **bridge})
+        status, _out, err = self._daemon.cli("reload")
+        assert status == 0, err
+
+    def fdb(self) -> set[Entry]:
+        rows = self._daemon.rows("fdb", "show")
+        return without_fences(
+            (row["vlan"], bytes.fromhex(row["mac"].replace(":", "")), row["port"])
+            for row in rows
+            if row["state"] == "dynamic"
+        )
+
+    def silence(self) -> None:
+        self._reload(ageing_time=1)
+        wait_until(
+            lambda: not any(row["state"] == "dynamic" for row in self._daemon.ask("FdbShow")),
+            "dynamic entries to age",
+            AGEING_DONE,
+        )
+        self._reload()
+
+    def flush(self, port: str | None = None, vlan: int | None = None) -> None:
+        words = [*(("port", port) if port else ()), *(("vlan", str(vlan)) if vlan else ())]
+        self._daemon.rows("fdb", "flush", *words)
+
+    def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:
+        where = () if kind == "drop" else ("port", port)
+        self._daemon.rows("fdb", "add", mac.hex(":"), "vlan", str(vlan), *where, kind)
+
+    def forget(self, vlan: int, mac: bytes) -> None:
+        self._daemon.rows("fdb", "del", mac.hex(":"), "vlan", str(vlan))
+
+    def change(self, port: str, to: Mapping[str, Any]) -> None:
+        self.merge(port, to)
+        self._reload()
+
+    def wait_port(self, port: str, up: bool) -> None:
+        self._daemon.wait_state(port, "up" if up else "down")
+
+
+class TapTarget(LinkTarget):
+    name = "tap"
+    title = "framebridge, taps"
+    kind = "tap"
+    abilities: ClassVar = LinkTarget.abilities - {"carrier"}
+
+    def make_devices(self) -> None:
+        pass  # the daemon makes them
+
+    def table(self, name: str, port: Port) -> str:
+        return port_table(name, self.kind, host_side(name), self.hosts, **port.keys)

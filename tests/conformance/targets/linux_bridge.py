@@ -1,0 +1,115 @@
+"""The Linux kernel's bridge with vlan_filtering; see bridge(8). Many kernels of virtual machines are without it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from subprocess import run
+from typing import Any, ClassVar
+
+import pytest
+from helpers.net import Net, wait_until
+
+from conformance.scenario import Entry, Port
+from conformance.target import Ports
+from conformance.wired import WiredTarget, bridge_side, without_fences
+
+SETTINGS = ("vlan_filtering", "1", "vlan_default_pvid", "0", "mcast_snooping", "0")
+AGEING = "30000"  # hundredths of a second, its default
+FLOODS = {"unknown": "flood", "multicast": "mcast_flood", "broadcast": "bcast_flood"}
+
+
+class LinuxBridgeTarget(WiredTarget):
+    name = "linux"
+    title = "Linux bridge"
+    abilities: ClassVar = frozenset(
+        {"isolated", "learning", "flood", "silence", "flush", "flush port", "flush vlan", "static", "sticky"}
+        | {"carrier", "change"}
+    )
+
+    def __init__(self, net: Net, ports: Ports, _bridge: Mapping[str, Any]) -> None:
+        super().__init__(net, ports)
+        self._make_bridge()
+        self.make_veths()
+        self._batch("ip", [f"link set {bridge_side(name)} master br0" for name in ports])
+        for name in ports:
+            self._set_port(name)
+        self._run("ip", "link", "set", "br0", "up")
+        self.open_wires()
+        for name in ports:
+            self.wait_port(name, True)
+        self.settle()
+
+    def _make_bridge(self) -> None:
+        command = ["ip", "link", "add", "br0", "type", "bridge", *SETTINGS]
+        done = self.middle.run(run, command, capture_output=True, text=True, timeout=60)
+        if "not supported" in done.stderr or "Unknown device type" in done.stderr:
+            pytest.skip(f"Linux bridge with vlan_filtering: {done.stderr.strip()} (see make test-vm)")
+        assert done.returncode == 0, done.stderr
+
+    def _run(self, *command: str) -> str:
+        done = self.middle.run(run, command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+        return str(done.stdout)
+
+    def _batch(self, program: str, lines: list[str]) -> None:
+        text = "\n".join(lines) + "\n"
+        command = [program, "-batch", "-"]
+        done = self.middle.run(run, command, input=text, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{text}: {done.stderr}"
+
+    def _set_port(self, name: str) -> None:
+        device, port = bridge_side(name), self.ports[name]
+        flags = {"isolated": port.isolated, "learning": port.keys.get("learning", True)}
+        flags |= {flag: what in port.flood for what, flag in FLOODS.items()}
+        words = " ".join(f"{flag} {'on' if on else 'off'}" for flag, on in flags.items())
+        lines = [f"link set dev {device} {words}", *self._vlan_lines(device, port)]
+        self._batch("bridge", lines)
+
+    def _vlan_lines(self, device: str, port: Port) -> list[str]:
+        table = json.loads(self._run("bridge", "-j", "vlan", "show", "dev", device) or "[]")
+        old = [entry["vlan"] for row in table for entry in row.get("vlans", ())]
+        lines = [f"vlan del dev {device} vid {vid}" for vid in old]
+        lines += [f"vlan add dev {device} vid {vid}" for vid in port.tagged]
+        return lines + ([f"vlan add dev {device} vid {port.untagged} pvid untagged"] if port.untagged else [])
+
+    def fdb(self) -> set[Entry]:
+        names = {bridge_side(name): name for name in self.ports}
+        return without_fences(
+            (row["vlan"], bytes.fromhex(row["mac"].replace(":", "")), names[row["ifname"]])
+            for row in json.loads(self._run("bridge", "-j", "fdb", "show", "br", "br0"))
+            if row["state"] == "" and row.get("ifname") in names and "vlan" in row
+        )
+
+    def silence(self) -> None:
+        self._run("ip", "link", "set", "br0", "type", "bridge", "ageing_time", "10")
+        wait_until(lambda: not self.fdb(), "entries of the Linux bridge to age", 60.0)
+        self._run("ip", "link", "set", "br0", "type", "bridge", "ageing_time", AGEING)
+
+    def flush(self, port: str | None = None, vlan: int | None = None) -> None:
+        where = ["brport", bridge_side(port)] if port else []
+        where += ["vlan", str(vlan)] if vlan else []
+        self._run("bridge", "fdb", "flush", "dev", "br0", *where, "nopermanent", "nostatic")
+
+    def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:
+        words = ["dev", bridge_side(port), "master", "static", "vlan", str(vlan)]
+        self._run("bridge", "fdb", "add", mac.hex(":"), *words, *(["sticky"] if kind == "sticky" else []))
+
+    def forget(self, vlan: int, mac: bytes) -> None:
+        for name in self.ports:
+            words = ["dev", bridge_side(name), "master", "vlan", str(vlan)]
+            done = self.middle.run(run, ["bridge", "fdb", "del", mac.hex(":"), *words], capture_output=True)
+            if done.returncode == 0:
+                return
+        raise AssertionError(f"no entry {vlan} {mac.hex(':')}")
+
+    def change(self, port: str, to: Mapping[str, Any]) -> None:
+        self.merge(port, to)
+        self._set_port(port)
+
+    def wait_port(self, port: str, up: bool) -> None:
+        state = "forwarding" if up else "disabled"
+        file = Path(f"/sys/class/net/{bridge_side(port)}/brport/state")
+        number = {"forwarding": "3", "disabled": "0"}[state]
+        wait_until(lambda: self.middle.run(file.read_text).strip() == number, f"port {port} {state}")

@@ -1,0 +1,99 @@
+"""Our core over memory ports, in this process, with the model (tests/model.py) beside it.
+
+The model checks every step as well: bytes, counters, FDB, conservation. Done means: no frame waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from helpers import frames
+from helpers.bridge import Lab
+from helpers.net import Net
+from model import PortConfig
+
+from bridge.checks import RESERVED_NAMES
+from conformance.scenario import FLOODS, Entry, Port
+from conformance.target import Ports, Target
+
+AGE = 300
+
+
+class MemoryTarget(Target):
+    name = "memory"
+    title = "framebridge, memory ports"
+    abilities: ClassVar = frozenset(
+        {"short", "long", "tunnel", "tpid", "isolated", "learning", "flood", "mac_limit", "static_move"}
+        | {
+            "pass_reserved",
+            "silence",
+            "flush",
+            "flush port",
+            "flush vlan",
+            "static",
+            "sticky",
+            "drop",
+            "change",
+        }
+    )
+
+    def __init__(self, _net: Net, ports: Ports, bridge: Mapping[str, Any]) -> None:
+        self._ports = dict(ports)
+        self._index = {name: index for index, name in enumerate(ports)}
+        self._names = list(ports)
+        passed = sum(1 << RESERVED_NAMES[name] for name in bridge.get("pass_reserved", ()))
+        self._lab = Lab(
+            *(port_config(port) for port in ports.values()),
+            slots=4096,
+            reserved_pass=passed,
+            static_move=bridge.get("static_move", "drop"),
+            age_ticks=AGE,
+        )
+
+    def send(self, port: str, frames: Sequence[bytes]) -> dict[str, list[bytes]]:
+        data = self._lab.send(self._index[port], *frames).data
+        return {self._names[index]: sent for index, sent in data.items()}
+
+    def fdb(self) -> set[Entry]:
+        return {
+            (entry.vid, entry.mac.to_bytes(6, "big"), self._names[entry.port])
+            for entry in self._lab.core.fdb_entries()
+            if entry.kind == "dynamic"
+        }
+
+    def silence(self) -> None:
+        self._lab.set_tick(self._lab.core.tick + AGE + 1)
+        self._lab.fdb_expire(AGE)
+
+    def flush(self, port: str | None = None, vlan: int | None = None) -> None:
+        self._lab.fdb_flush(port=None if port is None else self._index[port], vid=vlan)
+
+    def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:
+        assert self._lab.fdb_set(vlan, station(mac), -1 if kind == "drop" else self._index[port], kind)
+
+    def forget(self, vlan: int, mac: bytes) -> None:
+        assert self._lab.fdb_delete(vlan, station(mac))
+
+    def change(self, port: str, to: Mapping[str, Any]) -> None:
+        self._ports[port] = self._ports[port].changed(to)
+        fields = port_config(self._ports[port]).__dict__
+        self._lab.change(self._index[port], **fields)
+
+
+def port_config(port: Port) -> PortConfig:
+    """A port's table as the model takes it."""
+    return PortConfig(
+        port.mode,
+        port.untagged,
+        port.tagged,
+        tpid=port.tpid,
+        isolated=port.isolated,
+        learning=port.keys.get("learning", True),
+        mac_limit=port.keys.get("mac_limit", 0),
+        **{f"flood_{what}": what in port.flood for what in FLOODS},
+    )
+
+
+def station(mac: bytes) -> int:
+    return frames.number(mac) - frames.number(frames.host(0))
