@@ -162,6 +162,7 @@ class WiredTarget(Target):
             self.hosts.set_link(host_side(port), state="up")
             self.hosts.wait_carrier(host_side(port))
             self.wait_port(port, up)
+            self.wires[port].clear_error()  # ENETDOWN
             self.down.discard(port)
         else:
             self.down.add(port)
