@@ -94,7 +94,7 @@ class WiredTarget(Target):
         assert reached, f"nothing can tell when port {port} is done: no port shares a VLAN with it"
         self._fence(port, reached, seen)
         for other in sorted(self.watched - reached):
-            source = next((name for name in sorted(self.watched) if self._route(name, other)), None)
+            source = next((name for name in self._witnesses() if self._route(name, other)), None)
             assert source, f"port {other} cannot be watched: no port reaches it"
             self._fence(source, {other}, seen)
 
@@ -107,9 +107,13 @@ class WiredTarget(Target):
 
     def settle(self) -> None:
         """Return when frames from every port come out; whatever came out meanwhile is forgotten."""
-        for port in sorted(self.watched):
+        for port in self._witnesses():
             if "mac_limit" not in self.ports[port].keys:
                 self.send(port, [])
+
+    def _witnesses(self) -> list[str]:
+        """Ports to send fences from, those that may learn as they like first."""
+        return sorted(self.watched, key=lambda name: ("mac_limit" in self.ports[name].keys, name))
 
     def _fence(self, source: str, targets: Iterable[str], seen: dict[str, list[bytes]]) -> set[str]:
         """Send fences towards those targets that can be reached; returns them, collected up to the fence."""
