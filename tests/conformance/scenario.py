@@ -94,10 +94,11 @@ class Port:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a step shows: frames by port, or entries; `why` is given where another target differs."""
+    """What a step shows: frames by port, or entries; as written; and, where another target differs, why we do not."""
 
     sent: Sent | None = None
     fdb: frozenset[Entry] | None = None
+    text: str = ""
     why: str = ""
 
 
@@ -311,7 +312,14 @@ def expectation(table: Mapping[str, Any], ports: Mapping[str, Port]) -> Expectat
         fdb = frozenset(entries)
     if (sent is None) == (fdb is None):
         raise ScenarioError("either `expect` or `fdb`")
-    return Expectation(sent, fdb, table.get("why", ""))
+    return Expectation(sent, fdb, as_text(table), table.get("why", ""))
+
+
+def as_text(table: Mapping[str, Any]) -> str:
+    """An expectation for people."""
+    if "fdb" in table:
+        return ", ".join(table["fdb"]) or "no entry"
+    return "; ".join(f"{port}: {frames}" for port, frames in table["expect"].items()) or "nothing"
 
 
 def frames_of(texts: str | Sequence[str], times: int) -> Frames:
