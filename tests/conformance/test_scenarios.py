@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from helpers.net import Net
 
-pytest.register_assert_rewrite("conformance.runner", "conformance.wired")
-
-from helpers.net import Net  # noqa: E402
-
-from conformance import scenario  # noqa: E402
-from conformance.runner import play  # noqa: E402
-from conformance.scenario import Scenario  # noqa: E402
-from conformance.target import Target  # noqa: E402
-from conformance.targets import TARGETS  # noqa: E402
+from conformance import scenario
+from conformance.runner import play
+from conformance.scenario import Scenario
+from conformance.target import Target
+from conformance.targets import TARGETS
 
 SCENARIOS = scenario.load_all()
 PAIRS = [(target, one) for target in TARGETS for one in SCENARIOS if one.needs <= target.abilities]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from subprocess import run
 from typing import Any, ClassVar
 
@@ -110,6 +109,10 @@ class LinuxBridgeTarget(WiredTarget):
 
     def wait_port(self, port: str, up: bool) -> None:
         state = "forwarding" if up else "disabled"
-        file = Path(f"/sys/class/net/{bridge_side(port)}/brport/state")
-        number = {"forwarding": "3", "disabled": "0"}[state]
-        wait_until(lambda: self.middle.run(file.read_text).strip() == number, f"port {port} {state}")
+        show = ("ip", "-j", "-d", "link", "show", "dev", bridge_side(port))
+        wait_until(lambda: port_state(self._run(*show)) == state, f"port {port} {state}")
+
+
+def port_state(shown: str) -> str:
+    """The state of a bridge port in the JSON of `ip -d link show`."""
+    return str(json.loads(shown)[0]["linkinfo"]["info_slave_data"]["state"])

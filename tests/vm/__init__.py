@@ -1,0 +1,1 @@
+"""Stories on a second kernel: Debian's, in a virtual machine."""
