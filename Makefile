@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: build demo test test-overload lint bench bench-compare bench-baseline bench-lab docs debug test-debug clean system-packages
+.PHONY: build demo test test-overload test-conformance test-vm lint bench bench-compare bench-baseline bench-lab docs debug \
+        test-debug clean system-packages
 
 # Debian packages the lab and the tests use; skipped where they are installed or there is no apt.
 SYSTEM_COMMANDS := ip:iproute2 ping:iputils-ping iperf3:iperf3 tcpdump:tcpdump ethtool:ethtool gcc:gcc pgrep:procps
@@ -48,6 +49,7 @@ test-overload: build
 
 docs: build
 	$(BIN)/python docs/counters.py
+	PYTHONPATH=tests $(BIN)/python -m conformance.page
 
 # Micro benchmarks over replay ports, no root: cycles per frame by stage, beside the saved baseline.
 MICRO := $(BIN)/python -m pytest bench/micro --benchmark-only --benchmark-disable-gc --benchmark-columns=median -q
@@ -77,6 +79,26 @@ debug: build
 
 test-debug: debug
 	tests/run-sanitized $(DEBUG) $(BIN)/python
+
+# The same scenarios through framebridge and Open vSwitch (skipped where it is not installed); see docs/differences.md.
+test-conformance: build
+	$(BIN)/python -m pytest tests/conformance
+
+# A second kernel, Debian's, in an emulated machine over this file system: 8021q, netem, the Linux bridge, Open vSwitch's
+# kernel datapath; and a real guest of QEMU. Ends well, with the reason, where the packages cannot be had. ARGS: what to
+# run inside instead, for example ARGS="tests/vm -k netem".
+VM := build/vm
+VM_TESTS := tests/vm tests/conformance/test_scenarios.py tests/integration/test_links.py tests/integration/test_lab.py \
+            -k "vm/ or linux- or vlan_interface or lab_in_json" --timeout 900
+$(VM)/.virtme: $(VENV)/.built
+	@mkdir -p $(VM)
+	$(PIP) --no-build-isolation -e '.[vm]'
+	@touch $@
+
+test-vm: $(VM)/.virtme
+	@tests/vm/prepare $(VM) || { status=$$?; [ $$status = 77 ] || exit $$status; echo "test-vm: skipped, see above"; exit 0; }; \
+	[ ! -d $(VM)/linux ] || { $(BIN)/python -m pytest tests/vm/test_qemu_guest.py && \
+	$(BIN)/python tests/vm/boot.py $(or $(ARGS),$(VM_TESTS)); }
 
 clean:
 	rm -rf build $(VENV) *.egg-info bridge/*.so bridge/_core.c .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
