@@ -6,7 +6,8 @@
  *      a tag and a vnet header in front. A longer one (super-frame) is queued whole on the socket (PACKET_COPY_THRESH,
  *      TP_STATUS_COPY): its first part is in the slot, recvmsg brings the rest into a tail.
  * tx: one sendmmsg for the burst, the tag inline, a vnet header in front of each frame. The kernel segments what the
- *      device cannot.
+ *      device cannot. A socket of its own, for nobody waits on it: one that is in an epoll set runs the set's wake-up, two
+ *      locks, for every frame whose buffer comes back (net/core/sock.c:sock_def_write_space).
  * Slots go back to the kernel at the next rx, which the loop makes before it sleeps.
  * Facts: tests/platform/.
  */
@@ -38,7 +39,8 @@ enum {
 };
 
 struct br_port_link {
-    struct br_port port;
+    struct br_port port; /* its fd is the receiving socket */
+    int tx_fd;
     uint8_t *ring;
     uint32_t slot_mask;
     uint32_t taken;    /* next slot to look at */
@@ -156,7 +158,7 @@ static uint32_t br_link_tx(struct br_port *port, struct br_frame *const *frame, 
     for (uint32_t i = 0; i < n; i++)
         br_link_message(link, i, frame[i]);
     for (uint32_t i = 0; i < n;) {
-        const int done = sendmmsg(port->fd, &link->message[i], n - i, MSG_DONTWAIT);
+        const int done = sendmmsg(link->tx_fd, &link->message[i], n - i, MSG_DONTWAIT);
 
         if (done <= 0) { /* the first of the rest was refused: it ends here, the others get their chance */
             if (errno != EINTR) {
@@ -203,6 +205,8 @@ static void br_link_close(struct br_port *port)
 
     if (link->ring)
         munmap(link->ring, (size_t)(link->slot_mask + 1) * BR_LINK_SLOT_LEN);
+    if (link->tx_fd >= 0)
+        close(link->tx_fd);
     if (port->fd >= 0)
         close(port->fd);
     free(link);
@@ -233,8 +237,6 @@ static int br_link_open_ring(struct br_port_link *link, uint32_t slots)
         request.tp_frame_nr *= 2;
     request.tp_block_nr = request.tp_frame_nr / (BR_LINK_BLOCK_LEN / BR_LINK_SLOT_LEN);
     if (!error)
-        error = br_link_set(fd, SOL_PACKET, PACKET_VNET_HDR, 1);
-    if (!error)
         error = br_link_set(fd, SOL_PACKET, PACKET_COPY_THRESH, 1);
     if (!error && setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof(request)) < 0)
         error = -errno;
@@ -248,17 +250,40 @@ static int br_link_open_ring(struct br_port_link *link, uint32_t slots)
     return 0;
 }
 
-static int br_link_bind(int fd, int ifindex)
+static int br_link_bind(int fd, int ifindex, uint16_t protocol)
+{
+    const struct sockaddr_ll address = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(protocol), .sll_ifindex = ifindex};
+
+    return bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+}
+
+static int br_link_open_rx(struct br_port_link *link, int ifindex, uint32_t slots)
 {
     const struct packet_mreq promiscuous = {.mr_ifindex = ifindex, .mr_type = PACKET_MR_PROMISC};
-    const struct sockaddr_ll address = {
-        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = ifindex};
-    int error = br_link_set(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
+    const int fd = link->port.fd;
+    int error = br_link_set(fd, SOL_PACKET, PACKET_VNET_HDR, 1);
 
+    if (!error)
+        error = br_link_open_ring(link, slots);
+    if (!error)
+        error = br_link_set(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
     if (!error && setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof(promiscuous)) < 0)
         error = -errno;
-    if (!error && bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-        error = -errno;
+    if (!error)
+        error = br_link_bind(fd, ifindex, ETH_P_ALL);
+    br_link_set(fd, SOL_SOCKET, SO_RCVBUFFORCE, BR_LINK_RCVBUF); /* best effort: needs CAP_NET_ADMIN */
+    return error;
+}
+
+/* Protocol 0: it receives nothing. */
+static int br_link_open_tx(struct br_port_link *link, int ifindex)
+{
+    int error = br_link_set(link->tx_fd, SOL_PACKET, PACKET_VNET_HDR, 1);
+
+    if (!error)
+        error = br_link_bind(link->tx_fd, ifindex, 0);
+    br_link_set(link->tx_fd, SOL_SOCKET, SO_SNDBUFFORCE, BR_LINK_SNDBUF);
     return error;
 }
 
@@ -276,17 +301,16 @@ int br_port_open_link(struct br_port **port, const char *device, uint32_t slots)
     link->port.vnet = true;
     link->port.polled = true;
     link->port.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int error = link->port.fd < 0 ? -errno : 0;
+    link->tx_fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int error = link->port.fd < 0 || link->tx_fd < 0 ? -errno : 0;
     if (!error)
-        error = br_link_open_ring(link, slots);
+        error = br_link_open_rx(link, (int)ifindex, slots);
     if (!error)
-        error = br_link_bind(link->port.fd, (int)ifindex);
+        error = br_link_open_tx(link, (int)ifindex);
     if (error) {
         br_link_close(&link->port);
         return error;
     }
-    br_link_set(link->port.fd, SOL_SOCKET, SO_SNDBUFFORCE, BR_LINK_SNDBUF); /* best effort: needs CAP_NET_ADMIN */
-    br_link_set(link->port.fd, SOL_SOCKET, SO_RCVBUFFORCE, BR_LINK_RCVBUF);
     *port = &link->port;
     return 0;
 }
