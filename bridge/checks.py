@@ -234,6 +234,25 @@ def ageing_time(value: object) -> float:
     raise BadValueError(f"expected 0 (never) or 1 to 1000000 seconds, got {show(value)}")
 
 
+def price(value: object) -> float:
+    """Check for what something costs."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
+        return float(value)
+    raise BadValueError(f"expected a price from 0 to 1000000, got {show(value)}")
+
+
+def currency(value: object) -> str:
+    """Check for the name of a currency, as it is to be shown."""
+    if (
+        isinstance(value, str)
+        and 1 <= len(value) <= 8
+        and value.isprintable()
+        and not re.search(r"\s", value)
+    ):
+        return value
+    raise BadValueError(f"expected a currency like 'EUR', got {show(value)}")
+
+
 _socket_text = text("a socket path", 107)
 
 

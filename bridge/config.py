@@ -106,6 +106,14 @@ class BridgeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CostConfig:
+    """The `[cost]` table: what a core costs, so that the bill can be told in money."""
+
+    price_per_core_hour: float | None = None  # in units of the currency; None: no money is told
+    currency: str = "EUR"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole configuration. Ports are sorted by name, VLANs by ID, entries by VLAN and address."""
 
@@ -113,6 +121,7 @@ class Config:
     ports: tuple[PortConfig, ...] = ()
     vlans: tuple[VlanConfig, ...] = ()
     entries: tuple[StaticEntry, ...] = ()
+    cost: CostConfig = CostConfig()
 
 
 # -- reading
@@ -204,7 +213,7 @@ def _validated(config: Config) -> Config:
     entries = [(("fdb", format_mac(entry.mac)), entry) for entry in config.entries]
     checked = _combine(config.bridge, ports, vlans, entries, report)
     report.raise_problems()
-    return checked
+    return replace(checked, cost=config.cost)
 
 
 def _refusal(message: str, source: str = "", line: int | None = None) -> ConfigError:
@@ -247,6 +256,10 @@ _VLAN_KEYS: Keys = {
     "name": ("name", checks.name),
     "mac_limit": ("mac_limit", _limit),
 }
+_COST_KEYS: Keys = {
+    "price_per_core_hour": ("price_per_core_hour", checks.price),
+    "currency": ("currency", checks.currency),
+}
 _ENTRY_KEYS: Keys = {
     "mac": ("mac", checks.station),
     "vlan": ("vid", checks.vid),
@@ -260,8 +273,9 @@ def _read_config(root: Table) -> Config:
     ports = [(table.path, _read_port(table)) for table in root.tables("port")]
     vlans = [(table.path, _read_vlan(table)) for table in root.tables("vlan")]
     entries = [(table.path, _read_entry(table)) for table in root.tables("fdb")]
+    cost = _read_cost(root.table("cost"))
     root.refuse_unknown()
-    return _combine(bridge, ports, vlans, entries, root.report)
+    return replace(_combine(bridge, ports, vlans, entries, root.report), cost=cost)
 
 
 def _read_bridge(table: Table) -> BridgeConfig:
@@ -326,6 +340,12 @@ def _read_vlan(table: Table) -> VlanConfig:
     fields = table.fields(_VLAN_KEYS, required=("id",))
     table.refuse_unknown()
     return VlanConfig(**{"vid": 0, **fields})
+
+
+def _read_cost(table: Table) -> CostConfig:
+    fields = table.fields(_COST_KEYS)
+    table.refuse_unknown()
+    return CostConfig(**fields)
 
 
 def _read_entry(table: Table) -> StaticEntry:
@@ -443,6 +463,11 @@ def entry_table(entry: StaticEntry) -> dict[str, object]:
     return _plain_table(entry, _ENTRY_KEYS) | {"mac": format_mac(entry.mac)}
 
 
+def cost_table(cost: CostConfig) -> dict[str, object]:
+    """Return the `[cost]` table."""
+    return _plain_table(cost, _COST_KEYS)
+
+
 def _plain_table(value: object, keys: Keys) -> dict[str, object]:
     table = {key: getattr(value, field) for key, (field, _) in keys.items()}
     return {key: None if item == "" else item for key, item in table.items()}
@@ -456,6 +481,8 @@ def to_toml(config: Config) -> str:
     blocks += [
         _block("[[fdb]]", entry_table(entry), entry_table(StaticEntry(0, 0))) for entry in config.entries
     ]
+    if config.cost != CostConfig():
+        blocks.append(_block("[cost]", cost_table(config.cost), cost_table(CostConfig())))
     return "\n".join(blocks)
 
 

@@ -29,12 +29,15 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from bridge._core import PORTS_MAX, Bridge, Port, Snapshot
+from bridge._core import HISTOGRAM_BOUNDS, PORTS_MAX, Bridge, Port, Snapshot, cycles_now
 from bridge.audit import Finding, audit, collect
 from bridge.berth import Berth
 from bridge.checks import TPIDS
 from bridge.clock import Clock, SystemClock
-from bridge.config import BridgeConfig, Config, PortConfig, StaticEntry, VlanConfig, format_vids
+from bridge.config import BridgeConfig, Config, CostConfig, PortConfig, StaticEntry, VlanConfig, format_vids
+from bridge.cost import Egress
+from bridge.cost_meter import Meter
+from bridge.cost_views import Price
 from bridge.errors import ApplyError, FramebridgeError, PortError
 from bridge.events import Events, Subscription
 from bridge.learning import Learning
@@ -75,6 +78,7 @@ class Engine:
         self._events = Events()
         self._learning = Learning(self._core, self._clock, self._events.emit, self._port_failed)
         self._ledger = Ledger(self._core)
+        self.cost = Meter(self._core, self._clock, self._names, self._egress, cycles_now, HISTOGRAM_BOUNDS)
         self._bridge = config.bridge
         self._vlans: dict[int, VlanConfig] = {}
         self._berths: dict[str, Berth] = {}
@@ -198,6 +202,8 @@ class Engine:
 
     async def _settle(self) -> None:
         """Let go of what no port of the configuration needs any more."""
+        for name in self._former.keys() - self._berths.keys():
+            self.cost.retire(name)
         self._former.clear()
         for name in self._ledger.names:
             if name not in self._berths:
@@ -230,6 +236,8 @@ class Engine:
                 self._bridge = after
                 self._learning.configure(after)
                 self._refresh()
+            case "set_cost", _, CostConfig() as after:
+                self.cost.price = Price(after.price_per_core_hour, after.currency)
             case "add_entry", None, StaticEntry() as after:
                 self._learning.pin(after)
             case "delete_entry", StaticEntry() as before, None:
@@ -289,6 +297,7 @@ class Engine:
         self._ledger.carry(berth.config.name, berth.index)
         port, berth.port = berth.port, None
         self._refresh(quietly=True)
+        self.cost.carry(berth.config.name, berth.index)
         self._core.close_port(port)
         berth.broken = False
 
@@ -397,10 +406,11 @@ class Engine:
         """Let time pass for the FDB, and try again what failed."""
         while True:
             await self._clock.sleep(HOUSEKEEPING)
-            try:
-                self._learning.tick()
-            except Exception:
-                log.exception("ageing")
+            for what, work in (("ageing", self._learning.tick), ("the bill", self.cost.sample)):
+                try:
+                    work()
+                except Exception:
+                    log.exception("%s", what)
             for name, berth in self._berths.items():
                 if berth.port is None and berth.link is not None:
                     self._mark(name)
@@ -545,13 +555,17 @@ class Engine:
         """One row per port, direction and reason that has a count; `all`: every reason."""
         return self._ledger.drops_rows(self._indexes(), every=all)
 
-    def cost_rows(self) -> list[Row]:
-        """One row per stage of the data thread's work."""
-        return self._ledger.cost_rows()
+    def _names(self) -> dict[int, str]:
+        """Ports by index, also those that are closed in the change under way."""
+        former = {index: name for name, index in self._former.items()}
+        return former | {berth.index: name for name, berth in self._berths.items()}
 
-    def clear_cost(self) -> None:
-        """Count cycles from zero again."""
-        self._ledger.clear_cost()
+    def _egress(self) -> dict[str, Egress]:
+        tallies = self._ledger.tallies(self._indexes())
+        return {
+            name: Egress(tally.values["offered"], tally.values["tx_cycles"])
+            for name, tally in tallies.items()
+        }
 
     # -- the FDB -----------------------------------------------------------------------------------
 

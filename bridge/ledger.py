@@ -1,4 +1,4 @@
-"""The books: counters of the data plane as rows, carried on over all that happens to ports; the cost of work.
+"""The books: counters of the data plane as rows, carried on over all that happens to ports.
 
 Job: a port's counters live in the data plane only as long as it is attached. Here they are carried on when a
 device is lost and returns, and kept in the total when a port is removed: the total of a bridge's whole life
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bridge._core import DROP_REASONS, PORT_COUNTERS, STAGES, Bridge, PortCounters
+from bridge._core import DROP_REASONS, PORT_COUNTERS, Bridge, PortCounters
 
 Row = dict[str, object]
 
@@ -65,7 +65,6 @@ class Ledger:
         self._core = core
         self._past: dict[str, Tally] = {}  # of ports, from before they were last attached
         self._removed = Tally()
-        self._cleared: Counter[str] = Counter()
 
     def carry(self, name: str, index: int) -> None:
         """Keep the counters of a port that is about to leave the snapshot; it must be quiet already."""
@@ -114,26 +113,3 @@ class Ledger:
             for reason in _REASONS
             if every or drops[reason]
         ]
-
-    def cost_rows(self) -> list[Row]:
-        """One row per stage: cycles since the last clearing, their share, and what a frame cost in it."""
-        spent = self._spent()
-        frames, total = spent.pop("frames"), spent.total()
-        return [
-            {
-                "stage": stage,
-                "cycles": cycles,
-                "share": round(cycles / total, 4) if total else 0.0,
-                "cycles_per_frame": round(cycles / frames, 1) if frames else None,
-            }
-            for stage, cycles in spent.items()
-        ]
-
-    def clear_cost(self) -> None:
-        """Count cycles from zero."""
-        self._cleared.update(self._spent())
-
-    def _spent(self) -> Counter[str]:
-        counters = self._core.counters()
-        now = {stage: counters.stages[stage] for stage, _ in STAGES} | {"frames": counters.thread["frames"]}
-        return Counter({name: count - self._cleared[name] for name, count in now.items()})

@@ -17,10 +17,12 @@ from typing import TypeVar
 from bridge.config import (
     BridgeConfig,
     Config,
+    CostConfig,
     PortConfig,
     StaticEntry,
     VlanConfig,
     bridge_table,
+    cost_table,
     entry_table,
     port_table,
     toml_value,
@@ -29,12 +31,13 @@ from bridge.config import (
 from bridge.errors import ConfigError, Problem
 from bridge.mac import format_mac
 
-Value = BridgeConfig | PortConfig | VlanConfig | StaticEntry
+Value = BridgeConfig | CostConfig | PortConfig | VlanConfig | StaticEntry
 V = TypeVar("V", PortConfig, VlanConfig, StaticEntry)
 
 # The kinds of action that add, change and remove a value of each type; entries are never changed in place.
 _KINDS: dict[type, tuple[str, str, str]] = {
     BridgeConfig: ("set_bridge", "set_bridge", "set_bridge"),
+    CostConfig: ("set_cost", "set_cost", "set_cost"),
     VlanConfig: ("set_vlan", "set_vlan", "set_vlan"),
     PortConfig: ("open_port", "set_port", "close_port"),
     StaticEntry: ("add_entry", "", "delete_entry"),
@@ -45,7 +48,9 @@ _KINDS: dict[type, tuple[str, str, str]] = {
 class Action:
     """One step: `before` becomes `after`, None standing for absence. `subject` names what it is done to."""
 
-    kind: str  # close_port | open_port | set_port | set_vlan | set_bridge | add_entry | delete_entry
+    kind: (
+        str  # close_port | open_port | set_port | set_vlan | set_bridge | set_cost | add_entry | delete_entry
+    )
     before: Value | None
     after: Value | None
     subject: str
@@ -65,7 +70,10 @@ def plan(old: Config | None, new: Config) -> tuple[Action, ...]:
     if old is not None:
         _refuse_restart(old.bridge, new.bridge)
     was = old or Config()
+    bridge: list[tuple[Value | None, Value | None]]
     bridge = [] if old and old.bridge == new.bridge else [(old.bridge if old else None, new.bridge)]
+    if was.cost != new.cost:
+        bridge.append((was.cost, new.cost))
     vlans = list(_differences(was.vlans, new.vlans, lambda vlan: vlan.vid, lambda before, after: True))
     ports = list(
         _differences(
@@ -140,6 +148,8 @@ def _subject(value: Value) -> str:
     match value:
         case BridgeConfig() | PortConfig():
             return value.name
+        case CostConfig():
+            return "prices"
         case VlanConfig():
             return str(value.vid)
         case StaticEntry():
@@ -150,6 +160,8 @@ def _table(value: Value) -> dict[str, object]:
     match value:
         case BridgeConfig():
             return bridge_table(value)
+        case CostConfig():
+            return cost_table(value)
         case VlanConfig():
             return vlan_table(value)
         case PortConfig():
@@ -179,6 +191,8 @@ def _describe(value: Value | None) -> str:
             return f"{value.kind} on {value.port}" if value.port else value.kind
         case BridgeConfig():
             return _listing(bridge_table(value), {"name": value.name})
+        case CostConfig():
+            return _listing(cost_table(value), {})
         case VlanConfig():
             return _listing(vlan_table(value), {"id": value.vid})
         case None:

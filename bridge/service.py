@@ -22,6 +22,8 @@ from bridge import __version__, checks
 from bridge import config as configs
 from bridge.checks import BadValueError, Check, show
 from bridge.config import MODES, Config, PortConfig
+from bridge.cost_meter import LAST_MAX
+from bridge.cost_views import VIEWS
 from bridge.errors import ConfigError, ControlError, FramebridgeError
 from bridge.events import Subscription
 from bridge.notify import Notifier
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 Verb = TypeVar("Verb", bound=Callable[..., Awaitable[Any]])
 
 logger = logging.getLogger(__name__)
+
+ROWS_MAX = 100_000  # of a view of the bill
 
 
 # -- the table
@@ -272,14 +276,41 @@ class Service:
         return self._engine.drops_rows(all)
 
     @method()
-    async def cost_show(self) -> list[Row]:
-        """One row per stage: the CPU cycles of the data thread."""
-        return self._engine.cost_rows()
+    async def cost_show(
+        self, by: str = "stage", last: int | None = None, top: int | None = None, since: str | None = None
+    ) -> list[Row]:
+        """One row per stage, port, vlan, class or talker, and rows for the rest; they add up to the busy cycles."""
+        _checked("by", _view, by)
+        return self._engine.cost.show_rows(by, *self._span(last, since), _top(top))
+
+    @method()
+    async def cost_summary(self, last: int | None = None, since: str | None = None) -> list[Row]:
+        """One row: where the time of the data thread went, and what the kernel says of it."""
+        return self._engine.cost.summary_rows(*self._span(last, since))
+
+    @method()
+    async def cost_savings(
+        self, last: int | None = None, top: int | None = None, since: str | None = None
+    ) -> list[Row]:
+        """One row per measure that would save cycles, the best first: estimates, which do not add up."""
+        return self._engine.cost.saving_rows(self._engine.config.ports, *self._span(last, since), _top(top))
+
+    @method()
+    async def cost_slow(self) -> list[Row]:
+        """One row per batch of the slowest since the last clearing, slowest first."""
+        return self._engine.cost.slow_rows()
+
+    @method()
+    async def cost_histogram(self, name: str | None = None, since: str | None = None) -> list[Row]:
+        """One row per bucket of each histogram, or of one."""
+        if name is not None:
+            _checked("name", checks.choice(*self._engine.cost.histograms), name)
+        return self._engine.cost.histogram_rows(name, self._span(None, since)[1])
 
     @method(changes=True)
-    async def cost_clear(self) -> list[Row]:
-        """Count cycles from zero again. No rows."""
-        self._engine.clear_cost()
+    async def cost_clear(self, name: str | None = None) -> list[Row]:
+        """Count cycles from zero again or, with a name, only keep this moment under it. No rows."""
+        self._engine.cost.clear("" if name is None else _checked("name", checks.name, name))
         return []
 
     @method()
@@ -328,6 +359,15 @@ class Service:
             raise ControlError(f"no port {name!r}; there are: {known}", NO_SUCH_PORT, {"port": name})
         return ports[name]
 
+    def _span(self, last: int | None, since: str | None) -> tuple[int | None, str]:
+        """Check which window of the bill is meant."""
+        if last is not None and since is not None:
+            raise invalid("since", "give either this or 'last'")
+        if since is not None and since not in self._engine.cost.baselines:
+            known = ", ".join(self._engine.cost.baselines) or "none; make one with 'cost clear NAME'"
+            raise invalid("since", f"no baseline {show(since)}; there are: {known}")
+        return None if last is None else _checked("last", _seconds, last), since or ""
+
     def _known(self, name: str | None) -> str | None:
         return None if name is None else self._named(name).name
 
@@ -363,6 +403,15 @@ def merge_vlan(port: PortConfig, changes: Message) -> Message:
         kept = {key: value for key, value in kept.items() if key in keys}
     vlan = {key: value for key, value in {**kept, **change}.items() if value is not None}
     return {**changes, "vlan": vlan}
+
+
+_view = checks.choice(*VIEWS)
+_seconds = checks.integer(1, LAST_MAX, "seconds")
+_rows = checks.integer(1, ROWS_MAX, "a number of rows")
+
+
+def _top(rows: int | None) -> int | None:
+    return None if rows is None else _checked("top", _rows, rows)
 
 
 _entry_kind = checks.choice("static", "sticky", "drop", "dynamic")

@@ -9,11 +9,13 @@ import asyncio
 from typing import Any
 
 from bridge.audit import Finding
+from bridge.clock import SystemClock
 from bridge.config import Config, PortConfig, format_vids
 from bridge.errors import ApplyError, PortError
 from bridge.events import Events, Subscription
 from bridge.mac import format_mac
 from bridge.plan import Action, plan
+from helpers.fake_bill import FakeMeter
 
 Row = dict[str, Any]
 
@@ -31,6 +33,8 @@ class FakeEngine:
         self.events = Events(QUEUE_CAP)
         self.fdb: dict[tuple[int, int], tuple[str, str]] = {}
         self.calls: list[str] = []
+        self.cost = FakeMeter(SystemClock())
+        self.cost.core.spend(stage="rx", direct=900, frames=3, segments=6, bytes=180)
 
     async def start(self) -> None:
         self.calls.append("start")
@@ -125,13 +129,6 @@ class FakeEngine:
             for reason, meaning in REASONS.items()
             if all
         ]
-
-    def cost_rows(self) -> list[Row]:
-        cleared = "clear_cost" in self.calls
-        return [{"stage": "rx", "cycles": 0 if cleared else 900, "share": 0.25, "cycles_per_frame": 12.34}]
-
-    def clear_cost(self) -> None:
-        self.calls.append("clear_cost")
 
     async def fdb_add(self, vlan: int, mac: int, port: str, kind: str) -> None:
         self.fdb[vlan, mac] = (port, kind)
