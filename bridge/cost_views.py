@@ -26,6 +26,7 @@ from bridge.mac import format_mac
 Row = dict[str, object]
 
 RESTS = ("other", "departed", "unlearned", "no_vlan", "removed", "uncharged")
+ASLEEP = "blocked"  # the stage that uses no CPU
 VIEWS = ("stage", "port", "vlan", "class", "talker")
 NOISE = 0.001  # share of the bill below which `departed` is the time between two reads
 HOURS_PER_MONTH = 730.0
@@ -61,7 +62,15 @@ class Rates:
             "cores": _rounded(cores, 6),
             "money": _rounded(cpu * hourly / SECONDS_PER_HOUR, 9) if known and cpu and hourly else None,
             "money_per_month": _rounded(month, 6),
+            "currency": self.price.currency if hourly is not None else None,
             "seconds": round(self.seconds, 3),
+        }
+
+    def no_columns(self, cycles: float) -> Row:
+        """Cycles that passed without using a CPU."""
+        return {
+            **self.columns(cycles),
+            **dict.fromkeys(("cpu_seconds", "cores", "money", "money_per_month")),
         }
 
 
@@ -101,7 +110,7 @@ def stage_rows(window: Window, rates: Rates) -> list[Row]:
             "time_share": _ratio(cycles, everything, 4) or 0.0,
             "cycles_per_frame": _ratio(cycles, frames.frames),
             "cycles_per_wire_frame": _ratio(cycles, frames.segments),
-            **rates.columns(cycles),
+            **(rates.columns(cycles) if stage != ASLEEP else rates.no_columns(cycles)),
         }
         for stage, cycles in window.stages.items()
     ]
@@ -277,9 +286,7 @@ def summary_row(window: Window, rates: Rates) -> Row:
         "cycles_per_wire_frame": _ratio(busy, frames.segments),
         "frames_per_second": _ratio(frames.frames, rates.seconds),
         "price_per_core_hour": rates.price.per_core_hour,
-        "currency": rates.price.currency if rates.price.per_core_hour is not None else None,
-        "money": rate["money"],
-        "money_per_month": rate["money_per_month"],
+        **{name: rate[name] for name in ("currency", "money", "money_per_month")},
     }
 
 

@@ -108,7 +108,15 @@ def _flood(value: str) -> list[str]:
     )
 
 
+def _view(value: str) -> str:
+    return match(value, COST_VIEWS, "view")
+
+
+COST_HISTOGRAMS = ("batch_cycles", "batch_frames", "frame_cycles")  # tests: bridge._core.HISTOGRAMS
+COST_VIEWS = ("stage", "port", "vlan", "class", "talker")  # tests compare it with bridge.cost_views.VIEWS
+
 TEXT = Reader("a name", str)
+VIEW = Reader("a view", _view)
 NUMBER = Reader("a number", _number)
 SWITCH = Reader("on or off", {"on": True, "off": False}.__getitem__)
 

@@ -22,7 +22,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "vlan": ("vlan", "name", "tagged", "untagged", "fdb_entries", "mac_limit"),
     "fdb": ("mac", "vlan", "port", "state", "age"),
     "drops": ("port", "direction", "reason", "frames", "meaning"),
-    "cost": ("stage", "cycles", "share", "cycles_per_frame"),
 }
 
 
@@ -54,6 +53,11 @@ def table(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
     columns = columns or list(dict.fromkeys(key for row in rows for key in row))
     body = [[cell(row.get(column), column) for column in columns] for row in rows]
     right = [all(_is_number(row.get(column)) for row in rows) for column in columns]
+    return align(columns, body, right)
+
+
+def align(columns: Sequence[str], body: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    """Align texts under headings; `right` tells which columns are numbers."""
     widths = [max(map(len, texts)) for texts in zip(columns, *body, strict=True)]
 
     def line(texts: Iterable[str]) -> str:
