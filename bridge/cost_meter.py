@@ -49,7 +49,8 @@ class Meter:
     """The bill of one bridge.
 
     `names` gives the ports by index, `egress` what each of them sent, by name; `cycles_now` is the data plane's
-    cycle counter, `bounds` the lower bounds of the buckets of its histograms.
+    cycle counter, `bounds` the lower bounds of the buckets of its histograms; `wall` gives Unix seconds,
+    `effort` seconds of CPU time of this thread.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Meter:
         egress: Callable[[], Mapping[str, Egress]],
         cycles_now: Callable[[], int],
         bounds: Sequence[int],
+        wall: Callable[[], float] = time.time,
+        effort: Callable[[], float] = time.thread_time,
     ) -> None:
         self.price = Price()
         self._core = core
@@ -68,6 +71,8 @@ class Meter:
         self._egress = egress
         self._cycles_now = cycles_now
         self._bounds = bounds
+        self._wall = wall
+        self._effort = effort
         self._rate = CycleRate(*self._pair())
         self._carried: dict[ChargeKey, Amount] = {}  # charges of ports from before they were last attached
         self._start = Reading(clock.now(), times=replace(read_times(None), cpu=0.0, preempted=0.0))
@@ -82,11 +87,11 @@ class Meter:
         """Let time pass: call it once a second."""
         if self._clock.now() < self._due:
             return
-        began = time.perf_counter()
+        began = self._effort()
         reading = self.read()
         self._history.append(difference(self._last, reading))
         self._last = reading
-        self._due = self._clock.now() + (time.perf_counter() - began) / SAMPLE_SHARE - 0.5
+        self._due = self._clock.now() + (self._effort() - began) / SAMPLE_SHARE - 0.5
 
     def read(self) -> Reading:
         """Read everything now."""
@@ -203,7 +208,7 @@ class Meter:
     def summary_rows(self, last: int | None = None, since: str = "") -> list[Row]:
         """One row: where the data thread's time went."""
         window = self.window(last, since)
-        until = time.time() - (self._clock.now() - window.until)
+        until = self._wall() - (self._clock.now() - window.until)
         return [{"until": round(until, 3), **summary_row(window, self.rates(window))}]
 
     def saving_rows(
@@ -219,7 +224,7 @@ class Meter:
 
     def slow_rows(self) -> list[Row]:
         """One row per slowest batch since the last clearing, slowest first."""
-        now, cycles, names, hz = time.time(), self._cycles_now(), self._names(), self.hz
+        now, cycles, names, hz = self._wall(), self._cycles_now(), self._names(), self.hz
         return [_slow_row(batch, now, cycles, names, hz) for batch in self._core.bill().slow]
 
     def histogram_rows(self, name: str | None = None, since: str = "") -> list[Row]:

@@ -271,6 +271,7 @@ def summary_row(window: Window, rates: Rates) -> Row:
         **{
             f"{name}_cores": rates.columns(cycles)["cores"]
             for name, cycles in {"busy": busy, **parts}.items()
+            if name != ASLEEP
         },
         "cpu_seconds": _rounded(cpu, 6),
         "accounted_seconds": _rounded(accounted, 6),

@@ -156,7 +156,8 @@ def record(options: Options, words: list[str]) -> int:
 
     keys = {"seconds": NUMBER, "interval": NUMBER}
     values = Grammar(("file",), keys=keys, flags={"append": "mode", "replace": "mode"}).read(words)
-    interval, seconds = values.get("interval") or 1, values.get("seconds")
+    interval, seconds = values.get("interval"), values.get("seconds")
+    interval = 1 if interval is None else interval
     if not 1 <= interval <= 3600 or seconds == 0:
         raise UsageError("'interval' is 1 to 3600 seconds, 'seconds' at least 1")
     with Client(find_socket(options.socket)) as client:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bridge._core import Bill, Charge, SlowBatch, Talker
+from bridge._core import VID_OTHER, Bill, Charge, SlowBatch, Talker
 from bridge.clock import Clock
 from bridge.cost import Egress
 from bridge.cost_meter import Meter
@@ -13,6 +13,7 @@ from bridge.cost_meter import Meter
 HZ = 1_000_000_000
 STAGES = ("blocked", "polling", "control", "rx", "admit", "learn", "lookup", "edit", "flood", "tx", "account")
 BOUNDS = (0, 1, 2, 4, 8)
+EPOCH = 1_800_000_000.0
 PORTS = {0: "guests", 1: "uplink"}
 
 
@@ -57,6 +58,13 @@ class FakeCore:
         gone = self.stations.pop((vid, mac))
         self.departed += gone.direct + gone.induced
 
+    def close(self, charge: Charge) -> None:
+        """Keep of a charge of a closed port what the data plane does: its class."""
+        key = -1, VID_OTHER, charge.frame_class
+        known = self.charges.get(key, Charge(*key, *[0] * 6, serial=0))
+        sums = [old + new for old, new in zip(known[3:9], charge[3:9], strict=True)]
+        self.charges[key] = Charge(*key, *sums, serial=0)
+
     def bill(self) -> Bill:
         """Read it."""
         return Bill(
@@ -87,6 +95,8 @@ class FakeMeter(Meter):
         self.core = FakeCore()
         self.names = dict(names)
         self.sent: dict[str, Egress] = {}
+        self.effort = 0.0  # CPU time of each sample
+        self._worked = 0.0
         super().__init__(
             self.core,
             clock,
@@ -94,7 +104,13 @@ class FakeMeter(Meter):
             lambda: dict(self.sent),
             lambda: int(clock.now() * HZ),
             BOUNDS,
+            lambda: EPOCH + clock.now(),
+            self._work,
         )
+
+    def _work(self) -> float:
+        self._worked += self.effort
+        return self._worked
 
 
 def _plus(numbers: tuple[Any, ...], amounts: Mapping[str, int]) -> list[int]:

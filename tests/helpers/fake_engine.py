@@ -9,12 +9,12 @@ import asyncio
 from typing import Any
 
 from bridge.audit import Finding
-from bridge.clock import SystemClock
 from bridge.config import Config, PortConfig, format_vids
 from bridge.errors import ApplyError, PortError
 from bridge.events import Events, Subscription
 from bridge.mac import format_mac
 from bridge.plan import Action, plan
+from helpers.clock import ManualClock
 from helpers.fake_bill import FakeMeter
 
 Row = dict[str, Any]
@@ -33,8 +33,10 @@ class FakeEngine:
         self.events = Events(QUEUE_CAP)
         self.fdb: dict[tuple[int, int], tuple[str, str]] = {}
         self.calls: list[str] = []
-        self.cost = FakeMeter(SystemClock())
-        self.cost.core.spend(stage="rx", direct=900, frames=3, segments=6, bytes=180)
+        clock = ManualClock()
+        self.cost = FakeMeter(clock)
+        self.cost.core.spend(mac=0x020000000001, stage="rx", direct=900, frames=3, segments=6, bytes=180)
+        clock.advance(1)
 
     async def start(self) -> None:
         self.calls.append("start")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 
-from bridge.config import BridgeConfig, Config, PortConfig, StaticEntry, VlanConfig
+from bridge.config import BridgeConfig, Config, CostConfig, PortConfig, StaticEntry, VlanConfig
 
 Draw = Any
 NAMES = st.from_regex(r"[A-Za-z0-9_.-]{1,32}", fullmatch=True)
@@ -36,6 +37,7 @@ class Pools:
     stations: st.SearchStrategy[int]
     limits: st.SearchStrategy[int]
     bridges: st.SearchStrategy[BridgeConfig]
+    costs: st.SearchStrategy[CostConfig]
 
 
 WIDE = Pools(
@@ -55,6 +57,11 @@ WIDE = Pools(
         static_move=st.sampled_from(["drop", "forward"]),
         reserved=st.integers(0, 0xFFFF),
     ),
+    costs=st.builds(
+        CostConfig,
+        st.none() | st.floats(0, 1_000_000),
+        _texts(8).filter(lambda text: not re.search(r"\s", text)),
+    ),
 )
 NARROW = Pools(
     names=st.sampled_from(["a", "b", "c", "d"]),
@@ -66,6 +73,7 @@ NARROW = Pools(
     bridges=st.builds(
         BridgeConfig, ageing_time=st.sampled_from([0.0, 300.0]), reserved=st.sampled_from([0, 1 << 14])
     ),
+    costs=st.builds(CostConfig, st.sampled_from([None, 0.04])),
 )
 
 
@@ -127,6 +135,7 @@ def configs(draw: Draw, pools: Pools = WIDE) -> Config:
     }
     entries = {(entry.vid, entry.mac): entry for entry in draw(st.lists(_entries(pools, ports), max_size=4))}
     return Config(
+        cost=draw(st.just(CostConfig()) | pools.costs),
         bridge=draw(pools.bridges),
         ports=tuple(ports),
         vlans=tuple(vlans[vid] for vid in sorted(vlans)),

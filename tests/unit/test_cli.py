@@ -172,8 +172,41 @@ def test_trunks_take_lists_a_native_vlan_and_a_protocol(server: Served, capsys: 
 
 
 def test_the_bill_is_cleared(server: Served, capsys: Capture) -> None:
+    assert shown("cost summary", capsys)[0]["busy_cycles"] == 900
     assert run("cost clear", capsys) == (0, "", "")
-    assert shown("cost show", capsys)[0]["cycles"] == 0
+    assert shown("cost summary", capsys)[0]["busy_cycles"] == 0
+    assert run("cost show talker", capsys) == (0, "", "nothing was spent\n")
+    assert run("cost slow", capsys) == (0, "", "no batch yet\n")
+
+
+def test_the_bill_has_views_windows_and_baselines(server: Served, capsys: Capture) -> None:
+    (row,) = shown("cost show by talker last 10 top 5", capsys)
+    assert (row["mac"], row["vlan"], row["port"], row["cycles"]) == ("02:00:00:00:00:01", 10, "guests", 900)
+    assert shown("cost show ta", capsys) == [row]  # 'by' may be left out
+    status, out, _ = run("cost show class", capsys)
+    assert (status, out.split()[:2]) == (0, ["class", "cycles"])
+    assert run("cost sum", capsys)[1].startswith("window     1.0 s until ")
+
+    assert run("cost clear before", capsys) == (0, "", "")
+    assert shown("cost show class since before", capsys) == []
+    assert shown("cost show class", capsys)[0]["cycles"] == 900
+    status, _, err = run("cost show since befroe", capsys)
+    assert (status, err) == (1, "framebridge: parameter 'since': no baseline 'befroe'; there are: before\n")
+
+
+@pytest.mark.parametrize("line", ["cost show --what-if", "cost show what-if", "cost --what-if show last 60"])
+def test_what_would_make_the_bill_smaller(server: Served, capsys: Capture, line: str) -> None:
+    assert [row["measure"] for row in shown(line, capsys)] == ["quieter_talker"]
+    assert "let 02:00:00:00:00:01 (VLAN 10, port guests) send half as much" in run(line, capsys)[1]
+
+
+def test_a_bill_is_recorded_and_drawn(server: Served, capsys: Capture, tmp_path: Path) -> None:
+    file, picture = tmp_path / "bill.jsonl", tmp_path / "bill.svg"
+    assert run(f"cost record {file} seconds 1", capsys) == (0, "", f"{file}: 1 lines\n")
+    assert run(f"cost record {file} seconds 1", capsys)[0] == 1
+    assert run(f"cost record {file} seconds 1 append", capsys)[0] == 0
+    assert run(f"cost plot {file} {picture}", capsys) == (0, "", f"{picture}: 2 lines drawn\n")
+    assert "known_unicast" in picture.read_text()
 
 
 def test_reload_reads_the_daemons_file_or_the_one_named(
@@ -479,7 +512,12 @@ def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
         ("bogus", "unknown object 'bogus'; there are: run, check"),
         ("port bogus", "unknown port verb 'bogus'; there are: show, add, set, del, audit"),
         ("port s", "port verb 's' is ambiguous: show, set"),
-        ("cost c x", "one word too many: 'x'"),
+        ("cost sl x", "one word too many: 'x'"),
+        ("cost show by colour", "unknown view 'colour'; there are: stage, port"),
+        ("cost show by port vlan", "'by' is given twice"),
+        ("cost record", "FILE is missing"),
+        ("cost record x interval 0", "'interval' is 1 to 3600 seconds"),
+        ("cost plot x", "PICTURE is missing"),
         ("vlan show x", "one word too many: 'x'"),
         ("port show a b", "one word too many: 'b'"),
         ("port del", "PORT is missing"),
@@ -574,7 +612,7 @@ def examples() -> list[str]:
     return [
         line.removeprefix("framebridge ")
         for line in lines
-        if line.startswith("framebridge ") and " run " not in line
+        if line.startswith("framebridge ") and " run " not in line and " record " not in line
     ]
 
 

@@ -17,6 +17,7 @@ from bridge import config as module
 from bridge.config import (
     BridgeConfig,
     Config,
+    CostConfig,
     PortConfig,
     StaticEntry,
     VlanConfig,
@@ -126,6 +127,10 @@ def test_a_whole_file() -> None:
         mac = "02:00:5e:00:00:01"
         vlan = 99
         kind = "drop"
+
+        [cost]
+        price_per_core_hour = 0.04
+        currency = "CHF"
         """)
     guests = PortConfig(
         name="guests",
@@ -160,7 +165,23 @@ def test_a_whole_file() -> None:
             StaticEntry(99, 0x02005E000001, "drop"),
             StaticEntry(100, 0x02005E000002, "sticky", "uplink"),
         ),
+        cost=CostConfig(0.04, "CHF"),
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("price_per_core_hour = -1", "expected a price from 0 to 1000000, got -1"),
+        ("price_per_core_hour = nan", "expected a price"),
+        ("price_per_core_hour = true", "expected a price from 0 to 1000000, got true"),
+        ("currency = ''", "expected a currency like 'EUR', got ''"),
+        ("currency = 'US dollars'", "expected a currency like 'EUR'"),
+        ("price = 1", "unknown key"),
+    ],
+)
+def test_prices(line: str, message: str) -> None:
+    assert message in the_problem(f"[cost]\n{line}\n")
 
 
 def test_members_include_the_native_vlan() -> None:
@@ -286,7 +307,7 @@ def test_nesting_beyond_all_measure() -> None:
     ("text", "place", "message"),
     [
         ("brigde = {}", "line 1: brigde", "unknown key; did you mean 'bridge'?"),
-        ("x = {}", "line 1: x", "unknown key; known keys: bridge, fdb, port, vlan"),
+        ("x = {}", "line 1: x", "unknown key; known keys: bridge, cost, fdb, port, vlan"),
         ("bridge = 1", "line 1: bridge", "expected a table, got 1"),
         ("[[bridge]]", "line 1: bridge", "expected a table, got an array"),
         ("port = 1979-05-27", "line 1: port", "expected an array, got a date; write [[port]]"),

@@ -87,11 +87,11 @@ def test_looking_gives_rows_of_the_engine(wire: Wire) -> None:
 
 
 def test_the_bill_is_shown_and_cleared(wire: Wire) -> None:
-    before = rows(wire.call("CostShow"))[0]["cycles"]
+    before = rows(wire.call("CostSummary"))[0]["busy_cycles"]
 
     assert rows(wire.call("CostClear")) == []
 
-    assert (before, rows(wire.call("CostShow"))[0]["cycles"]) == (900, 0)
+    assert (before, rows(wire.call("CostSummary"))[0]["busy_cycles"]) == (900, 0)
 
 
 def test_fdb_entries_come_and_go(wire: Wire) -> None:

@@ -453,16 +453,16 @@ async def test_the_bill_is_by_stage_and_can_be_cleared() -> None:
     async with running() as engine:
         inject(engine, "a", *(broadcast(number) for number in range(100)))
         await receive(engine, "b", 100)
-        rows = engine.cost_rows()
+        rows = engine.cost.show_rows()
         assert [row["stage"] for row in rows] == [name for name, _ in STAGES]
-        assert sum(float(str(row["share"])) for row in rows) == pytest.approx(1, abs=0.01)
+        assert sum(float(str(row["time_share"])) for row in rows) == pytest.approx(1, abs=0.01)
         by_stage = {row["stage"]: row for row in rows}
         assert by_stage["rx"]["cycles"] == pytest.approx(
             100 * float(str(by_stage["rx"]["cycles_per_frame"])), rel=0.01
         )
 
-        engine.clear_cost()
-        cleared = {row["stage"]: row for row in engine.cost_rows()}
+        engine.cost.clear()
+        cleared = {row["stage"]: row for row in engine.cost.show_rows()}
         assert cleared["flood"]["cycles"] == 0
         assert cleared["flood"]["cycles_per_frame"] is None
         inject(engine, "a", broadcast(1))
@@ -471,7 +471,36 @@ async def test_the_bill_is_by_stage_and_can_be_cleared() -> None:
 
 
 def cycles(engine: Engine, stage: str) -> int:
-    return next(int(str(row["cycles"])) for row in engine.cost_rows() if row["stage"] == stage)
+    return next(int(str(row["cycles"])) for row in engine.cost.show_rows() if row["stage"] == stage)
+
+
+@story
+async def test_charges_stay_with_the_name_of_their_port() -> None:
+    """A port that is attached again keeps them, another one at the same index begins at 0."""
+    async with running() as engine:
+        inject(engine, "a", *(broadcast(number) for number in range(100)))
+        await receive(engine, "b", 100)
+        before = port_bill(engine)
+        assert before["a"] > 0
+        await engine.apply(config(access("a", mode="tunnel"), access("b"), trunk("t", 10, 20)))
+        assert port_bill(engine)["a"] == before["a"]
+        await engine.apply(config(access("b"), access("new"), trunk("t", 10, 20)))
+        assert port_bill(engine)["new"] == 0
+        assert port_bill(engine)["removed"] == before["a"]
+        inject(engine, "new", *(broadcast(number) for number in range(10)))
+        await receive(engine, "b", 10)
+        after = port_bill(engine)
+        assert (after["removed"], after["new"] > 0) == (before["a"], True)
+
+
+def port_bill(engine: Engine) -> dict[object, int]:
+    rows = engine.cost.show_rows("port")
+    assert sum(int(str(row["cycles"])) for row in rows) == busy(engine)
+    return {row["rest"] or row["port"]: int(str(row["cycles"])) for row in rows}
+
+
+def busy(engine: Engine) -> int:
+    return int(str(engine.cost.summary_rows()[0]["busy_cycles"]))
 
 
 # -- the FDB ---------------------------------------------------------------------------------------

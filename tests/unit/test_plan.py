@@ -9,7 +9,7 @@ from config_strategies import NARROW, configs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.config import BridgeConfig, Config, PortConfig, StaticEntry, VlanConfig, parse
+from bridge.config import BridgeConfig, Config, CostConfig, PortConfig, StaticEntry, VlanConfig, parse
 from bridge.errors import ConfigError
 from bridge.plan import Action, plan
 
@@ -27,6 +27,7 @@ class Model:
     ports: dict[str, PortConfig] = field(default_factory=dict)
     vlans: dict[int, VlanConfig] = field(default_factory=dict)
     entries: dict[tuple[int, int], StaticEntry] = field(default_factory=dict)
+    cost: CostConfig = field(default_factory=CostConfig)
 
     def do(self, action: Action) -> None:
         before, after = action.before, action.after
@@ -35,6 +36,9 @@ class Model:
             case "set_bridge":
                 assert self.bridge == before
                 self.bridge = after
+            case "set_cost":
+                assert self.cost == before
+                self.cost = after
             case "set_vlan":
                 self._swap(self.vlans, (before or after).vid, before, after)
             case "open_port":
@@ -78,6 +82,7 @@ class Model:
             tuple(self.ports[key] for key in sorted(self.ports)),
             tuple(self.vlans[key] for key in sorted(self.vlans)),
             tuple(self.entries[key] for key in sorted(self.entries)),
+            self.cost,
         )
 
 
@@ -235,3 +240,8 @@ def test_the_default_socket_follows_the_name_without_a_message_of_its_own() -> N
 def test_writing_the_default_socket_down_is_no_restart() -> None:
     new = Config(BridgeConfig(control_socket="/run/framebridge/bridge0.sock"))
     assert [action.kind for action in plan(Config(), new)] == ["set_bridge"]
+
+
+def test_a_price_is_set_and_told() -> None:
+    (action,) = plan(Config(), Config(cost=CostConfig(0.04, "CHF")))
+    assert str(action) == "set cost prices: price_per_core_hour default -> 0.04, currency EUR -> CHF"
