@@ -35,7 +35,7 @@ from pyroute2 import IPRoute
 from pyroute2 import netns as kernel_netns
 from pyroute2.netlink.exceptions import NetlinkError
 
-from bridge import render
+from bridge import cost_text, render
 from bridge.client import Client
 from bridge.errors import ControlError, FramebridgeError
 from bridge.protocol import Row
@@ -46,6 +46,7 @@ EXTERNAL = "10.99.10.2"
 PREFIX = 24
 READY_SECONDS = 20.0
 FULL_SIZE = 1472  # ICMP payload of a 1500-byte IPv4 packet
+TALKERS = 5  # shown of the bill
 
 # The programs the lab runs and the Debian packages that have them.
 PROGRAMS = {"ip": "iproute2", "ping": "iputils-ping", "iperf3": "iperf3"}
@@ -215,8 +216,8 @@ def measure(
     """Send the traffic and read the counters.
 
     Returns `ping` and `tcp` by direction (round trip in ms, throughput in Gb/s), `ports`, `drops`, `fdb` and
-    `cost` as the control socket gives them, `conservation`, and the busy cycles of the data thread per frame
-    received (a super-frame is one) and per wire frame.
+    `cost` (by stage, by class, by talker and in sum) as the control socket gives them, `conservation`, and the busy
+    cycles of the data thread per frame received (a super-frame is one) and per wire frame.
     """
     result: dict[str, Any] = {
         "termination": termination,
@@ -235,9 +236,12 @@ def measure(
         result["ports"] = [row for row in stats if row["port"] != "total"]
         result["fdb"] = client.rows("FdbShow")
         result["cost"] = client.rows("CostShow")
+        result["cost_by_class"] = client.rows("CostShow", {"by": "class"})
+        result["cost_by_talker"] = client.rows("CostShow", {"by": "talker", "top": TALKERS})
+        (result["cost_summary"],) = client.rows("CostSummary")
     result["conservation"] = conservation(result["ports"])
     result["frames"] = sum(row["rx_frames"] for row in result["ports"])
-    busy = sum(row["cycles"] for row in result["cost"] if row["stage"] not in ("blocked", "polling"))
+    busy = sum(row["cycles"] for row in result["cost"] if row["busy"])
     result["wire_frames"] = sum(row["rx_segments"] for row in result["ports"])
     for unit in ("frame", "wire_frame"):
         count = result[f"{unit}s"]
@@ -343,12 +347,16 @@ def report(result: Mapping[str, Any]) -> str:
         lines.append(f"{what:<24} {row['received']}/{row['sent']} replies, mean {rtt}")
     lines.append(f"{'TCP guest -> external':<24} {tcp_['guest_to_external_gbps']:.2f} Gb/s")
     lines.append(f"{'TCP external -> guest':<24} {tcp_['external_to_guest_gbps']:.2f} Gb/s")
+    blocks = cost_text.choose_blocks(sys.stdout.encoding)
     columns = ("port", "rx_frames", "rx_segments", "tx_frames", "tx_segments", "rx_drops", "tx_drops")
     for title, table in (
         ("frames by port", render.table(result["ports"], columns)),
         ("forwarding information base", render.to_text(result["fdb"], "fdb")),
         ("drops", render.to_text(result["drops"], "drops") or "none"),
-        ("the bill", render.to_text(result["cost"], "cost")),
+        ("the bill by stage", cost_text.show_text(result["cost"], "stage", blocks)),
+        ("the bill by class of frames", cost_text.show_text(result["cost_by_class"], "class", blocks)),
+        ("the bill by talker", cost_text.show_text(result["cost_by_talker"], "talker", blocks)),
+        ("the data thread", cost_text.summary_text([result["cost_summary"]])),
     ):
         lines += ["", f"-- {title}", table]
     verdict = "holds" if check["holds"] else "IS VIOLATED"

@@ -109,8 +109,14 @@ def check_books(result: dict[str, Any]) -> None:
         assert row["rx_frames"] + row["copies"] == row["forwarded"] + row["rx_drops"]
         assert row["offered"] == row["tx_frames"] + row["tx_drops"]
     assert result["frames"] == sum(row["rx_frames"] for row in result["ports"])
-    busy = sum(row["cycles"] for row in result["cost"] if row["stage"] not in ("blocked", "polling"))
+    busy = sum(row["cycles"] for row in result["cost"] if row["busy"])
     assert result["cycles_per_frame"] == pytest.approx(busy / result["frames"], abs=0.1)
+    for view in (
+        "cost_by_class",
+        "cost_by_talker",
+    ):  # asked for one after the other, at rest but for stray frames
+        assert sum(row["cycles"] for row in result[view]) == pytest.approx(busy, rel=0.01)
+    assert result["cost_summary"]["charged_cycles"] == pytest.approx(busy, rel=0.01)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
