@@ -20,13 +20,13 @@ system-packages:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 
-# The virtual environment, with the package built in place and the tools of the test and bench extras.
+# The virtual environment, with the package built in place and all extras.
 SOURCES := $(wildcard csrc/*.c csrc/*.h bridge/*.pyx bridge/*.pxd)
 PIP := $(BIN)/pip install -qq --disable-pip-version-check
 $(VENV)/.built: pyproject.toml setup.py $(SOURCES) | system-packages
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@$(PIP) 'setuptools>=77' 'cython>=3.1,<4'
-	$(PIP) --no-build-isolation -e '.[test,bench]'
+	$(PIP) --no-build-isolation -e '.[test,bench,metrics,top]'
 	@touch $@
 
 build: $(VENV)/.built
@@ -50,6 +50,7 @@ test-overload: build
 docs: build
 	$(BIN)/python docs/counters.py
 	PYTHONPATH=tests $(BIN)/python -m conformance.page
+	$(BIN)/python docs/metrics.py
 
 # Micro benchmarks over replay ports, no root: cycles per frame by stage, beside the saved baseline.
 MICRO := $(BIN)/python -m pytest bench/micro --benchmark-only --benchmark-disable-gc --benchmark-columns=median -q

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from bridge.errors import ConfigError, Problem
@@ -262,6 +263,21 @@ def socket_path(value: object) -> str:
     if path.startswith("/"):
         return path
     raise BadValueError(f"expected an absolute path, got {show(value)}; begin it with '/'")
+
+
+def listen_address(value: object) -> str:
+    """Check for an IP address and a TCP port to listen on; return it in its canonical form."""
+    wanted = "an address like '127.0.0.1:9464' or '[::1]:9464'"
+    if not isinstance(value, str):
+        raise BadValueError(f"expected {wanted}, got {show(value)}")
+    match = re.fullmatch(r"(?:\[([^]]+)\]|([^:]+)):([0-9]{1,5})", value)
+    if not match or not 1 <= int(match[3]) <= 65535:
+        raise BadValueError(f"expected {wanted}, with a port of 1 to 65535, got {show(value)}")
+    try:
+        host = IPv6Address(match[1]) if match[1] else IPv4Address(match[2])
+    except ValueError:
+        raise BadValueError(f"expected {wanted}: an IP address, not a name, got {show(value)}") from None
+    return f"[{host}]:{int(match[3])}" if match[1] else f"{host}:{int(match[3])}"
 
 
 def tpid(value: object) -> int:

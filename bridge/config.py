@@ -114,6 +114,15 @@ class CostConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsConfig:
+    """The `[metrics]` table: metrics for Prometheus over HTTP."""
+
+    address: str = ""  # 127.0.0.1:9464 or [::1]:9464; "": off
+    vlans: int = 100  # VLANs with series of their own at most, the dearest; the others are summed up
+    talkers: int = 0  # the same for source addresses, which are not summed up
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole configuration. Ports are sorted by name, VLANs by ID, entries by VLAN and address."""
 
@@ -122,6 +131,7 @@ class Config:
     vlans: tuple[VlanConfig, ...] = ()
     entries: tuple[StaticEntry, ...] = ()
     cost: CostConfig = CostConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
 
 # -- reading
@@ -213,7 +223,7 @@ def _validated(config: Config) -> Config:
     entries = [(("fdb", format_mac(entry.mac)), entry) for entry in config.entries]
     checked = _combine(config.bridge, ports, vlans, entries, report)
     report.raise_problems()
-    return replace(checked, cost=config.cost)
+    return replace(checked, cost=config.cost, metrics=config.metrics)
 
 
 def _refusal(message: str, source: str = "", line: int | None = None) -> ConfigError:
@@ -266,16 +276,28 @@ _ENTRY_KEYS: Keys = {
     "kind": ("kind", checks.choice("static", "sticky", "drop")),
     "port": ("port", checks.name),
 }
+_METRICS_KEYS: Keys = {
+    "address": ("address", checks.listen_address),
+    "vlans": ("vlans", checks.integer(0, checks.VID_MAX)),
+    "talkers": ("talkers", checks.integer(0, 1000)),
+}
 
 
 def _read_config(root: Table) -> Config:
     bridge = _read_bridge(root.table("bridge"))
+    metrics = _read_metrics(root.table("metrics"), required=("address",) if "metrics" in root else ())
     ports = [(table.path, _read_port(table)) for table in root.tables("port")]
     vlans = [(table.path, _read_vlan(table)) for table in root.tables("vlan")]
     entries = [(table.path, _read_entry(table)) for table in root.tables("fdb")]
     cost = _read_cost(root.table("cost"))
     root.refuse_unknown()
-    return replace(_combine(bridge, ports, vlans, entries, root.report), cost=cost)
+    return replace(_combine(bridge, ports, vlans, entries, root.report), cost=cost, metrics=metrics)
+
+
+def _read_metrics(table: Table, required: Sequence[str]) -> MetricsConfig:
+    fields = table.fields(_METRICS_KEYS, required)
+    table.refuse_unknown()
+    return MetricsConfig(**fields)
 
 
 def _read_bridge(table: Table) -> BridgeConfig:
@@ -468,6 +490,11 @@ def cost_table(cost: CostConfig) -> dict[str, object]:
     return _plain_table(cost, _COST_KEYS)
 
 
+def metrics_table(metrics: MetricsConfig) -> dict[str, object]:
+    """Return the `[metrics]` table."""
+    return _plain_table(metrics, _METRICS_KEYS)
+
+
 def _plain_table(value: object, keys: Keys) -> dict[str, object]:
     table = {key: getattr(value, field) for key, (field, _) in keys.items()}
     return {key: None if item == "" else item for key, item in table.items()}
@@ -483,6 +510,8 @@ def to_toml(config: Config) -> str:
     ]
     if config.cost != CostConfig():
         blocks.append(_block("[cost]", cost_table(config.cost), cost_table(CostConfig())))
+    if config.metrics.address:
+        blocks += [_block("[metrics]", metrics_table(config.metrics), metrics_table(MetricsConfig()))]
     return "\n".join(blocks)
 
 

@@ -29,12 +29,22 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
+from bridge import __version__
 from bridge._core import HISTOGRAM_BOUNDS, PORTS_MAX, Bridge, Port, Snapshot, cycles_now
 from bridge.audit import Finding, audit, collect
 from bridge.berth import Berth
 from bridge.checks import TPIDS
 from bridge.clock import Clock, SystemClock
-from bridge.config import BridgeConfig, Config, CostConfig, PortConfig, StaticEntry, VlanConfig, format_vids
+from bridge.config import (
+    BridgeConfig,
+    Config,
+    CostConfig,
+    MetricsConfig,
+    PortConfig,
+    StaticEntry,
+    VlanConfig,
+    format_vids,
+)
 from bridge.cost import Egress
 from bridge.cost_meter import Meter
 from bridge.cost_views import Price
@@ -43,6 +53,8 @@ from bridge.events import Events, Subscription
 from bridge.learning import Learning
 from bridge.ledger import Ledger, Row
 from bridge.links import Link, LinkError, Links
+from bridge.metrics import PortState, State
+from bridge.metrics_server import MetricsServer
 from bridge.plan import Action, plan
 
 log = logging.getLogger(__name__)
@@ -79,6 +91,7 @@ class Engine:
         self._learning = Learning(self._core, self._clock, self._events.emit, self._port_failed)
         self._ledger = Ledger(self._core)
         self.cost = Meter(self._core, self._clock, self._names, self._egress, cycles_now, HISTOGRAM_BOUNDS)
+        self._metrics = MetricsServer(self._state)
         self._bridge = config.bridge
         self._vlans: dict[int, VlanConfig] = {}
         self._berths: dict[str, Berth] = {}
@@ -127,6 +140,7 @@ class Engine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         async with self._changing:
+            await self._metrics.close()
             await self._stop_forwarding()
             for name in [*self._berths]:
                 await self._remove(name)
@@ -238,6 +252,8 @@ class Engine:
                 self._refresh()
             case "set_cost", _, CostConfig() as after:
                 self.cost.price = Price(after.price_per_core_hour, after.currency)
+            case "set_metrics", _, MetricsConfig() as after:
+                await self._metrics.configure(after)
             case "add_entry", None, StaticEntry() as after:
                 self._learning.pin(after)
             case "delete_entry", StaticEntry() as before, None:
@@ -566,6 +582,31 @@ class Engine:
             name: Egress(tally.values["offered"], tally.values["tx_cycles"])
             for name, tally in tallies.items()
         }
+
+    def _state(self, _: MetricsConfig) -> State:
+        """Read everything the metrics tell, at one batch boundary."""
+        counters = self._core.counters()
+        entries = self._learning.count_by_port()
+        ports = {
+            berth.config.name: PortState(
+                kind=berth.config.kind,
+                device=berth.config.device,
+                mode=berth.config.mode,
+                state=berth.state,
+                mtu=berth.mtu,
+                fdb_entries=entries[berth.index],
+            )
+            for berth in self._chosen(None)
+        }
+        return State(
+            version=__version__,
+            bridge=self.config.bridge.name,
+            ports=ports,
+            tallies=self._ledger.tallies(self._indexes(), counters),
+            thread=counters.thread,
+            stages=counters.stages,
+            fdb=counters.fdb,
+        )
 
     # -- the FDB -----------------------------------------------------------------------------------
 

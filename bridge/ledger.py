@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bridge._core import DROP_REASONS, PORT_COUNTERS, Bridge, PortCounters
+from bridge._core import DROP_REASONS, PORT_COUNTERS, Bridge, Counters, PortCounters
 
 Row = dict[str, object]
 
@@ -79,9 +79,9 @@ class Ledger:
         """Ports with counters carried on."""
         return list(self._past)
 
-    def tallies(self, ports: Mapping[str, int | None]) -> dict[str, Tally]:
-        """Read the counters of ports."""
-        live = self._core.counters().ports
+    def tallies(self, ports: Mapping[str, int | None], counters: Counters | None = None) -> dict[str, Tally]:
+        """Give the counters of ports: as they were read, or read now."""
+        live = (counters or self._core.counters()).ports
         tallies = {}
         for name, index in ports.items():
             tallies[name] = Tally().add(self._past.get(name, Tally()))

@@ -18,12 +18,14 @@ from bridge.config import (
     BridgeConfig,
     Config,
     CostConfig,
+    MetricsConfig,
     PortConfig,
     StaticEntry,
     VlanConfig,
     bridge_table,
     cost_table,
     entry_table,
+    metrics_table,
     port_table,
     toml_value,
     vlan_table,
@@ -31,7 +33,7 @@ from bridge.config import (
 from bridge.errors import ConfigError, Problem
 from bridge.mac import format_mac
 
-Value = BridgeConfig | CostConfig | PortConfig | VlanConfig | StaticEntry
+Value = BridgeConfig | CostConfig | MetricsConfig | PortConfig | VlanConfig | StaticEntry
 V = TypeVar("V", PortConfig, VlanConfig, StaticEntry)
 
 # The kinds of action that add, change and remove a value of each type; entries are never changed in place.
@@ -41,6 +43,7 @@ _KINDS: dict[type, tuple[str, str, str]] = {
     VlanConfig: ("set_vlan", "set_vlan", "set_vlan"),
     PortConfig: ("open_port", "set_port", "close_port"),
     StaticEntry: ("add_entry", "", "delete_entry"),
+    MetricsConfig: ("set_metrics", "set_metrics", "set_metrics"),
 }
 
 
@@ -48,9 +51,7 @@ _KINDS: dict[type, tuple[str, str, str]] = {
 class Action:
     """One step: `before` becomes `after`, None standing for absence. `subject` names what it is done to."""
 
-    kind: (
-        str  # close_port | open_port | set_port | set_vlan | set_bridge | set_cost | add_entry | delete_entry
-    )
+    kind: str  # a word of _KINDS
     before: Value | None
     after: Value | None
     subject: str
@@ -74,6 +75,7 @@ def plan(old: Config | None, new: Config) -> tuple[Action, ...]:
     bridge = [] if old and old.bridge == new.bridge else [(old.bridge if old else None, new.bridge)]
     if was.cost != new.cost:
         bridge.append((was.cost, new.cost))
+    metrics = [_action(was.metrics, new.metrics)] if was.metrics != new.metrics else []
     vlans = list(_differences(was.vlans, new.vlans, lambda vlan: vlan.vid, lambda before, after: True))
     ports = list(
         _differences(
@@ -95,6 +97,7 @@ def plan(old: Config | None, new: Config) -> tuple[Action, ...]:
     return (
         *(_action(before, after) for before, after in (*entries, *ports, *vlans) if after is None),
         *(_action(before, after) for before, after in (*bridge, *vlans, *ports) if before and after),
+        *metrics,
         *(_action(before, after) for before, after in (*bridge, *vlans, *ports, *entries) if before is None),
     )
 
@@ -154,6 +157,8 @@ def _subject(value: Value) -> str:
             return str(value.vid)
         case StaticEntry():
             return f"{format_mac(value.mac)} vlan {value.vid}"
+        case MetricsConfig():
+            return value.address or "off"
 
 
 def _table(value: Value) -> dict[str, object]:
@@ -168,6 +173,8 @@ def _table(value: Value) -> dict[str, object]:
             return port_table(value)
         case StaticEntry():
             return entry_table(value)
+        case MetricsConfig():
+            return metrics_table(value)
 
 
 def _details(before: Value | None, after: Value | None) -> str:
@@ -195,6 +202,8 @@ def _describe(value: Value | None) -> str:
             return _listing(cost_table(value), {})
         case VlanConfig():
             return _listing(vlan_table(value), {"id": value.vid})
+        case MetricsConfig():
+            return _listing(metrics_table(value), {"address": value.address})
         case None:
             return ""
 

@@ -8,12 +8,19 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from bridge.config import BridgeConfig, Config, CostConfig, PortConfig, StaticEntry, VlanConfig
+from bridge.config import BridgeConfig, Config, CostConfig, MetricsConfig, PortConfig, StaticEntry, VlanConfig
 
 Draw = Any
 NAMES = st.from_regex(r"[A-Za-z0-9_.-]{1,32}", fullmatch=True)
 PRINTABLE = st.characters(exclude_categories=["C", "Z"])
 STATIONS = st.integers(1, (1 << 48) - 1).map(lambda mac: mac & ~(1 << 40) or 2)
+METRICS = st.just(MetricsConfig()) | st.builds(
+    MetricsConfig,
+    address=st.builds("{}:{}".format, st.ip_addresses(v=4), st.integers(1, 65535))
+    | st.builds("[{}]:{}".format, st.ip_addresses(v=6), st.integers(1, 65535)),
+    vlans=st.integers(0, 4094),
+    talkers=st.integers(0, 1000),
+)
 
 
 def _texts(limit: int, forbidden: str = "") -> st.SearchStrategy[str]:
@@ -140,4 +147,5 @@ def configs(draw: Draw, pools: Pools = WIDE) -> Config:
         ports=tuple(ports),
         vlans=tuple(vlans[vid] for vid in sorted(vlans)),
         entries=tuple(entries[key] for key in sorted(entries)),
+        metrics=draw(METRICS),
     )

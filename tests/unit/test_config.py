@@ -18,6 +18,7 @@ from bridge.config import (
     BridgeConfig,
     Config,
     CostConfig,
+    MetricsConfig,
     PortConfig,
     StaticEntry,
     VlanConfig,
@@ -131,6 +132,11 @@ def test_a_whole_file() -> None:
         [cost]
         price_per_core_hour = 0.04
         currency = "CHF"
+
+        [metrics]
+        address = "127.0.0.1:9464"
+        vlans = 20
+        talkers = 5
         """)
     guests = PortConfig(
         name="guests",
@@ -166,6 +172,7 @@ def test_a_whole_file() -> None:
             StaticEntry(100, 0x02005E000002, "sticky", "uplink"),
         ),
         cost=CostConfig(0.04, "CHF"),
+        metrics=MetricsConfig("127.0.0.1:9464", 20, 5),
     )
 
 
@@ -307,7 +314,7 @@ def test_nesting_beyond_all_measure() -> None:
     ("text", "place", "message"),
     [
         ("brigde = {}", "line 1: brigde", "unknown key; did you mean 'bridge'?"),
-        ("x = {}", "line 1: x", "unknown key; known keys: bridge, cost, fdb, port, vlan"),
+        ("x = {}", "line 1: x", "unknown key; known keys: bridge, cost, fdb, metrics, port, vlan"),
         ("bridge = 1", "line 1: bridge", "expected a table, got 1"),
         ("[[bridge]]", "line 1: bridge", "expected a table, got an array"),
         ("port = 1979-05-27", "line 1: port", "expected an array, got a date; write [[port]]"),
@@ -321,6 +328,41 @@ def test_top_level(text: str, place: str, message: str) -> None:
     found = problems(text)
     assert found[0].startswith(f"{place}: ")
     assert message in found[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("vlans = 5", "metrics: the key 'address' is missing; add it"),
+        ("address = ''", "metrics.address: expected an address like '127.0.0.1:9464' or '[::1]:9464'"),
+        (
+            "address = 9464",
+            "metrics.address: expected an address like '127.0.0.1:9464' or '[::1]:9464', got 9464",
+        ),
+        ("address = ':9464'", "metrics.address: expected an address like"),
+        ("address = '::1:9464'", "with a port of 1 to 65535, got '::1:9464'"),
+        ("address = '127.0.0.1'", "with a port of 1 to 65535, got '127.0.0.1'"),
+        ("address = '127.0.0.1:0'", "with a port of 1 to 65535, got '127.0.0.1:0'"),
+        ("address = '127.0.0.1:65536'", "with a port of 1 to 65535"),
+        ("address = '127.0.0.1:\\uff19464'", "with a port of 1 to 65535"),
+        ("address = 'localhost:9464'", "an IP address, not a name, got 'localhost:9464'"),
+        ("address = '[127.0.0.1]:9464'", "an IP address, not a name"),
+        (
+            "address = '[::1]:9464'\nvlans = -1",
+            "metrics.vlans: expected a whole number from 0 to 4094, got -1",
+        ),
+        ("address = '[::1]:9464'\ntalkers = 1001", "metrics.talkers: expected a whole number from 0 to 1000"),
+        ("address = '[::1]:9464'\nport = 1", "metrics.port: unknown key"),
+    ],
+)
+def test_metrics(lines: str, message: str) -> None:
+    found = the_problem(f"[metrics]\n{lines}\n")
+    assert message in found
+    assert found.startswith("line ")
+
+
+def test_an_address_is_kept_in_one_form() -> None:
+    assert parse("[metrics]\naddress = '[0:0::1]:09464'").metrics == MetricsConfig("[::1]:9464")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,16 @@ from config_strategies import NARROW, configs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.config import BridgeConfig, Config, CostConfig, PortConfig, StaticEntry, VlanConfig, parse
+from bridge.config import (
+    BridgeConfig,
+    Config,
+    CostConfig,
+    MetricsConfig,
+    PortConfig,
+    StaticEntry,
+    VlanConfig,
+    parse,
+)
 from bridge.errors import ConfigError
 from bridge.plan import Action, plan
 
@@ -28,6 +37,7 @@ class Model:
     vlans: dict[int, VlanConfig] = field(default_factory=dict)
     entries: dict[tuple[int, int], StaticEntry] = field(default_factory=dict)
     cost: CostConfig = field(default_factory=CostConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
 
     def do(self, action: Action) -> None:
         before, after = action.before, action.after
@@ -39,6 +49,9 @@ class Model:
             case "set_cost":
                 assert self.cost == before
                 self.cost = after
+            case "set_metrics":
+                assert self.metrics == before
+                self.metrics = after
             case "set_vlan":
                 self._swap(self.vlans, (before or after).vid, before, after)
             case "open_port":
@@ -76,6 +89,7 @@ class Model:
     def config(self) -> Config | None:
         if self.bridge is None:
             assert [*self.ports, *self.vlans, *self.entries] == []
+            assert self.metrics == MetricsConfig()
             return None
         return Config(
             self.bridge,
@@ -83,6 +97,7 @@ class Model:
             tuple(self.vlans[key] for key in sorted(self.vlans)),
             tuple(self.entries[key] for key in sorted(self.entries)),
             self.cost,
+            self.metrics,
         )
 
 
@@ -204,6 +219,15 @@ def test_vlan_and_bridge_changes_read_well() -> None:
         "set vlan 20: mac_limit 7",
     ]
     assert lines(BASE, replace(BASE, vlans=(VlanConfig(10, "dmz"),))) == ["set vlan 10: name web -> dmz"]
+
+
+def test_metrics_are_switched_on_changed_and_switched_off() -> None:
+    on, more = MetricsConfig("[::1]:9464"), MetricsConfig("[::1]:9464", talkers=5)
+    assert lines(BASE, replace(BASE, metrics=on)) == ["set metrics [::1]:9464: address default -> [::1]:9464"]
+    assert lines(replace(BASE, metrics=on), replace(BASE, metrics=more)) == [
+        "set metrics [::1]:9464: talkers 0 -> 5"
+    ]
+    assert lines(replace(BASE, metrics=on), BASE) == ["set metrics off: address [::1]:9464 -> default"]
 
 
 def test_a_port_says_all_that_is_unusual() -> None:

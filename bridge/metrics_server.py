@@ -1,0 +1,211 @@
+"""The address where Prometheus scrapes: one page over HTTP, for as long as the configuration has [metrics].
+
+Theory of operation. A scrape reads the counters in the control thread, which takes one batch boundary, and is
+written as text in a worker thread, so that neither thread of the bridge waits for it. Whoever asks gets the page
+`/metrics`, one request per connection. Scrapers are kept off each other and off the bridge by Limits:
+
+* a page is used again for `freshness` seconds, so any number of scrapers costs what two a second per format cost;
+* a request that is too long or too slow, a reader that is too slow, are cut off;
+* when all connections are taken, the one that has been sending its request for longest makes room.
+
+Thread: control. Refuses, as ConfigError: an address that cannot be had, and a missing client library; what was
+served before goes on. HTTP: RFC 9112, as little of it as a server must know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from bridge.config import MetricsConfig
+from bridge.errors import ConfigError, Problem
+from bridge.metrics import Exposition, State
+
+PATH = "/metrics"
+OPENMETRICS = "application/openmetrics-text"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What scrapers may ask for: connections, bytes of a request, seconds."""
+
+    connections: int = 16
+    request_bytes: int = 8192
+    request: float = 5.0
+    send: float = 10.0
+    freshness: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer to a request; `headers` are lines."""
+
+    status: HTTPStatus
+    content_type: str
+    body: bytes
+    headers: tuple[str, ...] = ()
+
+    def encode(self, *, with_body: bool) -> bytes:
+        """Write it as HTTP."""
+        lines = (
+            f"HTTP/1.1 {self.status.value} {self.status.phrase}",
+            f"Content-Type: {self.content_type}",
+            f"Content-Length: {len(self.body)}",
+            "Connection: close",
+            *self.headers,
+        )
+        head = "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n"
+        return head + self.body if with_body else head
+
+
+def refusal(status: HTTPStatus, text: str, *headers: str) -> Reply:
+    """Make an answer that says why there is no page."""
+    return Reply(status, "text/plain; charset=utf-8", f"{text}\n".encode(), headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What matters of a request."""
+
+    method: str
+    path: str
+    accept: str
+
+    @classmethod
+    def parse(cls, head: bytes) -> Request | None:
+        """Read the request line and the header Accept; None: this is not HTTP."""
+        first, *lines = head.decode("latin-1").split("\r\n")
+        parts = first.split(" ")
+        if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
+            return None
+        headers = (line.partition(":") for line in lines)
+        accept = ",".join(value for name, _, value in headers if name.lower() == "accept")
+        return cls(parts[0], parts[1].partition("?")[0], accept)
+
+
+class MetricsServer:
+    """Serves what `read` gives at the address of the configuration; off until `configure` says one."""
+
+    def __init__(self, read: Callable[[MetricsConfig], State], limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._read = read
+        self._config = MetricsConfig()
+        self._exposition: Exposition | None = None
+        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], bool] = {}  # True: its request is not complete yet
+        self._writing = asyncio.Lock()
+        self._pages: dict[bool, tuple[float, Reply]] = {}
+
+    async def configure(self, config: MetricsConfig) -> None:
+        """Serve as the configuration says; raises ConfigError, and what was served before still is."""
+        if config.address and config.address != self._config.address:
+            exposition = Exposition()
+            server = await self._listen(config.address)
+            await self.close()
+            self._exposition, self._server = exposition, server
+            logger.info("metrics on http://%s%s", config.address, PATH)
+        elif not config.address:
+            await self.close()
+        self._config = config
+        self._pages.clear()
+
+    async def _listen(self, address: str) -> asyncio.Server:
+        host, _, port = address.rpartition(":")
+        try:
+            return await asyncio.start_server(
+                self._accept, host.strip("[]"), int(port), limit=self.limits.request_bytes
+            )
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else error  # asyncio says more than is wanted
+            remedy = "choose an address of this machine and a free port, or remove [metrics]"
+            problem = Problem("metrics.address", f"cannot listen on {address}: {reason}; {remedy}")
+            raise ConfigError([problem]) from error
+
+    async def close(self) -> None:
+        """Stop serving and hang up on everybody. Idempotent."""
+        server, self._server = self._server, None
+        self._config = MetricsConfig()
+        if server is None:
+            return
+        server.close()
+        tasks = [*self._connections]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- connections
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_full = len(self._connections) >= self.limits.connections
+        slow = next((task for task, is_asking in self._connections.items() if is_asking), None)
+        if self._server is None or (is_full and slow is None):
+            writer.transport.abort()
+            return
+        if is_full and slow is not None:
+            del self._connections[slow]
+            slow.cancel()
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._connections[task] = True
+        task.add_done_callback(lambda task: self._connections.pop(task, None))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request. Whatever goes wrong ends this connection and nothing else."""
+        try:
+            async with asyncio.timeout(self.limits.request):
+                request = await self._read_request(reader)
+            if (task := asyncio.current_task()) in self._connections:
+                self._connections[task] = False
+            reply = request if isinstance(request, Reply) else await self._answer(request)
+            with_body = isinstance(request, Reply) or request.method != "HEAD"
+            async with asyncio.timeout(self.limits.send):
+                writer.write(reply.encode(with_body=with_body))
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, asyncio.IncompleteReadError) as error:  # also TimeoutError
+            logger.debug("scraper: %s", error or "too slow")
+        except Exception:
+            logger.exception("scraper: unexpected error")
+        finally:
+            writer.transport.abort()
+
+    async def _read_request(self, reader: asyncio.StreamReader) -> Request | Reply:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            text = f"at most {self.limits.request_bytes} bytes of headers, please"
+            return refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text)
+        return Request.parse(head) or refusal(HTTPStatus.BAD_REQUEST, "this is an HTTP/1.1 server")
+
+    async def _answer(self, request: Request) -> Reply:
+        if request.path != PATH:
+            return refusal(HTTPStatus.NOT_FOUND, f"the metrics are at {PATH}")
+        if request.method not in ("GET", "HEAD"):
+            return refusal(
+                HTTPStatus.METHOD_NOT_ALLOWED, "there is only something to get", "Allow: GET, HEAD"
+            )
+        return await self._page(OPENMETRICS in request.accept)
+
+    # -- the page
+
+    async def _page(self, openmetrics: bool) -> Reply:
+        """Give the page, written now or a moment ago."""
+        now = asyncio.get_running_loop().time
+        async with self._writing:
+            written, page = self._pages.get(openmetrics, (0.0, None))
+            if page is None or now() - written > self.limits.freshness:
+                page = await self._write(openmetrics)
+                self._pages[openmetrics] = now(), page
+            return page
+
+    async def _write(self, openmetrics: bool) -> Reply:
+        if self._exposition is None:
+            raise RuntimeError("a scrape without a server")
+        state = self._read(self._config)
+        content_type, text = await asyncio.to_thread(self._exposition.write, state, openmetrics=openmetrics)
+        return Reply(HTTPStatus.OK, content_type, text)

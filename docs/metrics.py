@@ -1,0 +1,83 @@
+"""Write docs/metrics.md from the families of bridge.metrics, whose names and sentences csrc/counters.h declares.
+
+`python docs/metrics.py` writes the file; a test compares it with what would be written now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bridge._core import STAGES, THREAD_COUNTERS
+from bridge.ledger import Tally
+from bridge.metrics import PREFIX, Family, PortState, State, families
+
+PAGE = Path(__file__).with_name("metrics.md")
+
+INTRODUCTION = """\
+# Metrics
+
+Made by `make docs`. For [Prometheus](https://prometheus.io): off until the configuration says where to listen, changed
+by `framebridge reload`. It needs the package prometheus-client: `pip install 'framebridge[metrics]'`.
+
+```toml
+[metrics]
+address = "127.0.0.1:9464"   # or "[::1]:9464"; the page is /metrics
+vlans = 100                  # VLANs with series of their own, the dearest; the others are summed up as "other"
+talkers = 0                  # source addresses with series of their own, the dearest; 0: none
+```
+
+```yaml
+scrape_configs:
+  - job_name: framebridge
+    static_configs: [{ targets: ["127.0.0.1:9464"] }]
+```
+
+There is neither encryption nor a password: whoever reaches the address may read. A page is used again for half a
+second, so any number of scrapers costs the bridge a few readings a second; each is taken at a batch boundary, so what
+must add up does ([counters.md](counters.md)), and written as text outside of both threads. Slow and silent clients are
+cut off.
+
+What is counted for a port goes on when its device is lost and returns; a port that was removed takes its series with
+it. Cycles are cycles of the TSC (or what the machine has instead).
+
+## All metrics
+"""
+
+# A state that has one of everything.
+EXAMPLE = State(
+    version="",
+    bridge="",
+    ports={"": PortState("", "", "", "", 0, 0)},
+    tallies={"": Tally()},
+    thread=dict.fromkeys((name for name, _ in THREAD_COUNTERS), 0),
+    stages=dict.fromkeys((name for name, _ in STAGES), 0),
+    fdb={"entries": 0, "capacity": 0},
+)
+SUFFIXES = {"counter": "_total", "info": "_info"}
+
+
+def row(family: Family) -> str:
+    """Write one line of the table; of a long HELP text, which lists the values of a label, only the beginning."""
+    name = f"{PREFIX}_{family.name}{SUFFIXES.get(family.kind, '')}"
+    labels = ", ".join(f"`{label}`" for label in family.labels)
+    meaning, _, values = family.help.partition(": ")
+    listed = f" ({', '.join(part.split(':')[0] for part in values.split('; '))})" if "; " in values else ""
+    text = f"{meaning}{listed}." if listed else family.help
+    return f"| `{name}` | {family.kind} | {labels} | {text} |\n"
+
+
+def lines() -> Iterator[str]:
+    """Yield the page, piece by piece."""
+    yield INTRODUCTION
+    yield "\n| name | type | labels | meaning |\n|---|---|---|---|\n"
+    yield from map(row, families(EXAMPLE))
+
+
+def page() -> str:
+    """Return the text of docs/metrics.md."""
+    return "".join(lines())
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,101 @@
+"""Metrics: names, HELP texts and values come from the data plane's tables; series are bounded and never go back."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.metrics import STATE, samples, value
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from bridge._core import DROP_REASONS, PORT_COUNTERS, STAGES, THREAD_COUNTERS
+from bridge.metrics import Exposition, State, families
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def page(state: State = STATE) -> bytes:
+    return Exposition().write(state)[1]
+
+
+def test_every_declared_name_is_a_metric_with_its_sentence() -> None:
+    text = page().decode()
+    for prefix, table in (("port", PORT_COUNTERS), ("thread", THREAD_COUNTERS)):
+        for name, sentence in table:
+            help_text = re.search(rf"^# HELP framebridge_{prefix}_{name}_total (.*)$", text, re.MULTILINE)
+            assert help_text, name
+            assert sentence.lower() in help_text[1].lower()
+    for metric, table in (("port_drops", DROP_REASONS), ("stage_cycles", STAGES)):
+        help_text = re.search(rf"^# HELP framebridge_{metric}_total (.*)$", text, re.MULTILINE)
+        assert help_text
+        assert all(f"{name}: {sentence}" in help_text[1] for name, sentence in table)
+
+
+def test_values_and_labels() -> None:
+    found = samples(page())
+    assert value(found, "build_info", bridge="dmz", version="1.2.3") == 1
+    assert value(found, "port_info", port="guests", device="tap0", kind="tap", mode="access") == 1
+    assert value(found, "port_rx_frames_total", port="guests") == 7
+    assert value(found, "port_rx_frames_total", port="uplink") == 0
+    assert value(found, "port_drops_total", port="guests", direction="rx", reason="runt") == 2
+    assert value(found, "port_drops_total", port="guests", direction="tx", reason="tx_full") == 1
+    assert value(found, "port_drops_total", port="guests", direction="tx", reason="runt") == 0
+    assert (value(found, "port_up", port="guests"), value(found, "port_up", port="uplink")) == (1, 0)
+    assert (value(found, "port_present", port="guests"), value(found, "port_present", port="uplink")) == (
+        1,
+        0,
+    )
+    assert value(found, "port_mtu_bytes", port="uplink") == 9000
+    assert value(found, "port_fdb_entries", port="guests") == 3
+    assert (value(found, "fdb_entries"), value(found, "fdb_entries_limit")) == (3, 64)
+    assert value(found, "stage_cycles_total", stage=STAGES[2][0]) == 2000
+
+
+def test_both_formats_say_the_same() -> None:
+    content_type, text = Exposition().write(STATE, openmetrics=True)
+    assert content_type.startswith("application/openmetrics-text")
+    found = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if sample.name.startswith("framebridge_")
+    }
+    assert found == {
+        key: value for key, value in samples(page()).items() if key[0].startswith("framebridge_")
+    }
+
+
+def test_the_metrics_every_process_has() -> None:
+    assert ("process_resident_memory_bytes", frozenset()) in samples(page())
+
+
+def test_names_follow_the_conventions() -> None:
+    for family in families(STATE):
+        assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", family.name), family.name
+        assert family.kind in ("counter", "gauge", "info", "histogram")
+        assert family.help.endswith("."), family.name
+        assert not family.name.endswith(("_total", "_info"))
+
+
+def test_promtool_finds_nothing_to_complain_about() -> None:
+    promtool = shutil.which("promtool")
+    if not promtool:
+        pytest.skip("no promtool here: apt-get install prometheus")
+    done = subprocess.run([promtool, "check", "metrics"], input=page(), capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_name_from_outside_cannot_break_the_page() -> None:
+    ports = {"guests": replace(STATE.ports["guests"], device='a"b\\c\nd')}
+    found = samples(page(replace(STATE, ports=ports)))
+    assert value(found, "port_info", port="guests", device='a"b\\c\nd', kind="tap", mode="access") == 1
+
+
+def test_the_documentation_is_up_to_date() -> None:
+    generator = runpy.run_path(str(DOCS / "metrics.py"))
+    assert (DOCS / "metrics.md").read_text() == generator["page"](), "run `make docs`"
