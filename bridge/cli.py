@@ -59,6 +59,8 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-a", "--all", action="store_true")
         self.add_argument("--what-if", action="store_true")
         self.add_argument("-v", "--verbose", action="store_true")
+        self.add_argument("-i", "--interval")
+        self.add_argument("--once", action="store_true")
         self.add_argument("-h", "--help", action="store_true")
         self.add_argument("-V", "--version", action="store_true")
 

@@ -273,6 +273,13 @@ def _origin(row: Row) -> str:
     return f" (daemon of {row['bridge']}, pid {row['pid']})" if "pid" in row else ""
 
 
+def top(options: Options, words: list[str]) -> int:
+    """Show the bill live."""
+    from bridge import top as display
+
+    return display.main(options, words)
+
+
 def lab(_: Options, arguments: list[str]) -> int:
     """Hand over to the lab."""
     from bridge import lab as laboratory
@@ -491,6 +498,21 @@ Needs matplotlib: pip install 'framebridge[plot]'.
 
 example:
   framebridge cost record day.jsonl seconds 86400 interval 60 && framebridge cost plot day.jsonl day.png
+""",
+    ),
+    Verb(
+        "top",
+        "[class|port|vlan|talker|stage] [-i SECONDS] [--once]",
+        "who burns the CPU, live",
+        top,
+        """\
+Keys: c p v t s switch the view, < > and r sort, space pauses, + - change the interval, ? explains, q quits.
+--once, -j, or output that is no terminal: one page of the last -i SECONDS (1), nothing live.
+
+examples:
+  framebridge top
+  framebridge top talker -i 5
+  framebridge top vlan --once -i 60 | head
 """,
     ),
     Verb("monitor", "", "show events as they happen, until Ctrl-C", monitor),
