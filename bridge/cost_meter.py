@@ -93,12 +93,12 @@ class Meter:
         self._last = reading
         self._due = self._clock.now() + (self._effort() - began) / SAMPLE_SHARE - 0.5
 
-    def read(self) -> Reading:
-        """Read everything now."""
+    def read(self, *, stations: bool = True) -> Reading:
+        """Read everything now; without `stations` what they spent, and ports sent, is of the last sample."""
         self._rate.note(*self._pair())
         bill, last = self._core.bill(), self._last
         charges = self._charges(bill.charges)
-        if charges == last.charges and bill.departed == last.departed:
+        if not stations or (charges == last.charges and bill.departed == last.departed):
             talkers, egress = last.talkers, last.egress
         else:
             talkers, egress = self._talkers(), self._egress()

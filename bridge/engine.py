@@ -583,8 +583,8 @@ class Engine:
             for name, tally in tallies.items()
         }
 
-    def _state(self, _: MetricsConfig) -> State:
-        """Read everything the metrics tell, at one batch boundary."""
+    def _state(self, metrics: MetricsConfig) -> State:
+        """Read everything the metrics tell: the counters at one batch boundary, the bill at the next."""
         counters = self._core.counters()
         entries = self._learning.count_by_port()
         ports = {
@@ -604,8 +604,10 @@ class Engine:
             ports=ports,
             tallies=self._ledger.tallies(self._indexes(), counters),
             thread=counters.thread,
-            stages=counters.stages,
             fdb=counters.fdb,
+            bill=self.cost.read(stations=False),
+            hz=self.cost.hz,
+            limits=metrics,
         )
 
     # -- the FDB -----------------------------------------------------------------------------------

@@ -7,9 +7,10 @@ Thread: any, one at a time. Needs the package prometheus-client (extra `metrics`
 Invariants:
 * A counter goes backwards only if what it counts began anew (a port was removed and added again, a station was
   forgotten and learned again), which Prometheus takes as the reset it is. A port that loses its device and gets it
-  back counts on (bridge.ledger).
+  back counts on (bridge.ledger, bridge.cost_meter); so do the classes and VLANs of ports that are no more.
+* Cycles by class, summed up, and uncharged cycles are the busy cycles by stage, exactly, on every page.
 * The number of series is bounded: per port and per class by what is configured and declared, VLANs and talkers by
-  [metrics]. A VLAN that enters or leaves the ones shown makes no counter jump, see `Shown`.
+  [metrics]. A VLAN that enters or leaves the ones shown makes no counter jump, see bridge.metrics_top.
 """
 
 from __future__ import annotations
@@ -18,9 +19,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bridge._core import DROP_REASONS, PORT_COUNTERS, STAGES, THREAD_COUNTERS
+from bridge._core import (
+    BURST_MAX,
+    CLASSES,
+    DROP_REASONS,
+    HISTOGRAM_BOUNDS,
+    HISTOGRAMS,
+    PORT_COUNTERS,
+    STAGES,
+    THREAD_COUNTERS,
+)
+from bridge.config import MetricsConfig
+from bridge.cost import NOT_BUSY, REMOVED, Amount, Reading, total
 from bridge.errors import ConfigError, Problem
 from bridge.ledger import Tally
+from bridge.mac import format_mac
+from bridge.metrics_top import Shown, dearest_talkers
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -46,15 +60,17 @@ class PortState:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything that is told, read at one batch boundary. Ports by name, VLANs by ID."""
+    """Everything that is told: counters of one batch boundary, the bill of another. Ports by name."""
 
     version: str
     bridge: str
     ports: Mapping[str, PortState]
     tallies: Mapping[str, Tally]
     thread: Mapping[str, int]
-    stages: Mapping[str, int]  # cycles
     fdb: Mapping[str, int]  # entries, capacity
+    bill: Reading
+    hz: float | None  # cycles per second; None: not known yet
+    limits: MetricsConfig
 
 
 # -- families
@@ -64,36 +80,40 @@ class State:
 class Family:
     """A metric before the client library has it: `labels` name what the keys of `values` stand for."""
 
-    kind: str  # counter | gauge | info
+    kind: str  # counter | gauge | info | histogram
     name: str  # without framebridge_ and without _total
     help: str
     labels: tuple[str, ...]
     values: Iterable[tuple[tuple[str, ...], float]]
+    legend: str = ""  # what the values of labels mean, for the HELP text
 
 
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _listed(text: str, table: Sequence[tuple[str, str]]) -> str:
-    """Write a HELP text for a label whose values are declared with sentences."""
-    return f"{text}: {'; '.join(f'{name}: {sentence}' for name, sentence in table)}."
+def _listed(table: Sequence[tuple[str, str]]) -> str:
+    """Write the legend of a label whose values are declared with sentences."""
+    return f"{'; '.join(f'{name}: {sentence}' for name, sentence in table)}."
 
 
-def families(state: State) -> Iterator[Family]:
-    """Give all families of a state."""
+def families(state: State, shown: Shown) -> Iterator[Family]:
+    """Give all families of a state; `shown` remembers which VLANs had series of their own."""
     build = (state.bridge, state.version)
     yield Family("info", "build", "Name and version of the bridge.", ("bridge", "version"), [(build, 1)])
     yield from _port_families(state)
     for name, text in THREAD_COUNTERS:
         text = f"Data thread: {text}."
         yield Family("counter", f"thread_{name}", text, (), [((), state.thread[name])])
-    stages = [((stage,), state.stages[stage]) for stage, _ in STAGES]
-    yield Family("counter", "stage_cycles", _listed("Cycles by stage", STAGES), ("stage",), stages)
     yield Family("gauge", "fdb_entries", "FDB entries.", (), [((), state.fdb["entries"])])
     yield Family(
         "gauge", "fdb_entries_limit", "FDB entries there is room for.", (), [((), state.fdb["capacity"])]
     )
+    yield from _time_families(state)
+    yield from _charge_families(state, shown)
+    for name, text in HISTOGRAMS:
+        buckets = list(_buckets(HISTOGRAM_ENDS[name], state.bill.histograms[name]))
+        yield Family("histogram", name, _sentence(text), ("le",), buckets)
 
 
 def _port_families(state: State) -> Iterator[Family]:
@@ -117,8 +137,110 @@ def _port_families(state: State) -> Iterator[Family]:
         for direction, ended in (("rx", tally.rx_drops), ("tx", tally.tx_drops))
         for reason, _ in DROP_REASONS
     ]
-    text = _listed("Frames (rx) and copies (tx) that ended at the port, by reason", DROP_REASONS)
-    yield Family("counter", "port_drops", text, ("port", "direction", "reason"), drops)
+    text = "Frames (rx) and copies (tx) that ended at the port, by reason."
+    labels = ("port", "direction", "reason")
+    yield Family("counter", "port_drops", text, labels, drops, _listed(DROP_REASONS))
+
+
+def _time_families(state: State) -> Iterator[Family]:
+    """Where the time of the data thread went: by its own stamps, and by the kernel's clocks."""
+    stages = [((stage,), state.bill.stages[stage]) for stage, _ in STAGES]
+    yield Family("counter", "stage_cycles", "Cycles by stage.", ("stage",), stages, _listed(STAGES))
+    times = state.bill.times
+    for kind, name, text, seconds in (
+        ("gauge", "clock_hertz", "Rate of the cycle counter: cycles per second.", state.hz),
+        ("counter", "thread_cpu_seconds", "CPU time of the data thread, by the kernel's clock.", times.cpu),
+        ("counter", "thread_preempted_seconds", "Data thread ready, but others ran.", times.preempted),
+        ("counter", "host_steal_seconds", "Taken by the hypervisor, all CPUs.", times.steal),
+    ):
+        yield Family(kind, name, text, (), [] if seconds is None else [((), seconds)])
+
+
+# -- the bill
+
+PARTS = "direct: the frames themselves, one copy included; induced: copies beyond the first."
+COLUMNS = (
+    ("frames", "Frames"),
+    ("segments", "Wire frames"),
+    ("bytes", "Bytes"),
+    ("copies", "Copies handed to egress ports"),
+)
+
+
+def _charge_families(state: State, shown: Shown) -> Iterator[Family]:
+    bill = state.bill
+    classes = {name: Amount() for name, _ in CLASSES}
+    ports = {name: Amount() for name in state.ports}
+    vlans: dict[int, Amount] = {}
+    for key, amount in bill.charges.items():
+        classes[key.frame_class] = classes[key.frame_class].plus(amount)
+        vlans[key.vid] = vlans.get(key.vid, Amount()).plus(amount)
+        if key.port != REMOVED and key.port in ports:
+            ports[key.port] = ports[key.port].plus(amount)
+    by_class = [((name,), amount) for name, amount in classes.items()]
+    yield from _amounts("class", "by class of the frame", ("class",), by_class, _listed(CLASSES))
+    by_port = [((name,), amount) for name, amount in ports.items()]
+    yield _cycles("port_charged", "charged to frames received on the port", ("port",), by_port)
+    listed = shown.update(bill.time, vlans, state.limits.vlans)
+    by_vlan = [((name,), amount) for name, amount in listed.items()]
+    legend = "other: all VLANs not listed; none: ended before it was known."
+    yield from _amounts("vlan", "by VLAN, the dearest ones", ("vlan",), by_vlan, legend)
+    talkers = [
+        ((str(vid), format_mac(mac)), amount)
+        for (vid, mac), amount in dearest_talkers(bill.talkers, state.limits.talkers)
+    ]
+    yield from _amounts("talker", "by source, the dearest since they were learned", ("vlan", "mac"), talkers)
+    busy = sum(cycles for stage, cycles in bill.stages.items() if stage not in NOT_BUSY)
+    left = busy - total(classes.values()).cycles
+    yield Family(
+        "gauge",
+        "uncharged_cycles",
+        "Busy cycles not charged yet: rounding, and the last bill.",
+        (),
+        [((), left)],
+    )
+
+
+Labelled = Sequence[tuple[tuple[str, ...], Amount]]
+
+
+def _amounts(
+    noun: str, by: str, labels: tuple[str, ...], amounts: Labelled, legend: str = ""
+) -> Iterator[Family]:
+    """All that is known of amounts, by the same labels."""
+    yield _cycles(noun, by, labels, amounts, legend)
+    for column, what in COLUMNS:
+        counts = [(key, getattr(amount, column)) for key, amount in amounts]
+        yield Family("counter", f"{noun}_{column}", f"{what} {by}.", labels, counts, legend)
+
+
+def _cycles(noun: str, by: str, labels: tuple[str, ...], amounts: Labelled, legend: str = "") -> Family:
+    values = [
+        ((*key, part), cycles)
+        for key, amount in amounts
+        for part, cycles in (("direct", amount.direct), ("induced", amount.induced))
+    ]
+    legend = f"{PARTS} {legend}".rstrip()
+    return Family("counter", f"{noun}_cycles", f"Cycles {by}.", (*labels, "part"), values, legend)
+
+
+# What each bucket ends with, inclusive. Fine for frames; powers of two for cycles, from a cache miss to 10 ms.
+HISTOGRAM_ENDS: Mapping[str, Sequence[int]] = {
+    "batch_cycles": [(1 << power) - 1 for power in range(8, 25)],
+    "batch_frames": [bound - 1 for bound in HISTOGRAM_BOUNDS if 1 < bound <= BURST_MAX + 1],
+    "frame_cycles": [(1 << power) - 1 for power in range(6, 19)],
+}
+
+
+def _buckets(ends: Sequence[int], counts: Sequence[int]) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Give how many values were at most as large as each end; ends are the last values of buckets of the core."""
+    so_far, place = 0, 0
+    for end in ends:
+        while place < len(counts) and HISTOGRAM_BOUNDS[place] <= end:
+            so_far += counts[place]
+            place += 1
+        yield (str(float(end)),), so_far
+    yield ("+Inf",), sum(counts)
 
 
 # -- the client library
@@ -127,7 +249,7 @@ def _port_families(state: State) -> Iterator[Family]:
 class Exposition:
     """Writes states in the text formats of Prometheus; a collector of the client library."""
 
-    SUFFIXES: Mapping[str, str] = {"counter": "_total", "info": "_info", "gauge": ""}
+    SUFFIXES: Mapping[str, str] = {"counter": "_total", "info": "_info", "gauge": "", "histogram": "_bucket"}
 
     def __init__(self) -> None:
         """Raise ConfigError if the client library is not there."""
@@ -136,6 +258,7 @@ class Exposition:
         except ImportError as error:
             raise ConfigError([Problem("metrics", MISSING)]) from error
         self._process = ProcessCollector(registry=None)
+        self._shown = Shown()
         self._state: State | None = None
 
     def write(self, state: State, *, openmetrics: bool = False) -> tuple[str, bytes]:
@@ -152,14 +275,14 @@ class Exposition:
     def collect(self) -> Iterator[Metric]:
         """Give the metrics of the bridge, and those every process has."""
         if self._state is not None:
-            yield from map(self._metric, families(self._state))
+            yield from map(self._metric, families(self._state, self._shown))
         yield from self._process.collect()
 
     def _metric(self, family: Family) -> Metric:
         from prometheus_client import Metric
 
         name = f"{PREFIX}_{family.name}"
-        metric = Metric(name, family.help, family.kind)
+        metric = Metric(name, f"{family.help} {family.legend}".rstrip(), family.kind)
         for labels, value in family.values:
             named = dict(zip(family.labels, labels, strict=True))
             metric.add_sample(name + self.SUFFIXES[family.kind], named, value)

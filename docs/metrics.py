@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from bridge._core import STAGES, THREAD_COUNTERS
+from bridge._core import HISTOGRAMS, STAGES, THREAD_COUNTERS
+from bridge.config import MetricsConfig
+from bridge.cost import Reading
 from bridge.ledger import Tally
 from bridge.metrics import PREFIX, Family, PortState, State, families
+from bridge.metrics_top import Shown
 
 PAGE = Path(__file__).with_name("metrics.md")
 
@@ -38,6 +41,11 @@ second, so any number of scrapers costs the bridge a few readings a second; each
 must add up does ([counters.md](counters.md)), and written as text outside of both threads. Slow and silent clients are
 cut off.
 
+What is counted by class, with `framebridge_uncharged_cycles`, adds up to the busy stages (all but blocked, polling and
+control), exactly; so do VLANs as long as none has lost its place to a dearer one. What a VLAN spends without a series
+of its own counts as "other" for good, so neither leaps when they change places. What the values of `stage`, `class` and
+`reason` mean is in the HELP texts. A histogram has no sum, which nobody counts: the counters tell means.
+
 What is counted for a port goes on when its device is lost and returns; a port that was removed takes its series with
 it. Cycles are cycles of the TSC (or what the machine has instead).
 
@@ -51,27 +59,30 @@ EXAMPLE = State(
     ports={"": PortState("", "", "", "", 0, 0)},
     tallies={"": Tally()},
     thread=dict.fromkeys((name for name, _ in THREAD_COUNTERS), 0),
-    stages=dict.fromkeys((name for name, _ in STAGES), 0),
     fdb={"entries": 0, "capacity": 0},
+    bill=Reading(
+        0.0,
+        stages=dict.fromkeys((name for name, _ in STAGES), 0),
+        histograms=dict.fromkeys((name for name, _ in HISTOGRAMS), ()),
+    ),
+    hz=None,
+    limits=MetricsConfig(),
 )
-SUFFIXES = {"counter": "_total", "info": "_info"}
+SUFFIXES = {"counter": "_total", "info": "_info", "histogram": "_bucket"}
 
 
 def row(family: Family) -> str:
-    """Write one line of the table; of a long HELP text, which lists the values of a label, only the beginning."""
+    """Write one line of the table."""
     name = f"{PREFIX}_{family.name}{SUFFIXES.get(family.kind, '')}"
     labels = ", ".join(f"`{label}`" for label in family.labels)
-    meaning, _, values = family.help.partition(": ")
-    listed = f" ({', '.join(part.split(':')[0] for part in values.split('; '))})" if "; " in values else ""
-    text = f"{meaning}{listed}." if listed else family.help
-    return f"| `{name}` | {family.kind} | {labels} | {text} |\n"
+    return f"| `{name}` | {family.kind} | {labels} | {family.help} |\n"
 
 
 def lines() -> Iterator[str]:
     """Yield the page, piece by piece."""
     yield INTRODUCTION
     yield "\n| name | type | labels | meaning |\n|---|---|---|---|\n"
-    yield from map(row, families(EXAMPLE))
+    yield from map(row, families(EXAMPLE, Shown()))
 
 
 def page() -> str:

@@ -6,7 +6,9 @@ from collections import Counter
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge._core import STAGES, THREAD_COUNTERS
+from bridge._core import HISTOGRAM_BOUNDS, HISTOGRAMS, STAGES, THREAD_COUNTERS
+from bridge.config import MetricsConfig
+from bridge.cost import Amount, ChargeKey, Reading, Times
 from bridge.ledger import Tally
 from bridge.metrics import PortState, State
 
@@ -24,8 +26,24 @@ STATE = State(
         "uplink": Tally(),
     },
     thread={name: number for number, (name, _) in enumerate(THREAD_COUNTERS)},
-    stages={name: 1000 * number for number, (name, _) in enumerate(STAGES)},
     fdb={"entries": 3, "capacity": 64},
+    bill=Reading(
+        time=100.0,
+        stages={name: 1000 * number for number, (name, _) in enumerate(STAGES)},
+        charges={
+            ChargeKey("guests", 10, "broadcast"): Amount(1000, 5000, 10, 10, 600, 60),
+            ChargeKey("uplink", 10, "known_unicast"): Amount(20000, 0, 100, 300, 9000, 100),
+            ChargeKey("", 0, "dropped"): Amount(7, 0, 1, 1, 60, 0),  # of ports that are no more
+        },
+        talkers={
+            (10, 0x020000000001): ("guests", Amount(900, 5000, 9, 9, 540, 54)),
+            (10, 0x020000000002): ("uplink", Amount(20000, 0, 100, 300, 9000, 100)),
+        },
+        histograms={name: tuple(range(len(HISTOGRAM_BOUNDS))) for name, _ in HISTOGRAMS},
+        times=Times(1.5, 0.25, None),
+    ),
+    hz=2.5e9,
+    limits=MetricsConfig("127.0.0.1:9464", talkers=1),
 )
 
 

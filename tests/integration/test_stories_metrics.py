@@ -11,6 +11,8 @@ from helpers.hosts import host
 from helpers.metrics import Samples, samples, value
 from helpers.net import Namespace, Net
 
+from bridge.cost import NOT_BUSY
+
 pytestmark = pytest.mark.root
 
 ADDRESS = "127.0.0.1:9464"
@@ -72,11 +74,65 @@ def test_metrics_agree_with_the_command_and_survive_a_lost_device(
 
     after = bridge.wait(counts_on, "a page with the frames from before and after")
     assert value(after, "port_present", port="far") == 1
-    for earlier, later in ((before, lost), (lost, after)):
-        assert earlier.keys() == later.keys()
-        for key in earlier:
-            if key[0].startswith("framebridge_") and key[0].endswith("_total"):
-                assert later[key] >= earlier[key], key
+    assert before.keys() == lost.keys() == after.keys()
+    check_growth(before, lost)
+    check_growth(lost, after)
+
+
+def test_the_bill_adds_up_and_outlives_its_ports(
+    net: Net, middle: Namespace, start: Callable[..., Daemon]
+) -> None:
+    one, two = net.namespace(), net.namespace()
+    bridge = start(middle, tap("one", one, access=10), tap("two", two, access=10), metrics(talkers=5))
+    guest, other = host(one, "tap0", 10, 1), host(two, "tap0", 10, 2)
+    assert guest.ping(other) == (3, 3)
+    mac = guest.mac
+
+    def has_talker() -> Samples | None:  # talkers are sampled once a second
+        found = scrape(middle)
+        return found if total(found, "talker_frames_total", mac=mac) >= 3 else None
+
+    before = bridge.wait(has_talker, "a page with the guest as a talker")
+    check_sum(before)
+    assert total(before, "class_frames_total", **{"class": "known_unicast"}) >= 6
+    assert total(before, "port_charged_cycles_total") == total(before, "class_cycles_total")
+    assert total(before, "vlan_cycles_total") == total(before, "class_cycles_total")
+    assert value(before, "batch_frames_bucket", le="+Inf") <= value(before, "thread_batches_total")
+
+    bridge.rows("cost", "clear")
+    bridge.rows("port", "del", "two")
+
+    def lacks_port() -> Samples | None:
+        found = scrape(middle)
+        return found if not total(found, "port_up", port="two") else None
+
+    after = bridge.wait(lacks_port, "a page without the port")
+    check_sum(after)
+    check_growth(before, after)
+    assert not [key for key in after if ("port", "two") in key[1]]
+
+
+def total(found: Samples, name: str, **labels: str) -> float:
+    """The sum of all series of a metric that have these labels."""
+    return sum(
+        number
+        for (metric, have), number in found.items()
+        if metric == f"framebridge_{name}" and labels.items() <= dict(have).items()
+    )
+
+
+def check_sum(found: Samples) -> None:
+    """What is charged, and what is not yet, are the busy cycles."""
+    idle = sum(value(found, "stage_cycles_total", stage=stage) for stage in NOT_BUSY)
+    busy = total(found, "stage_cycles_total") - idle
+    assert total(found, "class_cycles_total") + value(found, "uncharged_cycles") == busy > 0
+
+
+def check_growth(earlier: Samples, later: Samples) -> None:
+    """No counter that is on both pages went backwards."""
+    for key in earlier.keys() & later.keys():
+        if key[0].startswith("framebridge_") and key[0].endswith(("_total", "_bucket")):
+            assert later[key] >= earlier[key], key
 
 
 def test_a_reload_switches_them_on_changes_them_and_switches_them_off(

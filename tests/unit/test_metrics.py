@@ -13,8 +13,18 @@ import pytest
 from helpers.metrics import STATE, samples, value
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from bridge._core import DROP_REASONS, PORT_COUNTERS, STAGES, THREAD_COUNTERS
+from bridge._core import (
+    CLASSES,
+    DROP_REASONS,
+    HISTOGRAM_BOUNDS,
+    HISTOGRAMS,
+    PORT_COUNTERS,
+    STAGES,
+    THREAD_COUNTERS,
+)
+from bridge.cost import Amount, ChargeKey
 from bridge.metrics import Exposition, State, families
+from bridge.metrics_top import Shown
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -30,7 +40,12 @@ def test_every_declared_name_is_a_metric_with_its_sentence() -> None:
             help_text = re.search(rf"^# HELP framebridge_{prefix}_{name}_total (.*)$", text, re.MULTILINE)
             assert help_text, name
             assert sentence.lower() in help_text[1].lower()
-    for metric, table in (("port_drops", DROP_REASONS), ("stage_cycles", STAGES)):
+    for metric, table in (
+        ("port_drops", DROP_REASONS),
+        ("stage_cycles", STAGES),
+        ("class_cycles", CLASSES),
+        ("class_frames", CLASSES),
+    ):
         help_text = re.search(rf"^# HELP framebridge_{metric}_total (.*)$", text, re.MULTILINE)
         assert help_text
         assert all(f"{name}: {sentence}" in help_text[1] for name, sentence in table)
@@ -56,6 +71,67 @@ def test_values_and_labels() -> None:
     assert value(found, "stage_cycles_total", stage=STAGES[2][0]) == 2000
 
 
+def test_the_bill() -> None:
+    found = samples(page())
+    assert value(found, "class_cycles_total", **{"class": "broadcast", "part": "induced"}) == 5000
+    assert value(found, "class_segments_total", **{"class": "known_unicast"}) == 300
+    assert value(found, "class_frames_total", **{"class": "arp_nd"}) == 0
+    assert value(found, "port_charged_cycles_total", port="guests", part="direct") == 1000
+    assert value(found, "vlan_cycles_total", vlan="10", part="direct") == 21000
+    assert value(found, "vlan_frames_total", vlan="none") == 1
+    assert value(found, "vlan_frames_total", vlan="other") == 0
+    assert value(found, "talker_bytes_total", vlan="10", mac="02:00:00:00:00:02") == 9000
+    assert not [key for key in found if ("mac", "02:00:00:00:00:01") in key[1]]  # one talker is wanted
+    assert value(found, "clock_hertz") == 2.5e9
+    assert value(found, "thread_cpu_seconds_total") == 1.5
+    assert not [name for name, _ in found if "steal" in name]  # this kernel does not tell
+
+
+def test_classes_and_what_is_uncharged_add_up_to_the_busy_stages() -> None:
+    found = samples(page())
+    stages = sum(value(found, "stage_cycles_total", stage=name) for name, _ in STAGES[3:])
+    charged = sum(number for (name, _), number in found.items() if name == "framebridge_class_cycles_total")
+    assert charged + value(found, "uncharged_cycles") == stages
+
+
+@pytest.mark.parametrize("name", [name for name, _ in HISTOGRAMS])
+def test_a_bucket_counts_what_is_at_most_its_end(name: str) -> None:
+    counts = STATE.bill.histograms[name]
+    found = {
+        dict(labels)["le"]: number
+        for (metric, labels), number in samples(page()).items()
+        if metric == f"framebridge_{name}_bucket"
+    }
+    assert found.pop("+Inf") == sum(counts)
+    assert len(found) >= 10
+    for end, number in found.items():
+        assert int(float(end)) + 1 in HISTOGRAM_BOUNDS  # no bucket of the core is cut
+        assert number == sum(
+            count for count, bound in zip(counts, HISTOGRAM_BOUNDS, strict=True) if bound <= float(end)
+        )
+
+
+def test_series_are_bounded() -> None:
+    ports = {f"p{number}": STATE.ports["guests"] for number in range(256)}
+    many = {
+        ChargeKey(port, vid, "broadcast"): Amount(vid, 0, 1, 1, 60, 1)
+        for port in ports
+        for vid in range(1, 4095, 40)
+    }
+    talkers = {(10, mac): ("p0", Amount(mac, 0, 1, 1, 60, 1)) for mac in range(2, 20002)}
+    state = replace(
+        STATE,
+        ports=ports,
+        tallies=dict.fromkeys(ports, STATE.tallies["guests"]),
+        bill=replace(STATE.bill, charges=many, talkers=talkers),
+        limits=replace(STATE.limits, vlans=20, talkers=50),
+    )
+    found = samples(page(state))
+    assert len({labels for name, labels in found if name == "framebridge_vlan_frames_total"}) == 20 + 1
+    assert len({labels for name, labels in found if name == "framebridge_talker_frames_total"}) == 50
+    assert value(found, "talker_frames_total", vlan="10", mac="00:00:00:00:4e:21") == 1  # the dearest
+
+
 def test_both_formats_say_the_same() -> None:
     content_type, text = Exposition().write(STATE, openmetrics=True)
     assert content_type.startswith("application/openmetrics-text")
@@ -75,7 +151,7 @@ def test_the_metrics_every_process_has() -> None:
 
 
 def test_names_follow_the_conventions() -> None:
-    for family in families(STATE):
+    for family in families(STATE, Shown()):
         assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", family.name), family.name
         assert family.kind in ("counter", "gauge", "info", "histogram")
         assert family.help.endswith("."), family.name
