@@ -143,7 +143,9 @@ class Namespace:
                 "mtu": attributes["IFLA_MTU"],
                 "address": attributes["IFLA_ADDRESS"],
                 "up": bool(message["flags"] & 1),
-                "carrier": bool(attributes.get("IFLA_CARRIER")),
+                # With carrier, but before linkwatch has set operstate, what is sent goes to a queue that drops it.
+                "carrier": bool(attributes.get("IFLA_CARRIER"))
+                and attributes.get("IFLA_OPERSTATE") in ("UP", "UNKNOWN"),
                 "counters": attributes["IFLA_STATS64"],
             }
 

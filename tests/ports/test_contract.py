@@ -493,7 +493,8 @@ def test_device_goes_down_and_comes_back(device_stage: Stage) -> None:
     device_stage.send(*(numbered(i) for i in range(3)))
     assert device_stage.drops() == {"port_down": 3}
     HERE.set_link(device, state="up")
-    HERE.wait_carrier(device)
+    for end in (device, device_stage.outside.socket.device):
+        HERE.wait_carrier(end)
     device_stage.outside.socket.clear_error()
     device_stage.send(numbered(4))
     assert device_stage.take(1) == [numbered(4)]
