@@ -292,17 +292,25 @@ def tpid(value: object) -> int:
 vid = integer(1, VID_MAX, "a VLAN ID")
 
 
-def vids(value: object) -> Iterable[int]:
-    """Check for one VLAN ID or a range like '100-119'."""
-    if not isinstance(value, str):
-        return (vid(value),)
-    match = re.fullmatch(r"([0-9]{1,4})-([0-9]{1,4})", value)
-    if not match:
-        raise BadValueError(f"expected a VLAN ID like 10 or a range like '100-119', got {show(value)}")
-    first, last = vid(int(match[1])), vid(int(match[2]))
-    if first > last:
-        raise BadValueError(f"the range {value!r} runs backwards; write '{last}-{first}'")
-    return range(first, last + 1)
+def _numbers(one: Check, what: str) -> Callable[[object], Iterable[int]]:
+    """Make a check for one number or a range of them; `what` names an example of each."""
+
+    def check(value: object) -> Iterable[int]:
+        if not isinstance(value, str):
+            return (one(value),)
+        match = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", value)
+        if not match:
+            raise BadValueError(f"expected {what}, got {show(value)}")
+        first, last = one(int(match[1])), one(int(match[2]))
+        if first > last:
+            raise BadValueError(f"the range {value!r} runs backwards; write '{last}-{first}'")
+        return range(first, last + 1)
+
+    return check
+
+
+vids = _numbers(vid, "a VLAN ID like 10 or a range like '100-119'")
+udp_ports = _numbers(integer(1, 65535, "a UDP port"), "a UDP port like 5405 or a range like '5404-5405'")
 
 
 def address(value: object) -> int:

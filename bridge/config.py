@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bridge import checks
+from bridge._core import BUDGETS_MAX
+from bridge.budgets import BudgetConfig, budget_table, read_budget
 from bridge.checks import Keys, Report, Table, did_you_mean, show
 from bridge.errors import ConfigError, Problem
 from bridge.mac import format_mac, parse_mac
@@ -98,6 +100,7 @@ class BridgeConfig:
     learning: str = "automatic"  # automatic | controlled
     static_move: str = "drop"  # drop | forward
     reserved: int = 0  # bit n set: 01-80-C2-00-00-0n is forwarded
+    heartbeat_ports: tuple[int, ...] = (5404, 5405)  # UDP; frames to them are of class heartbeat
 
     @property
     def socket_path(self) -> str:
@@ -124,7 +127,7 @@ class MetricsConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole configuration. Ports are sorted by name, VLANs by ID, entries by VLAN and address."""
+    """A whole configuration. Ports and budgets are sorted by name, VLANs by ID, entries by VLAN and address."""
 
     bridge: BridgeConfig = BridgeConfig()
     ports: tuple[PortConfig, ...] = ()
@@ -132,6 +135,7 @@ class Config:
     entries: tuple[StaticEntry, ...] = ()
     cost: CostConfig = CostConfig()
     metrics: MetricsConfig = MetricsConfig()
+    budgets: tuple[BudgetConfig, ...] = ()
 
 
 # -- reading
@@ -202,9 +206,11 @@ def replace_port(config: Config, port: PortConfig) -> Config:
 
 
 def without_port(config: Config, name: str) -> Config:
-    """Return a configuration without this port and without the static entries on it."""
+    """Return a configuration without this port and without the static entries and budgets on it."""
     entries = tuple(entry for entry in config.entries if entry.port != name)
-    return _validated(replace(config, ports=_ports_except(config, name), entries=entries))
+    budgets = tuple(budget for budget in config.budgets if budget.port != name)
+    ports = _ports_except(config, name)
+    return _validated(replace(config, ports=ports, entries=entries, budgets=budgets))
 
 
 def _ports_except(config: Config, name: str) -> tuple[PortConfig, ...]:
@@ -221,7 +227,8 @@ def _validated(config: Config) -> Config:
     ports = [(("port", port.name), port) for port in config.ports]
     vlans = [(("vlan", str(vlan.vid)), vlan) for vlan in config.vlans]
     entries = [(("fdb", format_mac(entry.mac)), entry) for entry in config.entries]
-    checked = _combine(config.bridge, ports, vlans, entries, report)
+    budgets = [(("budget", budget.name), budget) for budget in config.budgets]
+    checked = _combine(config.bridge, ports, vlans, entries, budgets, report)
     report.raise_problems()
     return replace(checked, cost=config.cost, metrics=config.metrics)
 
@@ -289,9 +296,10 @@ def _read_config(root: Table) -> Config:
     ports = [(table.path, _read_port(table)) for table in root.tables("port")]
     vlans = [(table.path, _read_vlan(table)) for table in root.tables("vlan")]
     entries = [(table.path, _read_entry(table)) for table in root.tables("fdb")]
+    budgets = [(table.path, read_budget(table)) for table in root.tables("budget")]
     cost = _read_cost(root.table("cost"))
     root.refuse_unknown()
-    return replace(_combine(bridge, ports, vlans, entries, root.report), cost=cost, metrics=metrics)
+    return replace(_combine(bridge, ports, vlans, entries, budgets, root.report), cost=cost, metrics=metrics)
 
 
 def _read_metrics(table: Table, required: Sequence[str]) -> MetricsConfig:
@@ -303,7 +311,10 @@ def _read_metrics(table: Table, required: Sequence[str]) -> MetricsConfig:
 def _read_bridge(table: Table) -> BridgeConfig:
     fields = table.fields(_BRIDGE_KEYS)
     passed = table.union("pass_reserved", checks.reserved) or set()
+    heartbeat = table.union("heartbeat_ports", checks.udp_ports)
     table.refuse_unknown()
+    if heartbeat is not None:
+        fields["heartbeat_ports"] = tuple(sorted(heartbeat))
     return BridgeConfig(**fields, reserved=sum(1 << (parse_mac(mac) & 0xF) for mac in passed))
 
 
@@ -391,6 +402,7 @@ def _combine(
     ports: _Found[PortConfig],
     vlans: _Found[VlanConfig],
     entries: _Found[StaticEntry],
+    budgets: _Found[BudgetConfig],
     report: Report,
 ) -> Config:
     """Check what no table can know alone and put the parts together, sorted."""
@@ -405,11 +417,16 @@ def _combine(
     _check_unique(report, vlans, "name", lambda vlan: vlan.name, "give each VLAN its own name")
     _check_unique(report, entries, "mac", _entry_identity, "keep one entry per VLAN and address")
     _check_references(report, ports, entries)
+    if len(budgets) > BUDGETS_MAX:
+        report.add(budgets[BUDGETS_MAX][0], f"a bridge has at most {BUDGETS_MAX} budgets; remove some")
+    _check_unique(report, budgets, "name", lambda budget: budget.name, "give each budget its own name")
+    _check_budget_ports(report, ports, budgets)
     return Config(
         bridge,
         tuple(sorted((port for _, port in ports), key=lambda port: port.name)),
         tuple(sorted((vlan for _, vlan in vlans), key=lambda vlan: vlan.vid)),
         tuple(sorted((entry for _, entry in entries), key=lambda entry: (entry.vid, entry.mac))),
+        budgets=tuple(sorted((budget for _, budget in budgets), key=lambda budget: budget.name)),
     )
 
 
@@ -445,6 +462,14 @@ def _check_references(report: Report, ports: _Found[PortConfig], entries: _Found
             )
 
 
+def _check_budget_ports(report: Report, ports: _Found[PortConfig], budgets: _Found[BudgetConfig]) -> None:
+    names = {port.name for _, port in ports}
+    for path, budget in budgets:
+        if budget.port and "" not in names and budget.port not in names:
+            hint = did_you_mean(budget.port, names) or "; add it, or remove the budget"
+            report.add((*path, "port"), f"there is no port {budget.port!r}{hint}")
+
+
 # -- writing: tables shaped like the file, absent keys None
 
 
@@ -453,7 +478,12 @@ def bridge_table(bridge: BridgeConfig) -> dict[str, object]:
     names = {number: name for name, number in checks.RESERVED_NAMES.items()}
     passed = [number for number in range(16) if bridge.reserved >> number & 1]
     table = _plain_table(bridge, _BRIDGE_KEYS)
-    return table | {"pass_reserved": [names.get(n) or format_mac(checks.RESERVED_BASE + n) for n in passed]}
+    return table | {
+        "pass_reserved": [names.get(n) or format_mac(checks.RESERVED_BASE + n) for n in passed],
+        "heartbeat_ports": [
+            first if first == last else f"{first}-{last}" for first, last in vid_runs(bridge.heartbeat_ports)
+        ],
+    }
 
 
 def port_table(port: PortConfig) -> dict[str, object]:
@@ -507,6 +537,10 @@ def to_toml(config: Config) -> str:
     blocks += [_block("[[vlan]]", vlan_table(vlan), vlan_table(VlanConfig(0))) for vlan in config.vlans]
     blocks += [
         _block("[[fdb]]", entry_table(entry), entry_table(StaticEntry(0, 0))) for entry in config.entries
+    ]
+    blocks += [
+        _block("[[budget]]", budget_table(budget), budget_table(BudgetConfig("", "", 0.0)))
+        for budget in config.budgets
     ]
     if config.cost != CostConfig():
         blocks.append(_block("[cost]", cost_table(config.cost), cost_table(CostConfig())))

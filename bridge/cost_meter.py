@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 SAMPLE_SHARE = 0.01
 BASELINES = 4  # with names
+CALIBRATIONS = 5  # tries
 LAST_MAX = 3600  # seconds
 
 
@@ -113,6 +114,14 @@ class Meter:
             times=read_times(self._core.thread_id),
             clock_jumps=bill.clock_jumps,
         )
+
+    async def calibrate(self) -> None:
+        """Wait until the cycles per second are known; they may not be just after the start."""
+        for _ in range(CALIBRATIONS):
+            self._rate.note(*self._pair())
+            if self.hz is not None:
+                return
+            await self._clock.sleep(2 * CycleRate.SHORTEST)
 
     def carry(self, name: str, index: int) -> None:
         """Keep the charges of a port that is about to be closed: the data plane will only know their sum."""

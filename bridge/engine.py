@@ -33,6 +33,7 @@ from bridge import __version__
 from bridge._core import HISTOGRAM_BOUNDS, PORTS_MAX, Bridge, Port, Snapshot, cycles_now
 from bridge.audit import Finding, audit, collect
 from bridge.berth import Berth
+from bridge.budgets import BudgetConfig, Budgets
 from bridge.checks import TPIDS
 from bridge.clock import Clock, SystemClock
 from bridge.config import (
@@ -59,6 +60,7 @@ from bridge.plan import Action, plan
 
 log = logging.getLogger(__name__)
 
+NOMINAL_HZ = 1e9  # cycles per second where they cannot be told
 HOUSEKEEPING = 1.0  # seconds between rounds; also the pause before a port that failed is tried again
 TOLD_AS_STATE = ("down", "carrier")  # checks whose findings are events of the port anyway
 JOIN_TIMEOUT = 10.0  # seconds the data thread has to end
@@ -88,7 +90,10 @@ class Engine:
         self._links = links or Links()
         self._core = Bridge(fdb_capacity=config.bridge.fdb_size)
         self._events = Events()
-        self._learning = Learning(self._core, self._clock, self._events.emit, self._port_failed)
+        self._learning = Learning(
+            self._core, self._clock, self._events.emit, self._port_failed, self._budget_changed
+        )
+        self._budgets = Budgets()
         self._ledger = Ledger(self._core)
         self.cost = Meter(self._core, self._clock, self._names, self._egress, cycles_now, HISTOGRAM_BOUNDS)
         self._metrics = MetricsServer(self._state)
@@ -254,6 +259,13 @@ class Engine:
                 self.cost.price = Price(after.price_per_core_hour, after.currency)
             case "set_metrics", _, MetricsConfig() as after:
                 await self._metrics.configure(after)
+            case "add_budget" | "set_budget", _, BudgetConfig() as after:
+                await self.cost.calibrate()
+                self._budgets.set(after)
+                self._refresh()
+            case "delete_budget", BudgetConfig() as before, None:
+                self._budgets.remove(before.name)
+                self._refresh()
             case "add_entry", None, StaticEntry() as after:
                 self._learning.pin(after)
             case "delete_entry", StaticEntry() as before, None:
@@ -337,11 +349,15 @@ class Engine:
             static_move=self._bridge.static_move,
             controlled=self._bridge.learning == "controlled",
             age_ticks=self._learning.age_ticks,
+            heartbeat_ports=self._bridge.heartbeat_ports,
         )
         for vlan in self._vlans.values():
             snapshot.set_vlan_mac_limit(vlan.vid, vlan.mac_limit)
         for berth in self._berths.values():
             berth.add_to(snapshot)
+        if self._budgets:
+            attached = {name: berth.index for name, berth in self._berths.items() if berth.port is not None}
+            self._budgets.add_to(snapshot, attached, self.cost.hz or NOMINAL_HZ)
         return snapshot
 
     def _tell_state(self, berth: Berth) -> None:
@@ -368,6 +384,12 @@ class Engine:
                 berth.broken, berth.failed = True, berth.link
                 berth.retry_at = self._clock.now() + HOUSEKEEPING
                 self._mark(name)
+
+    def _budget_changed(self, kind: str, place: int) -> None:
+        if (name := self._budgets.name_at(place)) is None:
+            return
+        log.log(logging.WARNING if kind == "budget_over" else logging.INFO, "%s: %s", kind, name)
+        self._events.emit(kind.replace("_", "-"), budget=name)
 
     def _mark(self, name: str) -> None:
         self._dirty.add(name)
@@ -571,6 +593,10 @@ class Engine:
         """One row per port, direction and reason that has a count; `all`: every reason."""
         return self._ledger.drops_rows(self._indexes(), every=all)
 
+    def budget_rows(self) -> list[Row]:
+        """One row per budget: what it limits and what became of it."""
+        return self._budgets.rows(self._core)
+
     def _names(self) -> dict[int, str]:
         """Ports by index, also those that are closed in the change under way."""
         former = {index: name for name, index in self._former.items()}
@@ -608,6 +634,7 @@ class Engine:
             bill=self.cost.read(stations=False),
             hz=self.cost.hz,
             limits=metrics,
+            budgets=self._budgets.rows(self._core),
         )
 
     # -- the FDB -----------------------------------------------------------------------------------

@@ -86,13 +86,21 @@ def _no_room(mac: int) -> FramebridgeError:
 class Learning:
     """The authority of one FDB."""
 
-    def __init__(self, core: Bridge, clock: Clock, emit: Emit, fail: Callable[[int, int], None]) -> None:
-        """`fail(port, errno)` is called for events that are about a port, not about the FDB."""
+    def __init__(
+        self,
+        core: Bridge,
+        clock: Clock,
+        emit: Emit,
+        fail: Callable[[int, int], None],
+        budget_changed: Callable[[str, int], None] = lambda kind, place: None,
+    ) -> None:
+        """`fail(port, errno)` and `budget_changed(kind, place)` get the events that are not about the FDB."""
         self.counters = LearningCounters()
         self._core = core
         self._clock = clock
         self._emit = emit
         self._fail = fail
+        self._budget_changed = budget_changed
         self._ageing = 0.0
         self._tick_length = 1.0
         self._begins = deque([clock.now()])  # of the ticks that entries may still carry; the last is current
@@ -215,6 +223,8 @@ class Learning:
                     self._request(event)
                 case "refreshed":
                     pass  # still there: nothing changed
+                case "budget_over" | "budget_under":
+                    self._budget_changed(event.kind, event.mac)
                 case "port_error":
                     self._fail(event.port, event.errno)
                 case _:

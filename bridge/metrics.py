@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridge._core import (
     BURST_MAX,
@@ -71,6 +71,7 @@ class State:
     bill: Reading
     hz: float | None  # cycles per second; None: not known yet
     limits: MetricsConfig
+    budgets: Sequence[Mapping[str, Any]] = ()  # rows of bridge.budgets
 
 
 # -- families
@@ -111,9 +112,25 @@ def families(state: State, shown: Shown) -> Iterator[Family]:
     )
     yield from _time_families(state)
     yield from _charge_families(state, shown)
+    yield from _budget_families(state)
     for name, text in HISTOGRAMS:
         buckets = list(_buckets(HISTOGRAM_ENDS[name], state.bill.histograms[name]))
         yield Family("histogram", name, _sentence(text), ("le",), buckets)
+
+
+def _budget_families(state: State) -> Iterator[Family]:
+    told = (
+        ("gauge", "over", "1: the budget is spent.", "over"),
+        ("counter", "over_times", "Times the budget was spent.", "times_over"),
+        ("counter", "spent", "Units of the budget spent.", "spent"),
+        ("counter", "dropped_frames", "Frames dropped over the budget.", "dropped"),
+    )
+    for kind, name, text, key in told:
+        values = [
+            ((str(row["budget"]), str(row["unit"])), float({**row, "over": row["state"] == "over"}[key]))
+            for row in state.budgets
+        ]
+        yield Family(kind, f"budget_{name}", text, ("budget", "unit"), values)
 
 
 def _port_families(state: State) -> Iterator[Family]:

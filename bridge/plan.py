@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from bridge.budgets import BudgetConfig, budget_table
 from bridge.config import (
     BridgeConfig,
     Config,
@@ -33,8 +34,8 @@ from bridge.config import (
 from bridge.errors import ConfigError, Problem
 from bridge.mac import format_mac
 
-Value = BridgeConfig | CostConfig | MetricsConfig | PortConfig | VlanConfig | StaticEntry
-V = TypeVar("V", PortConfig, VlanConfig, StaticEntry)
+Value = BridgeConfig | BudgetConfig | CostConfig | MetricsConfig | PortConfig | VlanConfig | StaticEntry
+V = TypeVar("V", PortConfig, VlanConfig, StaticEntry, BudgetConfig)
 
 # The kinds of action that add, change and remove a value of each type; entries are never changed in place.
 _KINDS: dict[type, tuple[str, str, str]] = {
@@ -43,6 +44,7 @@ _KINDS: dict[type, tuple[str, str, str]] = {
     VlanConfig: ("set_vlan", "set_vlan", "set_vlan"),
     PortConfig: ("open_port", "set_port", "close_port"),
     StaticEntry: ("add_entry", "", "delete_entry"),
+    BudgetConfig: ("add_budget", "set_budget", "delete_budget"),
     MetricsConfig: ("set_metrics", "set_metrics", "set_metrics"),
 }
 
@@ -94,11 +96,20 @@ def plan(old: Config | None, new: Config) -> tuple[Action, ...]:
             lambda before, after: before == after and before.port not in closed,
         )
     )
+    budgets = list(
+        _differences(was.budgets, new.budgets, lambda budget: budget.name, lambda before, after: True)
+    )
+    old_ones = (*budgets, *entries, *ports, *vlans)
+    new_ones = (*bridge, *vlans, *ports, *entries, *budgets)
     return (
-        *(_action(before, after) for before, after in (*entries, *ports, *vlans) if after is None),
-        *(_action(before, after) for before, after in (*bridge, *vlans, *ports) if before and after),
+        *(_action(before, after) for before, after in old_ones if after is None),
+        *(
+            _action(before, after)
+            for before, after in (*bridge, *vlans, *ports, *budgets)
+            if before and after
+        ),
         *metrics,
-        *(_action(before, after) for before, after in (*bridge, *vlans, *ports, *entries) if before is None),
+        *(_action(before, after) for before, after in new_ones if before is None),
     )
 
 
@@ -149,7 +160,7 @@ def _action(before: Value | None, after: Value | None) -> Action:
 
 def _subject(value: Value) -> str:
     match value:
-        case BridgeConfig() | PortConfig():
+        case BridgeConfig() | PortConfig() | BudgetConfig():
             return value.name
         case CostConfig():
             return "prices"
@@ -173,6 +184,8 @@ def _table(value: Value) -> dict[str, object]:
             return port_table(value)
         case StaticEntry():
             return entry_table(value)
+        case BudgetConfig():
+            return budget_table(value)
         case MetricsConfig():
             return metrics_table(value)
 
@@ -202,6 +215,8 @@ def _describe(value: Value | None) -> str:
             return _listing(cost_table(value), {})
         case VlanConfig():
             return _listing(vlan_table(value), {"id": value.vid})
+        case BudgetConfig():
+            return _listing(budget_table(value), budget_table(BudgetConfig(value.name, "", 0.0)))
         case MetricsConfig():
             return _listing(metrics_table(value), {"address": value.address})
         case None:

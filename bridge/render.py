@@ -21,6 +21,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "vlan": ("vlan", "name", "tagged", "untagged", "fdb_entries", "mac_limit"),
     "fdb": ("mac", "vlan", "port", "state", "age"),
+    "budget": (
+        *("budget", "port", "vlan", "class", "talker", "per_second", "unit", "action"),
+        *("state", "spent", "dropped", "times_over"),
+    ),
     "drops": ("port", "direction", "reason", "frames", "meaning"),
 }
 

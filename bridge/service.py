@@ -307,6 +307,11 @@ class Service:
             _checked("name", checks.choice(*self._engine.cost.histograms), name)
         return self._engine.cost.histogram_rows(name, self._span(None, since)[1])
 
+    @method()
+    async def cost_budgets(self) -> list[Row]:
+        """One row per budget: what it limits, its state, what was spent and dropped."""
+        return self._engine.budget_rows()
+
     @method(changes=True)
     async def cost_clear(self, name: str | None = None) -> list[Row]:
         """Count cycles from zero again or, with a name, only keep this moment under it. No rows."""

@@ -477,6 +477,12 @@ nothing is subtracted; 'cost show since NAME' and others show what was spent fro
         bill("CostSlow", Grammar(), cost_text.slow_text, "no batch yet"),
     ),
     Verb(
+        "cost budgets",
+        "",
+        "what the configured budgets limit, and what became of them",
+        query("CostBudgets", "budget", empty="no budgets; add [[budget]] tables to the configuration"),
+    ),
+    Verb(
         "cost histogram",
         "[NAME] [since BASELINE]",
         "how cycles and frames of batches are spread: batch_cycles, batch_frames, frame_cycles",

@@ -124,6 +124,9 @@ class FakeEngine:
         rows: list[Row] = [{"port": port.name, "rx_frames": 7, "tx_frames": 5} for port in self._ports(name)]
         return rows if name else [*rows, {"port": "total", "rx_frames": 7 * len(rows), "balance": 0}]
 
+    def budget_rows(self) -> list[Row]:
+        return [{"budget": "storm", "unit": "frames", "state": "over", "spent": 10, "dropped": 5}]
+
     def drops_rows(self, all: bool = False) -> list[Row]:  # noqa: A002
         return [
             {"port": port.name, "direction": "rx", "reason": reason, "frames": 0, "meaning": meaning}

@@ -314,7 +314,7 @@ def test_nesting_beyond_all_measure() -> None:
     ("text", "place", "message"),
     [
         ("brigde = {}", "line 1: brigde", "unknown key; did you mean 'bridge'?"),
-        ("x = {}", "line 1: x", "unknown key; known keys: bridge, cost, fdb, metrics, port, vlan"),
+        ("x = {}", "line 1: x", "unknown key; known keys: bridge, budget, cost, fdb, metrics, port, vlan"),
         ("bridge = 1", "line 1: bridge", "expected a table, got 1"),
         ("[[bridge]]", "line 1: bridge", "expected a table, got an array"),
         ("port = 1979-05-27", "line 1: port", "expected an array, got a date; write [[port]]"),
