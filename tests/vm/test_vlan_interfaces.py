@@ -26,15 +26,17 @@ def spaces(net: Net) -> dict[str, Namespace]:
 def external(spaces: dict[str, Namespace], vid: int, number: int = 9) -> Host:
     """A host on a VLAN interface outside."""
     outside = spaces["outside"]
-    return host(outside, add_vlan_interface(outside, "eth0", vid), vid, number)
+    return host(outside, add_vlan_interface(outside, "eth0", vid), vid, number, ipv6=True)
 
 
 def check_reach(one: Host, other: Host) -> None:
     """Pings, every byte of many sizes, and TCP with the offloads of the hosts."""
     assert one.ping(other) == other.ping(one) == (3, 3)
-    sweep_ping(one, other, 4, SIZES)
-    sweep_udp(one, other, 4, SIZES)
-    bulk_tcp(one, other, 4, 1 << 20)
+    for version, header in ((4, 0), (6, 20)):
+        sizes = [size - header for size in SIZES if size >= header]
+        sweep_ping(one, other, version, sizes)
+        sweep_udp(one, other, version, sizes)
+        bulk_tcp(one, other, version, 1 << 20)
     assert one.csum_errors() == other.csum_errors() == {}
 
 
@@ -45,7 +47,7 @@ def test_a_port_on_a_vlan_interface(spaces: dict[str, Namespace], start: Callabl
     guests = tap("guest", spaces["guest"], access=100)
     bridge = start(middle, guests, link("uplink", "eth1.100", access=100))
     bridge.wait_state("uplink", "up")
-    near = host(spaces["guest"], "tap0", 100, 1)
+    near = host(spaces["guest"], "tap0", 100, 1, ipv6=True)
 
     check_reach(near, far)
 
@@ -83,7 +85,8 @@ def test_a_trunk_against_vlan_interfaces(spaces: dict[str, Namespace], start: Ca
     ]
     bridge = start(spaces["middle"], *ports, link("uplink", "eth1", trunk=[10, 20]))
     bridge.wait_state("uplink", "up")
-    ten, twenty = host(spaces["guest"], "tap0", 10, 1), host(spaces["guest"], "tap1", 20, 1)
+    ten = host(spaces["guest"], "tap0", 10, 1, ipv6=True)
+    twenty = host(spaces["guest"], "tap1", 20, 1)
 
     check_reach(ten, far_ten)
     assert twenty.ping(far_twenty) == (3, 3)
