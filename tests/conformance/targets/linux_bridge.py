@@ -33,7 +33,8 @@ class LinuxBridgeTarget(WiredTarget):
         self.make_veths()
         self._batch("ip", [f"link set {bridge_side(name)} master br0" for name in ports])
         for name in ports:
-            self._set_port(name)
+            self._set_flags(name)
+            self._set_vlans(name)
         self._run("ip", "link", "set", "br0", "up")
         self.open_wires()
         for name in ports:
@@ -58,20 +59,21 @@ class LinuxBridgeTarget(WiredTarget):
         done = self.middle.run(run, command, input=text, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, f"{text}: {done.stderr}"
 
-    def _set_port(self, name: str) -> None:
-        device, port = bridge_side(name), self.ports[name]
+    def _set_flags(self, name: str) -> None:
+        port = self.ports[name]
         flags = {"isolated": port.isolated, "learning": port.keys.get("learning", True)}
         flags |= {flag: what in port.flood for what, flag in FLOODS.items()}
         words = " ".join(f"{flag} {'on' if on else 'off'}" for flag, on in flags.items())
-        lines = [f"link set dev {device} {words}", *self._vlan_lines(device, port)]
-        self._batch("bridge", lines)
+        self._batch("bridge", [f"link set dev {bridge_side(name)} {words}"])
 
-    def _vlan_lines(self, device: str, port: Port) -> list[str]:
+    def _set_vlans(self, name: str) -> None:
+        device, port = bridge_side(name), self.ports[name]
         table = json.loads(self._run("bridge", "-j", "vlan", "show", "dev", device) or "[]")
         old = [entry["vlan"] for row in table for entry in row.get("vlans", ())]
         lines = [f"vlan del dev {device} vid {vid}" for vid in old]
         lines += [f"vlan add dev {device} vid {vid}" for vid in port.tagged]
-        return lines + ([f"vlan add dev {device} vid {port.untagged} pvid untagged"] if port.untagged else [])
+        lines += [f"vlan add dev {device} vid {port.untagged} pvid untagged"] if port.untagged else []
+        self._batch("bridge", lines)
 
     def fdb(self) -> set[Entry]:
         names = {bridge_side(name): name for name in self.ports}
@@ -104,8 +106,10 @@ class LinuxBridgeTarget(WiredTarget):
         raise AssertionError(f"no entry {vlan} {mac.hex(':')}")
 
     def change(self, port: str, to: Mapping[str, Any]) -> None:
-        self.merge(port, to)
-        self._set_port(port)
+        before, after = self.ports[port], self.merge(port, to)
+        self._set_flags(port)
+        if (before.tagged, before.untagged) != (after.tagged, after.untagged):
+            self._set_vlans(port)
 
     def wait_port(self, port: str, up: bool) -> None:
         state = "forwarding" if up else "disabled"

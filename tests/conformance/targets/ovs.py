@@ -139,9 +139,9 @@ class OvsTarget(WiredTarget):
         self._switch.appctl("fdb/del", "br0", str(vlan), mac.hex(":"))
 
     def change(self, port: str, to: Mapping[str, Any]) -> None:
-        settings = port_settings(self.merge(port, to))
-        clear = ["clear", "port", bridge_side(port), "tag", "trunks", "vlan_mode"]
-        self._switch.vsctl(*clear, "--", "set", "port", bridge_side(port), *settings)
+        before, after = (port_settings(one) for one in (self.ports[port], self.merge(port, to)))
+        changed = [setting for setting in after if setting not in before]
+        self._switch.vsctl("set", "port", bridge_side(port), *changed)
 
     def wait_port(self, port: str, up: bool) -> None:
         state = "up" if up else "down"
