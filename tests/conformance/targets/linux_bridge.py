@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from helpers.net import Net, wait_until
 
-from conformance.scenario import Entry, Port
+from conformance.scenario import Entry
 from conformance.target import Ports
 from conformance.wired import WiredTarget, bridge_side, without_fences
 
