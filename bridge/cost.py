@@ -116,6 +116,7 @@ class Times:
 
 
 NOTHING = Amount()
+NO_TALKER = (REMOVED, NOTHING)
 NO_TIMES = Times(0.0, 0.0, 0.0)
 
 
@@ -246,18 +247,19 @@ def difference(before: Reading, after: Reading) -> Window:
 
 def _talkers_since(before: Reading, after: Reading) -> tuple[dict[TalkerKey, Amount], int]:
     """Return what each talker spent, and what those that vanished had spent before the window began."""
+    if before.talkers is after.talkers:
+        return {}, 0
     talkers: dict[TalkerKey, Amount] = {}
-    gone = 0
-    for key, (_, was) in before.talkers.items():
-        entry = after.talkers.get(key)
-        if entry is None or _is_new(was, entry[1]):
+    gone = sum(before.talkers[key][1].cycles for key in before.talkers.keys() - after.talkers.keys())
+    for (vid, mac), entry in after.talkers.items():
+        known = before.talkers.get((vid, mac), NO_TALKER)
+        if known == entry:
+            continue
+        (_, was), (port, now) = known, entry
+        if _is_new(was, now):
             gone += was.cycles
-    for (vid, mac), (port, now) in after.talkers.items():
-        known = before.talkers.get((vid, mac))
-        if known is None:
-            talkers[TalkerKey(vid, mac, port)] = now
-        elif known[1] != now:
-            talkers[TalkerKey(vid, mac, port)] = now if _is_new(known[1], now) else now.since(known[1])
+            was = NOTHING
+        talkers[TalkerKey(vid, mac, port)] = now.since(was)
     return _grown(talkers), gone
 
 

@@ -12,7 +12,7 @@ from helpers.fake_bill import HZ, FakeMeter
 
 from bridge import _core
 from bridge.config import PortConfig
-from bridge.cost import REMOVED, Egress, Times
+from bridge.cost import REMOVED, Amount, Egress, Times
 from bridge.cost_meter import BASELINES
 from bridge.cost_savings import savings_rows
 from bridge.cost_times import read_times
@@ -203,8 +203,8 @@ def test_the_times_of_a_thread_are_the_kernels() -> None:
 
 
 def test_what_the_kernel_does_not_tell_is_unknown(tmp_path: Path) -> None:
-    assert read_times(None, tmp_path) == Times(None, None, None)
-    assert read_times(1 << 21, tmp_path) == Times(None, None, None)  # no such thread
+    assert read_times(None, str(tmp_path)) == Times(None, None, None)
+    assert read_times(1 << 21, str(tmp_path)) == Times(None, None, None)  # no such thread
 
 
 def test_steal_and_waiting_are_read_from_proc(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_steal_and_waiting_are_read_from_proc(tmp_path: Path) -> None:
     schedstat = tmp_path / "self/task/77/schedstat"
     schedstat.parent.mkdir(parents=True)
     schedstat.write_text("1000000000 2500000000 42\n")
-    times = read_times(77, tmp_path)
+    times = read_times(77, str(tmp_path))
     assert times.steal == 250 / os.sysconf("SC_CLK_TCK")
     assert times.preempted == 2.5
 
@@ -270,3 +270,7 @@ def test_no_estimate_exceeds_what_was_spent_and_the_best_is_first(meter: FakeMet
 
 def test_nothing_spent_is_nothing_to_save(meter: FakeMeter) -> None:
     assert savings(meter, GUESTS) == {}
+
+
+def test_charges_and_talkers_have_the_fields_of_an_amount() -> None:
+    assert _core.Charge._fields[3:9] == _core.Talker._fields[3:9] == Amount._fields
