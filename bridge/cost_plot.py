@@ -143,7 +143,7 @@ def _stack(axes: Any, lines: Sequence[Line], found: Series, colours: Sequence[st
             handles[::-1],
             labels[::-1],
             loc="upper left",
-            bbox_to_anchor=(1.08, 1.0),
+            bbox_to_anchor=(1.13, 1.0),
             frameon=False,
             fontsize=9,
         )

@@ -1,8 +1,9 @@
 """What would make the bill smaller: estimates, each a row, the best first. Pure.
 
 Job: price the copies a measure would spare at what a copy out of those ports cost in the window (tx cycles of the
-port per copy it was offered). An estimate never exceeds what the frames in question cost altogether. Measures
-overlap (a quieter talker floods less): their savings do not add up.
+port per copy it was offered), but at no more than copies of such frames were charged: a port that mostly sends
+super-frames has dear copies, and a broadcast is none. Measures overlap (a quieter talker floods less), so their
+savings do not add up.
 
 * unknown_unicast, broadcast, arp_nd: flooding of this class in a VLAN suppressed, so that one copy is left.
   For unknown unicast that is what happens once the destination is learned; for ARP and ND what a proxy does.
@@ -12,10 +13,11 @@ overlap (a quieter talker floods less): their savings do not add up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
-from bridge.cost import REMOVED, VID_NONE, VID_OTHER, Amount, ChargeKey, Egress, Window
+from bridge.cost import REMOVED, VID_NONE, VID_OTHER, Amount, ChargeKey, Egress, Window, total
 from bridge.cost_views import Rates, Row, by_talker, charges
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def _suppressions(window: Window, charged: Mapping[ChargeKey, Amount], ports: Se
             or [*window.egress.values()]
         )
         spared = max(0, amount.copies - amount.frames)
-        saved = min(round(spared * per_copy), amount.cycles)
+        saved = min(round(spared * per_copy), amount.induced)
         where = f"in VLAN {vid}" if vid not in (VID_NONE, VID_OTHER) else "in the other VLANs"
         row = _row(frame_class, vlan=vid, copies=spared, cycles_per_copy=per_copy)
         yield {**row, "text": f"{SUPPRESSIBLE[frame_class]} {where}"}, saved
@@ -99,7 +101,7 @@ def _vlans_off_ports(
             ]
             copies = min(sum(amount.frames for _, amount in takes), egress.offered)
             most = sum(amount.cycles for _, amount in takes)
-            per_copy = egress.cycles_per_copy
+            per_copy = min(egress.cycles_per_copy, _cost_of_another(amount for _, amount in takes))
             row = _row("vlan_off_port", vid, port.name, copies=copies, cycles_per_copy=per_copy)
             text = f"take VLAN {vid} off port {port.name}, where nobody of it was heard"
             yield {**row, "text": text}, min(round(copies * per_copy), most)
@@ -131,6 +133,13 @@ def _row(
         "copies": copies,
         "cycles_per_copy": per_copy,
     }
+
+
+def _cost_of_another(amounts: Iterable[Amount]) -> float:
+    """Return what one copy beyond the first of such frames was charged; without any, no bound."""
+    flooded = total(amounts)
+    spared = flooded.copies - flooded.frames
+    return flooded.induced / spared if spared > 0 else inf
 
 
 def _mean_cost(egresses: Sequence[Egress]) -> float:

@@ -259,7 +259,11 @@ def slow_text(rows: Sequence[Row]) -> str:
             key=lambda item: -item[1],
         )
         spent = sum(cycles for _, cycles in stages) or 1
-        told = [f"{stage} {100 * cycles / spent:.0f}%" for stage, cycles in stages[:STAGE_SHARES] if cycles]
+        told = [
+            f"{stage} {100 * cycles / spent:.0f}%"
+            for stage, cycles in stages[:STAGE_SHARES]
+            if cycles >= spent / 100
+        ]
         when = "-" if row["time"] is None else render.moment(row["time"])
         numbers = [cell(row["frames"]), si(row["cycles"]), si(row["microseconds"])]
         lines.append([when, cell(row["port"]), *numbers, ", ".join(told)])

@@ -1,7 +1,7 @@
 """What the kernel knows of one thread of this process: its CPU time, its waiting for a CPU; and stolen time.
 
-Job: read them into `Times`. Once a second, so without pathlib, which takes longer than the read. Thread: any. What a kernel does not tell
-(no schedstats, no /proc) is None, never an error.
+Job: read them into `Times`, once a second, so without pathlib, which takes longer than the read. Thread: any. What a
+kernel does not tell (no schedstats, no /proc) is None, never an error.
 
 Sources: the clock ID of a thread's CPU clock is made from its TID as in Linux include/linux/posix-timers_types.h
 (CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED); unlike pthread_getcpuclockid() it may be asked of a thread that has ended.

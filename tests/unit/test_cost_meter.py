@@ -274,3 +274,11 @@ def test_nothing_spent_is_nothing_to_save(meter: FakeMeter) -> None:
 
 def test_charges_and_talkers_have_the_fields_of_an_amount() -> None:
     assert _core.Charge._fields[3:9] == _core.Talker._fields[3:9] == Amount._fields
+
+
+def test_dear_copies_of_other_frames_do_not_count(meter: FakeMeter) -> None:
+    """Ports that mostly send super-frames have dear copies: 100 broadcasts were charged 3000 for theirs."""
+    flood(meter)
+    meter.sent |= {"uplink": Egress(100, 900_000), "other": Egress(100, 900_000)}
+    found = savings(meter, GUESTS, UPLINK, OTHER)
+    assert (found["broadcast"]["cycles"], found["vlan_off_port"]["cycles"]) == (3000, 3000)
