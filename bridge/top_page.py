@@ -99,6 +99,11 @@ def _of(key: str) -> Callable[[Row], Number]:
     return lambda row: row.get(key)
 
 
+def _per_frame(key: str) -> Callable[[Row], Number]:
+    """Take what a frame cost; a stage that is not spent on frames has no such number."""
+    return lambda row: None if row.get("busy") is False else row.get(key)
+
+
 def _rate(key: str, factor: float = 1.0) -> Callable[[Row], Number]:
     def number(row: Row) -> Number:
         count = row.get(key)
@@ -109,8 +114,8 @@ def _rate(key: str, factor: float = 1.0) -> Callable[[Row], Number]:
 
 CORE = Column("core %", 6, _of("cores"), percent)
 SHARE = Column("share", 6, _of("share"), percent)
-PER_FRAME = Column("cyc/fr", 6, _of("cycles_per_frame"))
-PER_WIRE_FRAME = Column("cyc/wire", 8, _of("cycles_per_wire_frame"))
+PER_FRAME = Column("cyc/fr", 6, _per_frame("cycles_per_frame"))
+PER_WIRE_FRAME = Column("cyc/wire", 8, _per_frame("cycles_per_wire_frame"))
 FRAMES = Column("frames/s", 8, _of("frames_per_second"))
 BITS = Column("bit/s", 6, _rate("bytes", 8.0))
 COPIES = Column("copies/s", 8, _rate("copies"))

@@ -49,6 +49,8 @@ of its own counts as "other" for good, so neither leaps when they change places.
 What is counted for a port goes on when its device is lost and returns; a port that was removed takes its series with
 it. Cycles are cycles of the TSC (or what the machine has instead).
 
+[grafana-dashboard.json](grafana-dashboard.json) is a dashboard for Grafana: Dashboards, New, Import.
+
 ## All metrics
 """
 

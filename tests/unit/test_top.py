@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.aio import story
+from helpers.control import served, write_config
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Static
 
 from bridge import cli
 from bridge.errors import ControlError
+from bridge.top import Source
 from bridge.top_app import HelpScreen, TopApp
 from bridge.top_page import (
     COLUMNS,
@@ -136,6 +140,11 @@ def test_cells() -> None:
     assert cells("port", row(port="a-name-that-is-too-long"))[0] == "a-name-that-is…"
 
 
+def test_idle_stages_cost_no_frame_anything() -> None:
+    idle = [text.strip() for text in cells("stage", row(stage="blocked", busy=False))]
+    assert idle == ["blocked", "25.0", "50.0", "1.0", "-", "-", "550M"]
+
+
 def test_a_control_character_does_not_reach_the_terminal() -> None:
     assert "\x1b" not in cells("port", row(port="\x1b[2J"))[0]
 
@@ -213,6 +222,23 @@ def test_wrong_words(words: list[str], message: str, capsys: pytest.CaptureFixtu
 def test_no_daemon(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["-s", "/nowhere.sock", "top"]) == 1
     assert "no daemon answers on /nowhere.sock" in capsys.readouterr().err
+
+
+def test_a_source_asks_over_the_control_socket_and_again_after_a_restart(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    with contextlib.closing(Source(str(tmp_path / "dmz.sock"), 2.5)) as source:
+        with served(config) as server:
+            first = source.read("stage")
+            assert (first.bridge, first.view) == ("dmz", "stage")
+            assert [row["port"] for row in first.ports] == ["guests", "uplink"]
+            assert first.rows == server.engine.cost.show_rows("stage", 3)
+            assert page(first).splitlines()[3].startswith("stage▲")
+        with pytest.raises(ControlError, match="hung up"):
+            source.read("class")
+        with pytest.raises(ControlError, match="no daemon answers"):
+            source.read("class")
+        with served(config):
+            assert "class" in source.read("class").rows[0]
 
 
 def test_a_pipe_gets_one_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
