@@ -4,7 +4,8 @@ Theory of operation. A scrape reads the counters in the control thread, which ta
 written as text in a worker thread, so that neither thread of the bridge waits for it. Whoever asks gets the page
 `/metrics`, one request per connection. Scrapers are kept off each other and off the bridge by Limits:
 
-* a page is used again for `freshness` seconds, so any number of scrapers costs what two a second per format cost;
+* a page is used again for `freshness` seconds and for `rest` times what its writing took (half a second with the
+  most ports and series there can be), so that any number of scrapers takes at most a part of a core;
 * a request that is too long or too slow, a reader that is too slow, are cut off;
 * when all connections are taken, the one that has been sending its request for longest makes room.
 
@@ -40,6 +41,7 @@ class Limits:
     request: float = 5.0
     send: float = 10.0
     freshness: float = 0.5
+    rest: float = 4.0  # times as long as the writing of a page took
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +199,12 @@ class MetricsServer:
         """Give the page, written now or a moment ago."""
         now = asyncio.get_running_loop().time
         async with self._writing:
-            written, page = self._pages.get(openmetrics, (0.0, None))
-            if page is None or now() - written > self.limits.freshness:
+            fresh_until, page = self._pages.get(openmetrics, (0.0, None))
+            began = now()
+            if page is None or began > fresh_until:
                 page = await self._write(openmetrics)
-                self._pages[openmetrics] = now(), page
+                rest = max(self.limits.freshness, self.limits.rest * (now() - began))
+                self._pages[openmetrics] = now() + rest, page
             return page
 
     async def _write(self, openmetrics: bool) -> Reply:

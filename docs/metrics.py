@@ -37,9 +37,9 @@ scrape_configs:
 ```
 
 There is neither encryption nor a password: whoever reaches the address may read. A page is used again for half a
-second, so any number of scrapers costs the bridge a few readings a second; each is taken at a batch boundary, so what
-must add up does ([counters.md](counters.md)), and written as text outside of both threads. Slow and silent clients are
-cut off.
+second, a very large one for longer, so any number of scrapers costs a few readings a second. The counters of a page are
+of one batch boundary, its bill of the next one, so what must add up does ([counters.md](counters.md)); the text is
+written outside of both threads. Slow and silent clients are cut off.
 
 What is counted by class, with `framebridge_uncharged_cycles`, adds up to the busy stages (all but blocked, polling and
 control), exactly; so do VLANs as long as none has lost its place to a dearer one. What a VLAN spends without a series

@@ -132,9 +132,18 @@ async def test_many_scrapers_cost_one_reading() -> None:
 
 
 @story
+async def test_a_page_that_took_long_to_write_is_used_for_long() -> None:
+    source = Source()
+    async with served(source, freshness=0.0, rest=1e6) as (_, address):
+        await ask(address)
+        await ask(address)
+        assert source.readings == 1
+
+
+@story
 async def test_a_page_that_is_not_fresh_is_written_again() -> None:
     source = Source()
-    async with served(source, freshness=0.0) as (_, address):
+    async with served(source, freshness=0.0, rest=0.0) as (_, address):
         await ask(address)
         await ask(address)
         assert source.readings == 2
