@@ -93,11 +93,14 @@ class Sink:
     tag: str = "any"
     interval: int = 0
     ring: int = 32
+    way: str = "fast"
     cpu: int | None = None
 
     def arguments(self) -> str:
         """Write the sink as the tool reads it."""
-        values: dict[str, object] = {"netns": self.netns, "dev": self.dev, "tag": self.tag, "ring": self.ring}
+        values: dict[str, object] = {
+            name: getattr(self, name) for name in ("netns", "dev", "tag", "ring", "way")
+        }
         values |= {"streams": "+".join(map(str, self.streams))} if self.streams else {}
         values |= {"interval": self.interval} if self.interval else {}
         values |= {"cpu": self.cpu} if self.cpu is not None else {}

@@ -13,6 +13,7 @@ from .throughput import RATE_MIN, Raw, burst_for
 
 BURST_MAX = 65536
 BURST_RESOLUTION = 64
+PUSHED = 8  # frames per call: few enough not to go as one buffer, which a queueing discipline could hold back
 OVERLOAD, AFTER = 1.1, 0.5  # RFC 2544 section 26.5, as shares of what the system forwards at most
 
 
@@ -45,7 +46,7 @@ class BackToBack(Measure):
                 str(case["direction"]),
                 settings,
                 rate=0,
-                burst=64,
+                burst=PUSHED,
                 count=max(1, round(count)),
                 seconds=2.0,
             )

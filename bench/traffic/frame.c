@@ -51,6 +51,11 @@ static uint32_t bt_mark_offset(enum bt_layout layout, uint16_t tpid)
     return bt_l3_offset(tpid) + (layout == BT_LAYOUT_UDP ? BT_IP_LEN + BT_UDP_LEN : 0);
 }
 
+uint32_t bt_frame_header_len(uint16_t tpid)
+{
+    return bt_mark_offset(BT_LAYOUT_UDP, tpid);
+}
+
 void bt_frame_prepare(uint8_t *bytes, uint32_t len, enum bt_layout layout, uint16_t tpid)
 {
     uint8_t *const l3 = bytes + bt_l3_offset(tpid);
@@ -64,23 +69,26 @@ void bt_frame_prepare(uint8_t *bytes, uint32_t len, enum bt_layout layout, uint1
         l3[0] = 0x45;            /* RFC 791 section 3.1: version 4, five words */
         bt_put16(l3 + 2, l3_len);
         l3[8] = 64;              /* time to live */
-        l3[9] = 17;              /* UDP; its checksum stays 0, "none" (RFC 768) */
+        l3[9] = BT_IPPROTO_UDP;  /* its checksum stays 0, "none" (RFC 768) */
         bt_put16(l3 + BT_IP_LEN, 49152);
         bt_put16(l3 + BT_IP_LEN + 2, 9);
         bt_put16(l3 + BT_IP_LEN + 4, l3_len - BT_IP_LEN);
     }
 }
 
-/* RFC 1071, over the twenty bytes of an IPv4 header whose checksum field is taken as zero. */
+/* RFC 1071: the sum of the 16-bit words in bytes [from, to), on top of `sum`. */
+static uint32_t bt_sum(const uint8_t *bytes, uint32_t from, uint32_t to, uint32_t sum)
+{
+    for (uint32_t i = from; i < to; i += 2)
+        sum += bt_get16(bytes + i);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (sum & 0xffff) + (sum >> 16);
+}
+
+/* Over the twenty bytes of an IPv4 header whose checksum field is taken as zero. */
 static uint32_t bt_ip_checksum(const uint8_t *ip)
 {
-    uint32_t sum = 0;
-
-    for (int i = 0; i < BT_IP_LEN; i += 2)
-        sum += i == 10 ? 0 : bt_get16(ip + i);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return ~sum & 0xffff;
+    return ~bt_sum(ip, 12, BT_IP_LEN, bt_sum(ip, 0, 10, 0)) & 0xffff;
 }
 
 void bt_frame_address(uint8_t *bytes, enum bt_layout layout, uint16_t tpid, const struct bt_addresses *addresses)
@@ -96,6 +104,17 @@ void bt_frame_address(uint8_t *bytes, enum bt_layout layout, uint16_t tpid, cons
         bt_put32(ip + 16, 10u << 24 | (uint32_t)(addresses->dst & 0xffffff));
         bt_put16(ip + 10, bt_ip_checksum(ip));
     }
+}
+
+void bt_frame_lengthen(uint8_t *bytes, uint32_t l3, uint32_t payload_len)
+{
+    uint8_t *const ip = bytes + l3;
+    const uint32_t udp_len = BT_UDP_LEN + payload_len;
+
+    bt_put16(ip + 2, BT_IP_LEN + udp_len);
+    bt_put16(ip + 10, bt_ip_checksum(ip));
+    bt_put16(ip + BT_IP_LEN + 4, udp_len);
+    bt_put16(ip + BT_IP_LEN + 6, bt_sum(ip, 12, BT_IP_LEN, BT_IPPROTO_UDP + udp_len)); /* addresses, protocol, length */
 }
 
 void bt_frame_mark(uint8_t *bytes, enum bt_layout layout, uint16_t tpid, const struct bt_mark *mark)

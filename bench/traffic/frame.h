@@ -27,6 +27,7 @@ enum {
     BT_FRAME_MIN_UDP = BT_ETH_HLEN + BT_IP_LEN + BT_UDP_LEN + BT_MARK_LEN,
     BT_FRAME_MIN_RAW = BT_ETH_HLEN + BT_MARK_LEN,
     BT_FRAME_MAX = 9216 + BT_ETH_HLEN,
+    BT_IPPROTO_UDP = 17,
     BT_TYPE_IPV4 = 0x0800,
     BT_TYPE_RAW = 0x88b5,
     BT_TYPE_8021Q = 0x8100,
@@ -48,6 +49,9 @@ struct bt_addresses {
     uint32_t tci; /* of the tag; ignored without one */
 };
 
+/* Bytes up to the end of UDP. */
+uint32_t bt_frame_header_len(uint16_t tpid);
+
 /* Write everything that stays the same for one size and layout into `bytes`, which holds `len` + BT_TAG_LEN. `tpid` 0: no tag. */
 void bt_frame_prepare(uint8_t *bytes, uint32_t len, enum bt_layout layout, uint16_t tpid);
 
@@ -56,6 +60,12 @@ void bt_frame_address(uint8_t *bytes, enum bt_layout layout, uint16_t tpid, cons
 
 /* Fill in the mark of a prepared frame. */
 void bt_frame_mark(uint8_t *bytes, enum bt_layout layout, uint16_t tpid, const struct bt_mark *mark);
+
+/*
+ * Make the IPv4 header at `l3` and the UDP header behind it those of a buffer with `payload_len` bytes that is to be segmented
+ * and checksummed further down: the UDP checksum is then that of the pseudo header (RFC 768, not complemented).
+ */
+void bt_frame_lengthen(uint8_t *bytes, uint32_t l3, uint32_t payload_len);
 
 /* What the sink finds; `tag` is the outermost tag still in the bytes, 0 if none. */
 struct bt_found {

@@ -337,9 +337,9 @@ static void bt_report_sink(FILE *out, const struct bt_sink *sink)
 
     for (uint32_t i = 0; i < result->n_streams; i++)
         *(result->streams[i]->expected ? &n_frames : &n_strays) += result->streams[i]->n_frames;
-    fprintf(out, "{\"device\": \"%s\", \"frames\": %lu, \"strays\": %lu, \"ignored\": %lu, \"ring_drops\": %lu, \"wakeups\": %lu, "
+    fprintf(out, "{\"device\": \"%s\", \"engine\": \"%s\", \"frames\": %lu, \"strays\": %lu, \"ignored\": %lu, \"ring_drops\": %lu, \"wakeups\": %lu, "
             "\"cpu_seconds\": %.6f, ",
-            bt_sink_spec(sink)->device, n_frames, n_strays, result->n_ignored, result->n_ring_drops, result->n_looks,
+            bt_sink_spec(sink)->device, bt_sink_engine(sink), n_frames, n_strays, result->n_ignored, result->n_ring_drops, result->n_looks,
             (double)result->cpu_ns * 1e-9);
     if (result->error)
         fprintf(out, "\"error\": \"%s\", ", strerror(result->error));

@@ -25,8 +25,7 @@ int bt_problem_set(struct bt_problem *problem, int error, const char *format, ..
     return error;
 }
 
-/* Enter a named namespace; returns a descriptor of the one left, -1 if there was nothing to do, or -errno - 1. */
-static int bt_net_enter(const char *netns)
+int bt_net_enter(const char *netns)
 {
     char path[128];
 
@@ -45,19 +44,29 @@ static int bt_net_enter(const char *netns)
     return error ? -error - 1 : home;
 }
 
+int bt_net_leave(int home)
+{
+    if (home < 0)
+        return 0;
+    const int error = setns(home, CLONE_NEWNET) < 0 ? -errno : 0;
+    close(home);
+    return error;
+}
+
 int bt_net_open(int family, const char *netns, const char *device, int *ifindex, struct bt_problem *problem)
 {
     const int home = bt_net_enter(netns);
 
     if (home < -1)
         return bt_problem_set(problem, home + 1, "network namespace %s: %s", netns, strerror(-home - 1));
-    int fd = socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int fd = socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     const int error = errno;
     *ifindex = (int)if_nametoindex(device);
-    if (home >= 0) {
-        if (setns(home, CLONE_NEWNET) < 0)
-            fd = bt_problem_set(problem, -errno, "cannot return from network namespace %s: %s", netns, strerror(errno));
-        close(home);
+    const int left = bt_net_leave(home);
+    if (left) {
+        if (fd >= 0)
+            close(fd);
+        return bt_problem_set(problem, left, "cannot return from network namespace %s: %s", netns, strerror(-left));
     }
     if (fd < 0)
         return bt_problem_set(problem, -error, "%s socket: %s", family == AF_PACKET ? "packet" : "AF_XDP",
@@ -75,4 +84,11 @@ int bt_net_bind(int fd, int ifindex, uint16_t protocol)
         .sll_family = AF_PACKET, .sll_protocol = htons(protocol), .sll_ifindex = ifindex};
 
     return bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+}
+
+int bt_net_promiscuous(int fd, int ifindex)
+{
+    const struct packet_mreq promiscuous = {.mr_ifindex = ifindex, .mr_type = PACKET_MR_PROMISC};
+
+    return setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof(promiscuous)) < 0 ? -errno : 0;
 }

@@ -23,6 +23,16 @@ int bt_problem_set(struct bt_problem *problem, int error, const char *format, ..
  */
 int bt_net_open(int family, const char *netns, const char *device, int *ifindex, struct bt_problem *problem);
 
+/*
+ * Enter a named namespace; returns a descriptor of the one left, -1 if there was nothing to do (an empty name), or -errno - 1.
+ * The descriptor goes to bt_net_leave(), which returns 0 or -errno.
+ */
+int bt_net_enter(const char *netns);
+int bt_net_leave(int home);
+
+/* Let the device hand up frames for any address as long as the packet socket lives. */
+int bt_net_promiscuous(int fd, int ifindex);
+
 /* Bind to the device; `protocol` in host order, 0 receives nothing. */
 int bt_net_bind(int fd, int ifindex, uint16_t protocol);
 

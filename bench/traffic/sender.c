@@ -3,11 +3,12 @@
  *
  * Frames live in `n_slots` prepared buffers, used round and round; only addresses and mark are written per frame. A TX ring of
  * the packet socket is not used: over veth and tap it hands back slots whose pages are still in flight. AF_XDP in copy mode
- * has no such trouble and is cheaper, so it is what makes a core saturate a bridge.
+ * has no such trouble and is cheaper; a GSO buffer that the stack cuts into frames is cheaper still (gso.h).
  */
 #include "sender.h"
 
 #include "clock.h"
+#include "gso.h"
 #include "xdp.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ enum {
     BT_SNDBUF = 256 << 20,      /* the device's queue is to be the limit, not the socket's accounting */
     BT_ARREARS_NS = 1000000,
     BT_CLOCK_CHECK_NS = 20000000, /* sleep at most this long between looks at the stop flag */
+    BT_GSO_BURST_MIN = 16,        /* shorter bursts are cheaper through AF_XDP */
 };
 
 /* Where the next sequence number comes from; see struct bt_faults. */
@@ -47,6 +49,7 @@ struct bt_sender {
     struct iovec *vectors;
     uint8_t *bytes;
     struct bt_xdp *xdp; /* AF_XDP: the frames are in its chunks */
+    struct bt_gso *gso; /* GSO: the frames are in its buffer, on `fd` */
 };
 
 static uint64_t bt_random(uint64_t *state)
@@ -98,7 +101,7 @@ static void bt_sender_address(struct bt_sender *sender, uint8_t *bytes)
     sender->address = sender->address + 1 < sender->n_addresses ? sender->address + 1 : 0;
 }
 
-/* Lay out the slots; `bytes` holds them `stride` apart. */
+/* Lay out the slots; `bytes` holds them `stride` apart (GSO: in its own buffer, where headers are not per frame). */
 static bool bt_sender_fill(struct bt_sender *sender, const uint32_t *cycle, uint32_t n_cycle, uint8_t *bytes, uint32_t stride)
 {
     const struct bt_sender_spec *spec = &sender->spec;
@@ -111,8 +114,10 @@ static bool bt_sender_fill(struct bt_sender *sender, const uint32_t *cycle, uint
         return false;
     for (uint32_t i = 0; i < sender->n_slots; i++) {
         const uint32_t len = cycle[i % n_cycle];
-        sender->frames[i] = bytes + (size_t)i * stride;
         sender->lens[i] = len + (spec->tpid ? BT_TAG_LEN : 0);
+        sender->frames[i] = sender->gso ? bt_gso_frame(sender->gso, i) : bytes + (size_t)i * stride;
+        if (sender->gso)
+            continue;
         bt_frame_prepare(sender->frames[i], len, spec->layout, spec->tpid);
         bt_sender_address(sender, sender->frames[i]);
         sender->vectors[i] = (struct iovec){.iov_base = sender->frames[i], .iov_len = sender->lens[i]};
@@ -123,16 +128,16 @@ static bool bt_sender_fill(struct bt_sender *sender, const uint32_t *cycle, uint
     return true;
 }
 
-static int bt_sender_open_packet(struct bt_sender *sender, struct bt_problem *problem)
+static int bt_sender_open_packet(struct bt_sender *sender, bool bypass, struct bt_problem *problem)
 {
     const struct bt_sender_spec *spec = &sender->spec;
-    const int bypass = 1, sndbuf = BT_SNDBUF;
+    const int one = 1, sndbuf = BT_SNDBUF;
     int ifindex = 0;
 
     sender->fd = bt_net_open(AF_PACKET, spec->netns, spec->device, &ifindex, problem);
     if (sender->fd < 0)
         return sender->fd;
-    if (spec->queue != BT_QUEUE_QDISC && setsockopt(sender->fd, SOL_PACKET, PACKET_QDISC_BYPASS, &bypass, sizeof(bypass)) < 0)
+    if (bypass && setsockopt(sender->fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one)) < 0)
         return bt_problem_set(problem, -errno, "PACKET_QDISC_BYPASS on %s: %s", spec->device, strerror(errno));
     setsockopt(sender->fd, SOL_SOCKET, SO_SNDBUFFORCE, &sndbuf, sizeof(sndbuf)); /* best effort: needs CAP_NET_ADMIN */
     const int error = bt_net_bind(sender->fd, ifindex, 0);
@@ -153,32 +158,81 @@ static int bt_sender_open_xdp(struct bt_sender *sender, struct bt_problem *probl
     return error ? bt_problem_set(problem, error, "no AF_XDP on %s: %s", spec->device, strerror(-error)) : 0;
 }
 
+/* Frames of one buffer share their header: one size, one pair of addresses, one tag. */
+static bool bt_sender_is_uniform(const struct bt_sender *sender)
+{
+    const struct bt_sender_spec *spec = &sender->spec;
+
+    return spec->n_sizes == 1 && sender->n_addresses == 1 && spec->layout == BT_LAYOUT_UDP;
+}
+
+/* A buffer that needs segmentation does not pass PACKET_QDISC_BYPASS (net/core/dev.c:__dev_direct_xmit). */
+static int bt_sender_open_gso(struct bt_sender *sender, struct bt_problem *problem)
+{
+    const struct bt_sender_spec *spec = &sender->spec;
+    const uint32_t header_len = bt_frame_header_len(spec->tpid);
+    const uint32_t payload_len = spec->sizes[0].len + (spec->tpid ? BT_TAG_LEN : 0) - header_len;
+    uint8_t bytes[BT_FRAME_MAX + BT_TAG_LEN];
+    int error = bt_sender_open_packet(sender, false, problem);
+
+    if (error)
+        return error;
+    bt_frame_prepare(bytes, spec->sizes[0].len, spec->layout, spec->tpid);
+    bt_sender_address(sender, bytes);
+    error = bt_gso_open(&sender->gso, sender->fd, spec->device, bytes, header_len, payload_len, sender->n_slots);
+    if (!error)
+        return 0;
+    close(sender->fd);
+    sender->fd = -1;
+    return bt_problem_set(problem, error, "no segmentation of UDP in front of %s: %s", spec->device, strerror(-error));
+}
+
+/* Open the way asked for, or the best one that works. */
+static int bt_sender_open_way(struct bt_sender *sender, uint32_t longest, struct bt_problem *problem)
+{
+    const enum bt_queue queue = sender->spec.queue;
+    const bool fast = queue == BT_QUEUE_FAST;
+    int error = -EINVAL;
+
+    if (queue == BT_QUEUE_GSO && !bt_sender_is_uniform(sender))
+        return bt_problem_set(problem, error, "queue=gso takes frames of one size and one pair of addresses, in layout udp");
+    if (queue == BT_QUEUE_XDP && longest > BT_XDP_CHUNK_LEN)
+        return bt_problem_set(problem, error, "queue=xdp takes frames of up to %d bytes", BT_XDP_CHUNK_LEN - BT_TAG_LEN);
+    if (queue == BT_QUEUE_GSO || (fast && bt_sender_is_uniform(sender) && sender->spec.burst >= BT_GSO_BURST_MIN))
+        error = bt_sender_open_gso(sender, problem);
+    if (error && (queue == BT_QUEUE_XDP || (fast && longest <= BT_XDP_CHUNK_LEN)))
+        error = bt_sender_open_xdp(sender, problem);
+    if (error && queue != BT_QUEUE_XDP && queue != BT_QUEUE_GSO)
+        error = bt_sender_open_packet(sender, queue != BT_QUEUE_QDISC, problem);
+    return error;
+}
+
+/* Where the frames lie, `stride` apart. */
+static uint8_t *bt_sender_room(struct bt_sender *sender, uint32_t longest, uint32_t *stride)
+{
+    *stride = sender->xdp ? BT_XDP_CHUNK_LEN : (longest + 63) & ~63u;
+    if (sender->xdp)
+        return bt_xdp_umem(sender->xdp);
+    return sender->bytes = aligned_alloc(64, (size_t)sender->n_slots * *stride);
+}
+
 static int bt_sender_prepare(struct bt_sender *sender, struct bt_problem *problem)
 {
     const struct bt_sender_spec *spec = &sender->spec;
     uint32_t cycle[BT_SIZES_MAX * BT_WEIGHT_MAX];
     const uint32_t n_cycle = bt_size_cycle(spec, cycle);
-    uint32_t longest = 0;
-    int error = -EINVAL;
+    uint32_t longest = 0, stride = 0;
 
     for (uint32_t i = 0; i < n_cycle; i++)
         longest = bt_max(longest, cycle[i] + BT_TAG_LEN);
     sender->n_slots = n_cycle * ((BT_BURST_MAX + n_cycle - 1) / n_cycle);
     sender->n_addresses = bt_max(bt_max(spec->n_dst, spec->n_src), spec->n_vids);
     sender->random = 0x2545f4914f6cdd1d;
-    if (spec->queue >= BT_QUEUE_XDP && longest <= BT_XDP_CHUNK_LEN)
-        error = bt_sender_open_xdp(sender, problem);
-    else if (spec->queue == BT_QUEUE_XDP)
-        return bt_problem_set(problem, error, "queue=xdp takes frames of up to %d bytes", BT_XDP_CHUNK_LEN - BT_TAG_LEN);
-    if (error && spec->queue != BT_QUEUE_XDP)
-        error = bt_sender_open_packet(sender, problem);
+    const int error = bt_sender_open_way(sender, longest, problem);
     if (error)
         return error;
-    const uint32_t stride = sender->xdp ? BT_XDP_CHUNK_LEN : (longest + 63) & ~63u;
-    if (!sender->xdp)
-        sender->bytes = aligned_alloc(64, (size_t)sender->n_slots * stride);
-    uint8_t *bytes = sender->xdp ? bt_xdp_umem(sender->xdp) : sender->bytes;
-    if (!bytes || !bt_sender_fill(sender, cycle, n_cycle, bytes, stride))
+    uint8_t *bytes = sender->gso ? NULL : bt_sender_room(sender, longest, &stride);
+    if ((!sender->gso && !bytes) || !bt_sender_fill(sender, cycle, n_cycle, bytes, stride))
         return bt_problem_set(problem, -ENOMEM, "out of memory for the frames of stream %u", spec->stream);
     return 0;
 }
@@ -267,10 +321,11 @@ static void bt_sender_push_packet(struct bt_sender *sender, uint32_t n)
 }
 
 /* Which frames of the burst were refused is not told, so their bytes are taken for the burst's mean. */
-static void bt_sender_push_xdp(struct bt_sender *sender, uint32_t n)
+static void bt_sender_push_bulk(struct bt_sender *sender, uint32_t n)
 {
     struct bt_sender_result *result = &sender->result;
-    const int refused = bt_xdp_push(sender->xdp, sender->cursor, n, sender->lens);
+    const int refused = sender->gso ? bt_gso_push(sender->gso, sender->cursor, n)
+                                    : bt_xdp_push(sender->xdp, sender->cursor, n, sender->lens);
     uint64_t n_bytes = 0;
 
     if (refused < 0) {
@@ -288,7 +343,7 @@ static void bt_sender_push_xdp(struct bt_sender *sender, uint32_t n)
 static void bt_sender_push(struct bt_sender *sender, uint32_t n)
 {
     bt_sender_stamp(sender, n);
-    (sender->xdp ? bt_sender_push_xdp : bt_sender_push_packet)(sender, n);
+    (sender->xdp || sender->gso ? bt_sender_push_bulk : bt_sender_push_packet)(sender, n);
     sender->result.n_offered += n;
     sender->cursor = sender->cursor + n < sender->n_slots ? sender->cursor + n : 0;
 }
@@ -397,7 +452,7 @@ void bt_sender_run(struct bt_sender *sender, const atomic_bool *stop)
 
 const char *bt_sender_engine(const struct bt_sender *sender)
 {
-    return sender->xdp ? "xdp" : "packet";
+    return sender->gso ? "gso" : sender->xdp ? "xdp" : "packet";
 }
 
 const struct bt_sender_spec *bt_sender_spec(const struct bt_sender *sender)
@@ -412,6 +467,8 @@ const struct bt_sender_result *bt_sender_result(const struct bt_sender *sender)
 
 void bt_sender_close(struct bt_sender *sender)
 {
+    if (sender->gso)
+        bt_gso_close(sender->gso);
     if (sender->xdp)
         bt_xdp_close(sender->xdp);
     if (sender->fd >= 0)

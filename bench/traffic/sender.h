@@ -1,7 +1,7 @@
 /*
  * sender.h - one stream of test frames into one device.
  *
- * Job: build frames, pace them, send them with sendmmsg() or AF_XDP, say honestly what became of them. One thread per sender.
+ * Job: build frames, pace them, send them with sendmmsg(), AF_XDP or as GSO buffers, say honestly what became of them. One thread per sender.
  * Pacing: frame n is due at start + n / rate. `spin` watches the clock (latency trials; takes a whole CPU), `sleep` uses
  *      timers (cost trials: what the machine spends is then the traffic's). Frames go out in bursts of `burst`. Whoever is
  *      late catches up by at most a millisecond's worth of frames, then drops the arrears from the schedule: a stall of
@@ -44,7 +44,8 @@ enum bt_queue {
     BT_QUEUE_DIRECT, /* packet socket, past the queueing discipline */
     BT_QUEUE_QDISC,  /* packet socket, through it */
     BT_QUEUE_XDP,    /* AF_XDP: cheapest, one sender per device, frames up to BT_XDP_CHUNK_LEN */
-    BT_QUEUE_FAST,   /* AF_XDP where that works, else direct */
+    BT_QUEUE_GSO,    /* one call for many frames that differ in their mark alone; see gso.h */
+    BT_QUEUE_FAST,   /* the cheapest of gso, xdp and direct that works and pays */
 };
 
 struct bt_sender_spec {
@@ -101,7 +102,7 @@ struct bt_sender *bt_sender_open(const struct bt_sender_spec *spec, struct bt_pr
 /* Send it all; returns when done or when `stop` becomes true. */
 void bt_sender_run(struct bt_sender *sender, const atomic_bool *stop);
 
-/* "packet" or "xdp": what the frames go through. */
+/* "packet", "xdp" or "gso": what the frames go through. */
 const char *bt_sender_engine(const struct bt_sender *sender);
 
 const struct bt_sender_spec *bt_sender_spec(const struct bt_sender *sender);

@@ -2,9 +2,9 @@
  * sink.h - everything of ours that arrives at one device, counted per stream.
  *
  * Job: tell loss, duplicates, reordering, wrong tags, strays (streams that do not belong here: floods) and latency apart. One
- *      thread per sink, a TPACKET_V3 ring of headers only (a socket filter lets in nothing but test frames, cut short).
- * Stamps of arrival are the kernel's own, taken when the frame enters the ring, so the sink may read the ring late and cost
- *      little; they are CLOCK_REALTIME and brought to CLOCK_MONOTONIC with an offset taken anew at each look.
+ *      thread per sink, which gets the heads of test frames and nothing else from a source (source.h).
+ * Stamps of arrival are the kernel's own, taken when the frame enters the source's ring, so the sink may read late and cost
+ *      little.
  * Loss is what a sender numbered and no sink has seen: known once both have ended (see bt_stream_lost). Duplicates and loss
  *      are exact up to BT_SEQUENCES_MAX numbers per stream; numbers beyond count as `beyond`.
  * Reordering: `reordered` compares with earlier frames of the same source and destination (hashed: two flows may share a
@@ -26,6 +26,13 @@ static const uint64_t BT_SEQUENCES_MAX = 1ull << 31;
 
 enum bt_tag_rule { BT_TAG_ANY, BT_TAG_NONE, BT_TAG_RANGE };
 
+/* How frames get here; see source.h. */
+enum bt_way {
+    BT_WAY_FAST,   /* a probe where that works, else a packet socket */
+    BT_WAY_PROBE,
+    BT_WAY_PACKET,
+};
+
 struct bt_sink_spec {
     const char *netns;
     const char *device;
@@ -35,6 +42,7 @@ struct bt_sink_spec {
     enum bt_tag_rule tag_rule;
     uint32_t vid_min, vid_max;              /* BT_TAG_RANGE */
     uint32_t ring_mib;
+    enum bt_way way;
     uint32_t interval_ms;                   /* 0: no time line */
     double expect_seconds;                  /* length of the time line */
 };
@@ -83,6 +91,9 @@ uint64_t bt_sink_progress(const struct bt_sink *sink);
 
 /* Does a stream belong here? */
 bool bt_sink_expects(const struct bt_sink_spec *spec, uint16_t id);
+
+/* "probe" or "packet": where the frames come from. */
+const char *bt_sink_engine(const struct bt_sink *sink);
 
 const struct bt_sink_spec *bt_sink_spec(const struct bt_sink *sink);
 const struct bt_sink_result *bt_sink_result(const struct bt_sink *sink);

@@ -5,11 +5,13 @@ Short runs; nothing here depends on how fast or how busy the machine is.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +106,110 @@ def test_every_way_of_sending_sends_the_same(direct: Site, queue: str) -> None:
     assert got["duplicates"] == sent["repeated"]
     assert got["reordered_stream"] == got["wrong_tag"] == 0
     assert sent["engine"] == ("packet" if queue != "fast" else sent["engine"])
+
+
+def udp_sum(packet: bytes) -> int:
+    """Sum a UDP datagram with its pseudo header; 0xffff: its checksum is right (RFC 768)."""
+    length = int.from_bytes(packet[24:26], "big")
+    words = packet[12:20] + bytes([0, packet[9]]) + packet[24:26] + packet[20 : 20 + length]
+    total = sum(int.from_bytes(words[i : i + 2], "big") for i in range(0, len(words), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+@pytest.mark.parametrize("tag", ["", "10"])
+def test_frames_cut_from_one_buffer_are_whole(direct: Site, tag: str) -> None:
+    stream = send(direct, rate=0, burst=100, count=100, size=200, queue="gso", tag=tag)
+    with net.inside(direct.outer_space, open_packets) as sniffer:
+        sniffer.bind(("ext", 3))
+        traffic.run([stream])
+        frames = [sniffer.recv(512) for _ in range(100)]
+    assert {len(frame) for frame in frames} == {200}
+    assert {udp_sum(frame[14:]) for frame in frames} == {0xFFFF}
+    assert [int.from_bytes(frame[48:52], "big") for frame in frames] == list(range(100))
+
+
+def test_frames_of_one_buffer_are_counted_one_by_one(direct: Site) -> None:
+    faults: dict[str, object] = {"skip": 9, "repeat": 10, "swap": 31}
+    stream = send(direct, rate=0, burst=150, count=5000, queue="gso", tag="10", extra=faults)
+    outcome = traffic.run([stream], [receive(direct, tag="10")])
+    sent, got = outcome.sender(), outcome.received()
+    assert (sent["engine"], sent["sent"], got["frames"]) == ("gso", 5000, 5000)
+    assert (sent["lost"], got["duplicates"]) == (sent["skipped"], sent["repeated"])
+    assert got["reordered"] == sent["swapped"] > 100
+    assert (got["wrong_tag"], got["bytes"]) == (0, sent["bytes"] - 4 * 5000)
+
+
+def features(site: Site) -> str:
+    return net.run("ethtool", "-k", "g0", namespace=site.guest_space)
+
+
+def test_a_device_gets_its_features_back(direct: Site) -> None:
+    before = features(direct)
+    assert "tx-udp-segmentation: on" in before
+    traffic.run([send(direct, rate=0, burst=64, queue="gso")], [receive(direct)])
+    assert features(direct) == before
+
+
+@pytest.mark.parametrize("way", ["probe", "packet"])
+def test_every_way_of_receiving_finds_the_same(direct: Site, way: str) -> None:
+    faults: dict[str, object] = {"skip": 7, "repeat": 11, "swap": 13}
+    streams = [
+        send(direct, count=1000, size="60:2+200:1", tag="10-19", extra=faults),
+        send(direct, stream=2, count=50, layout="raw", size=32),
+        send(direct, stream=3, count=30, tag="9", extra={"tpid": "0x88a8"}),
+    ]
+    sink = traffic.Sink(direct.outer_space, "ext", (1, 2), tag="10-19", ring=4, way=way)
+    outcome = traffic.run(streams, [sink])
+    sent, got, raw = outcome.sender(), outcome.received(), outcome.received(2)
+    assert outcome.report["sinks"][0]["engine"] == way
+    assert (sent["skipped"], sent["repeated"]) == (sent["lost"], got["duplicates"])
+    assert (sent["swapped"], got["wrong_tag"]) == (got["reordered"], 0)
+    assert got["bytes"] == sent["bytes"] - 4 * 1000
+    assert (raw["frames"], raw["bytes"], raw["wrong_tag"]) == (50, 50 * 32, 50)
+    assert outcome.report["sinks"][0]["strays"] == 30
+    assert 0 < got["latency_us"]["min"] <= got["latency_us"]["p50"]
+
+
+def test_two_sinks_at_one_device_both_count(direct: Site) -> None:
+    outcome = traffic.run([send(direct)], [receive(direct), receive(direct)])
+    assert [outcome.received(1, sink=i)["frames"] for i in range(2)] == [200, 200]
+
+
+@pytest.mark.parametrize("way", ["probe", "packet"])
+def test_a_sink_without_room_says_so(direct: Site, way: str) -> None:
+    """A sink that is stopped while frames arrive loses some, and is named as the limit."""
+    sink = traffic.Sink(direct.outer_space, "ext", (1,), ring=1, way=way)
+    stream = send(direct, rate=0, burst=64, count=60_000, queue="fast")
+    with frozen_sink(sink) as finish:
+        traffic.run([stream])
+        report = finish()
+    assert report["limits"] == ["sink"]
+    found = report["sinks"][0]
+    assert found["ring_drops"] + found["frames"] == 60_000
+    assert found["ring_drops"] > 10_000
+
+
+@contextlib.contextmanager
+def frozen_sink(sink: traffic.Sink) -> Iterator[Callable[[], traffic.Report]]:
+    """A sink in a process of its own that sleeps until it is asked for its report."""
+    tool = subprocess.Popen(
+        [build.program("traffic"), "run", "--sink", sink.arguments()], stdout=subprocess.PIPE
+    )
+    try:
+        net.wait_until(lambda: len(list(Path("/proc", str(tool.pid), "task").iterdir())) == 2, "the sink")
+        tool.send_signal(signal.SIGSTOP)
+
+        def finish() -> traffic.Report:
+            tool.send_signal(signal.SIGINT)
+            tool.send_signal(signal.SIGCONT)
+            return dict(json.loads(tool.communicate(timeout=10)[0]))
+
+        yield finish
+    finally:
+        tool.kill()
+        tool.wait()
 
 
 def test_one_sender_after_the_other_gets_the_same_engine(direct: Site) -> None:
@@ -213,6 +319,7 @@ def test_the_tool_refuses_nonsense(direct: Site) -> None:
         (["run", "--send", "dev"], "has no value"),
         (["run", "--frobnicate", "1"], "not known"),
         (["run", "--sink"], "needs a value"),
+        (["run", "--sink", "dev=g0,way=none"], "way=none"),
     ]
     for words, complaint in cases:
         done = subprocess.run([build.program("traffic"), *words], capture_output=True, text=True, check=False)
@@ -221,6 +328,7 @@ def test_the_tool_refuses_nonsense(direct: Site) -> None:
     for words, complaint in [
         (["run", "--send", "dev=nosuch"], "no device nosuch"),
         (["run", "--sink", "dev=g0,netns=nowhere"], "network namespace nowhere"),
+        (["run", "--send", "dev=lo,queue=gso,dst=02:00:00:00:00:01*2"], "one size and one pair"),
     ]:
         done = subprocess.run([build.program("traffic"), *words], capture_output=True, text=True, check=False)
         assert done.returncode == 1
