@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: build demo test test-overload test-conformance test-vm lint bench bench-compare bench-baseline bench-lab docs debug \
+.PHONY: build demo test test-overload test-conformance test-vm lint bench bench-compare bench-baseline bench-accounting bench-lab docs debug \
         test-debug clean system-packages
 
 # Debian packages the lab and the tests use; skipped where they are installed or there is no apt.
@@ -64,6 +64,10 @@ bench-compare: bench
 bench-baseline: build
 	$(MICRO) --save-cycles
 	$(BIN)/python bench/micro/instructions.py --save
+
+# What the accounting costs: two builds, with and without it, in turns.
+bench-accounting: build
+	$(BIN)/python bench/micro/accounting.py
 
 # The lab: framebridge and its rivals in namespaces, as root. MODE=quick (ten minutes), full, smoke; see
 # docs/benchmarking.md.

@@ -20,30 +20,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stage import SOURCES, VLAN, Stage, ethernet, known_unicast
+from stage import TRUNK, Stage, flood, known_unicast
 
 BASELINE = Path(__file__).with_name("instructions.json")
 TOLERANCE = 0.02
 TURNS = 1000
-
-TRUNK = {"mode": "trunk", "pvid": 0, "vids": [VLAN]}
-
-
-def flood(n_ports: int, **options: object) -> Stage:
-    """Broadcasts to n ports."""
-    stage = Stage([ethernet(0xFFFFFFFFFFFF, SOURCES + i, 60) for i in range(1000)])
-    stage.ingress()
-    for _ in range(n_ports):
-        stage.egress(**options)
-    stage.ready(1000)
-    return stage
-
 
 SCENARIOS: dict[str, Callable[[], Stage]] = {
     "known unicast, access to access, 1000 stations": lambda: known_unicast(1000),
     "known unicast, access to trunk, 1000 stations": lambda: known_unicast(1000, **TRUNK),
     "known unicast, access to trunk, 64000 stations": lambda: known_unicast(64_000, **TRUNK),
     "known unicast, access to trunk, burst 1": lambda: known_unicast(1000, burst=1, **TRUNK),
+    "known unicast, access to access, 32 ports": lambda: known_unicast(1000, n_ports=32),
     "flood to 1 trunk": lambda: flood(1, **TRUNK),
     "flood to 32 access ports": lambda: flood(32),
 }
@@ -71,9 +59,10 @@ def count(name: str) -> float:
         check=True,
         timeout=300,
     )
-    frames = int(re.search(r"frames (\d+)", done.stdout)[1])
-    collected = int(re.search(r"Collected : (\d+)", done.stderr)[1])
-    return round(collected / frames, 1)
+    frames = re.search(r"frames (\d+)", done.stdout)
+    collected = re.search(r"Collected : (\d+)", done.stderr)
+    assert frames and collected, done.stderr
+    return round(int(collected[1]) / int(frames[1]), 1)
 
 
 def compiler() -> str:
@@ -85,7 +74,7 @@ def compiler() -> str:
 
 def main() -> int:
     """Count all scenarios; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--save", action="store_true", help="make this the baseline")
     parser.add_argument("--run", choices=SCENARIOS, help=argparse.SUPPRESS)
     options = parser.parse_args()
