@@ -59,15 +59,15 @@ bench: build
 
 # The same without noise: instructions per frame under valgrind; fails if a scenario got worse by more than 2 %.
 bench-compare: bench
-	$(BIN)/python bench/micro/instructions.py
+	$(BIN)/python -m bench.micro.instructions
 
 bench-baseline: build
 	$(MICRO) --save-cycles
-	$(BIN)/python bench/micro/instructions.py --save
+	$(BIN)/python -m bench.micro.instructions --save
 
 # What the accounting costs: two builds, with and without it, in turns.
 bench-accounting: build
-	$(BIN)/python bench/micro/accounting.py
+	$(BIN)/python -m bench.micro.accounting
 
 # The lab: framebridge and its rivals in namespaces, as root. MODE=quick (ten minutes), full, smoke; see
 # docs/benchmarking.md.

@@ -1,13 +1,13 @@
 """What the accounting costs: the same scenarios by two builds, with it and without, in turns.
 
-    python bench/micro/accounting.py                 build both, compare, build/bench/accounting.json
-    python bench/micro/accounting.py --rounds 15
+    python -m bench.micro.accounting                 build both, compare, build/bench/accounting.json
+    python -m bench.micro.accounting --rounds 15
 
 The builds are trees of their own under build/accounting: `with` as ever, `without` made with
 FRAMEBRIDGE_NO_ACCOUNTING=1 (setup.py then defines BR_NO_ACCOUNTING). A build without accounting has no stamps of its
-own, so time is taken from outside, around the C loop, by the clock of the thread's CPU time; rounds alternate, ratios
-are taken within a round, and the lowest of a few calls stands for a round. Instructions are counted by callgrind, where valgrind is installed, over whole
-turns of the loop.
+own, so time is taken from outside, around the C loop, by the clock of the thread's CPU time. Rounds alternate, ratios
+are taken within a round, and the fastest of a few calls stands for a round. Instructions are counted by callgrind,
+where valgrind is installed, over whole turns of the loop.
 Exit status 0: compared; 1: the accounting costs more than its share; 2: cannot compare, and why.
 """
 
@@ -24,8 +24,7 @@ import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+ROOT = Path(__file__).parent.parent.parent
 TREES = ROOT / "build" / "accounting"
 SWITCH = "FRAMEBRIDGE_NO_ACCOUNTING"
 MACRO = "BR_NO_ACCOUNTING"
@@ -70,8 +69,17 @@ def files(path: Path) -> list[Path]:
 
 def run(tree: Path, scenario: str, tool: tuple[str, ...] = (), *, calls: int = CALLS) -> tuple[str, str]:
     """Run a scenario in a process that imports the bridge of a tree; returns what it said on both outputs."""
-    words = [*tool, sys.executable, __file__, "--scenario", scenario, "--calls", str(calls)]
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    words = [
+        *tool,
+        sys.executable,
+        "-m",
+        "bench.micro.accounting",
+        "--scenario",
+        scenario,
+        "--calls",
+        str(calls),
+    ]
+    environment = {**os.environ, "PYTHONPATH": f"{tree}:{ROOT}"}
     done = subprocess.run(
         words, env=environment, cwd=tree, capture_output=True, text=True, check=True, timeout=600
     )
@@ -96,12 +104,12 @@ def instructions(tree: Path, scenario: str) -> float | None:
 
 def run_here(scenario: str, calls: int) -> None:
     """Be the process that is measured: play a scenario, print the time per frame of the fastest call."""
-    sys.path.insert(0, str(HERE))
     import bridge
-    from instructions import SCENARIOS as known
 
-    assert str(bridge.__file__).startswith(os.environ["PYTHONPATH"]), "the bridge of another tree"
-    stage = known[scenario]()
+    from .instructions import SCENARIOS as PLAYED
+
+    assert Path(str(bridge.__file__)).parent.parent == Path.cwd(), "the bridge of another tree"
+    stage = PLAYED[scenario]()
     times, n_frames = [], 0
     for _ in range(calls):
         start = time.thread_time_ns()
@@ -136,7 +144,9 @@ def compare(scenario: str, trees: dict[str, Path], rounds: int, hertz: float) ->
 def show(row: dict[str, object], thread_cycles: float) -> float:
     """Print one comparison; returns the share of a data thread's cycles."""
     cycles, ratio, counts = row["cycles_per_frame"], row["ratio"], row["instructions_per_frame"]
-    assert isinstance(cycles, dict) and isinstance(ratio, dict) and isinstance(counts, dict)
+    assert isinstance(cycles, dict)
+    assert isinstance(ratio, dict)
+    assert isinstance(counts, dict)
     added = float(str(row["added_cycles"]))
     share = added / thread_cycles
     counted = f"{counts['with']:.1f} / {counts['without']:.1f}" if counts["with"] else "(no valgrind)"
@@ -167,7 +177,6 @@ def main() -> int:
     if not any(MACRO in path.read_text() for path in (ROOT / "csrc").glob("*.[ch]")):
         print(f"this source cannot leave its accounting out: nothing in csrc/ heeds {MACRO}", file=sys.stderr)
         return 2
-    sys.path.insert(0, str(ROOT))
     from bench.lab.cpu import cycles_per_second
 
     trees = {form: build(form) for form in FORMS}

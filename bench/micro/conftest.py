@@ -1,7 +1,8 @@
 """A table of cycles after the run: pytest-benchmark times calls, what counts here is in `extra_info`.
 
-Beside each figure stands the ratio of the fastest call to that of the saved baseline (cycles.json): what disturbs a call
-makes it slower, never faster. It is worth as much as the two machines are alike; instructions.py compares without noise.
+Beside each figure stands the ratio of its fastest call to that of the saved baseline (cycles.json): what disturbs a
+call makes it slower, never faster. It is worth as much as the two machines are alike; instructions.py compares
+without noise.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stage import NO_PIPELINE
+from .stage import NO_PIPELINE
 
 BASELINE = Path(__file__).with_name("cycles.json")
 

@@ -1,7 +1,7 @@
 """Instructions per frame of the pipeline, counted by callgrind: the twin of the cycle figures that knows no noise.
 
-    python bench/micro/instructions.py            count, and compare with the baseline
-    python bench/micro/instructions.py --save     count, and make that the baseline
+    python -m bench.micro.instructions            count, and compare with the baseline
+    python -m bench.micro.instructions --save     count, and make that the baseline
 
 Each scenario runs in a process of its own under valgrind, which collects only inside `br_pipeline_run`. The same
 binary gives the same count to a fraction of an instruction; a compiler of another version does not, so the
@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stage import TRUNK, Stage, flood, known_unicast
+from .stage import TRUNK, Stage, flood, known_unicast
 
 BASELINE = Path(__file__).with_name("instructions.json")
 TOLERANCE = 0.02
@@ -53,7 +53,7 @@ def count(name: str) -> float:
         "--toggle-collect=br_pipeline_run",
     ]
     done = subprocess.run(
-        [*command, sys.executable, __file__, "--run", name],
+        [*command, sys.executable, "-m", "bench.micro.instructions", "--run", name],
         capture_output=True,
         text=True,
         check=True,
@@ -61,7 +61,8 @@ def count(name: str) -> float:
     )
     frames = re.search(r"frames (\d+)", done.stdout)
     collected = re.search(r"Collected : (\d+)", done.stderr)
-    assert frames and collected, done.stderr
+    assert frames, done.stdout
+    assert collected, done.stderr
     return round(int(collected[1]) / int(frames[1]), 1)
 
 

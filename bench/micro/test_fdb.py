@@ -9,7 +9,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from stage import (
+
+from bridge._core import Counters
+
+from .stage import (
     DESTINATIONS,
     EVERYBODY,
     SOURCES,
@@ -20,8 +23,6 @@ from stage import (
     known_unicast,
     no_drops,
 )
-
-from bridge._core import Counters
 
 CAPACITIES = [1024, 65_536, 1_048_576]
 FILLS = [0.1, 0.5, 1.0]

@@ -1,4 +1,4 @@
-"""Cycles of what is done to a frame's header: parsing it (`admit`), and pushing, popping, changing tags (`edit`), by size.
+"""Cycles of what is done to a frame's header: parsing (`admit`), and pushing, popping, changing tags (`edit`), by size.
 
 For parsing alone the frames end there: they are dropped by the last rule of admission.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from stage import (
+
+from .stage import (
     DESTINATIONS,
     SOURCES,
     TRUNK,

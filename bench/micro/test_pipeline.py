@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from stage import (
+
+from .stage import (
     DESTINATIONS,
     SOURCES,
     TRUNK,
