@@ -25,10 +25,10 @@ def run_build(_options: argparse.Namespace) -> int:
     return 0
 
 
-def run_traffic(options: argparse.Namespace) -> int:
-    """Become the traffic tool."""
+def run_traffic(words: Sequence[str]) -> int:
+    """Become the traffic tool, which reads its own command line."""
     tool = build.program("traffic")
-    os.execv(tool, [tool, *options.words])
+    os.execv(tool, [tool, *words])
 
 
 def run_list(_options: argparse.Namespace) -> int:
@@ -76,7 +76,7 @@ def run_lab(options: argparse.Namespace) -> int:
     net.require_root()
     for name in net.sweep():
         print(f"removed {name}, left by a run that was killed", file=sys.stderr)
-    chosen = settings.choose(options.mode, options.rounds)
+    chosen = settings.choose(options.mode, options.rounds, options.time_scale)
     systems = system.choose(options.system)
     if not options.system:
         systems = [one for one in systems if one.quick or chosen.mode == "full"]
@@ -171,10 +171,7 @@ def parser() -> argparse.ArgumentParser:
         return made
 
     verb("build", run_build, "compile the traffic tool and the bare loop")
-    traffic = verb(
-        "traffic", run_traffic, "run the traffic generator and sink on its own; 'traffic --help' says how"
-    )
-    traffic.add_argument("words", nargs=argparse.REMAINDER, metavar="...")
+    verb("traffic", None, "run the traffic generator and sink on its own; 'traffic --help' says how")
     verb("list", run_list, "list systems and measurements")
     check = verb("selfcheck", run_selfcheck, "check the instrument: losses, delays and cycles that are known")
     check.add_argument("--json", action="store_true")
@@ -184,6 +181,13 @@ def parser() -> argparse.ArgumentParser:
     lab.add_argument("--system", action="append", help="only this system (may be repeated)")
     lab.add_argument("--measure", action="append", help="only this measurement (may be repeated)")
     lab.add_argument("--rounds", type=int, help="repetitions")
+    lab.add_argument(
+        "--time-scale",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="trials FACTOR times as long as the mode wants: --mode full --time-scale 0.02 is a dry run",
+    )
     lab.add_argument(
         "-o", "--output", type=Path, default=DEFAULT_REPORT, help=f"report (default {DEFAULT_REPORT})"
     )
@@ -211,8 +215,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    options = parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if words[:1] == ["traffic"]:
+            return run_traffic(words[1:])
+        options = parser().parse_args(words)
         return int(options.run(options))
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)

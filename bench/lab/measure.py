@@ -32,6 +32,9 @@ class Metric:
     meaning: str
 
 
+WAKEUPS = Metric("wakeups_per_second", "1/s", "low", "times the system's processes were woken")
+
+
 @dataclass(slots=True)
 class Sample:
     """The outcome of one case on one system once."""
@@ -50,6 +53,7 @@ class Measure(ABC):
     source = ""  # the section of the RFC it follows
     pinned = True  # the system keeps to one CPU, traffic to another
     sweep = False  # a long one: repeated sweep_rounds times, and only on systems that are worth it (System.sweeps)
+    long = False  # in full mode so long that it is repeated sweep_rounds times, on every system
     quick = True
     zero = False  # costs are relative to a direct veth: it always takes part
     needs_fdb = False  # only for systems that learn and can forget

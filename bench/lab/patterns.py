@@ -7,10 +7,12 @@ port, as RFC 2889 section 4 wants.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from . import cpu, traffic
-from .measure import Sample, Values
+from .measure import Case, Sample, Values
 from .settings import Settings
 from .site import Site
 from .system import System
@@ -19,6 +21,7 @@ LEARN_STREAM = 9000
 LEARN_RATE = 20_000
 FAST_RATE = 200_000  # from here on the generator goes through AF_XDP where it can
 DIRECTIONS = ("up", "down")
+JUMBO = 9014  # the only size that needs another MTU
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,11 @@ def is_fast(rate: float | str) -> bool:
     return not first or first >= FAST_RATE
 
 
+def by_size(sizes: tuple[int | str, ...]) -> list[Case]:
+    """Give a case per size and direction, for sites with the usual MTU."""
+    return [{"direction": way, "size": size} for size in sizes if size != JUMBO for way in DIRECTIONS]
+
+
 class Bill:
     """What the system's processes and its own accounts say, at the edges of the measured stretch."""
 
@@ -108,6 +116,19 @@ class Bill:
             cycles = own_after["cycles"] - own_before["cycles"]
             values["own_cycles_per_frame"] = cycles / (own_after["frames"] - own_before["frames"])
         return values
+
+
+@contextlib.contextmanager
+def billed(site: Site, system: System) -> Iterator[Values]:
+    """Fill a dictionary, when the context ends, with what the machine and the system spent in it."""
+    values: Values = {}
+    bill = Bill(site, system)
+    bill.look("start")
+    before = cpu.look()
+    yield values
+    usage = cpu.between(before, cpu.look())
+    bill.look("end")
+    values |= {**usage.as_row(), **bill.values(usage.seconds), "cycles": usage.cycles}
 
 
 def attributed(outcome: traffic.Outcome, system_cpu: float) -> float:
@@ -143,5 +164,8 @@ def measure(
     if frames:
         values["cycles_per_frame"] = outcome.usage.cycles / frames
         values["attributed_cycles_per_frame"] = attributed(outcome, values["system_cpu"]) / frames
+        values["system_cycles_per_frame"] = (
+            values["system_cpu"] * outcome.usage.seconds * cpu.cycles_per_second() / frames
+        )
     values |= {f"latency_{name}_us": value for name, value in got["latency_us"].items() if name != "n"}
     return outcome, Sample(values, outcome.limits)

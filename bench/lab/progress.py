@@ -10,9 +10,12 @@ LINE_SECONDS = 20.0  # between lines without a terminal
 
 
 def clock(seconds: float) -> str:
-    """Write a duration as m:ss."""
+    """Write a duration as m:ss, or h:mm:ss."""
     whole = max(0, round(seconds))
-    return f"{whole // 60}:{whole % 60:02d}"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d}"
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 class Progress:
@@ -34,13 +37,18 @@ class Progress:
         """Say what is to come."""
         self._steps, self._seconds, self._done, self._planned = steps, seconds, 0, 0.0
         self._start = time.monotonic()
-        self.say(f"{steps} steps, about {clock(seconds)}")
+        self.say(f"{steps} steps, planned to take {clock(seconds)}; a busy machine takes longer")
 
     def left(self) -> float:
         """Estimate the seconds that are left."""
         spent = time.monotonic() - self._start
         pace = spent / self._planned if self._planned > 5.0 else 1.0
         return (self._seconds - self._planned) * pace
+
+    def done(self) -> None:
+        """Say how long it took and how long it was to take."""
+        spent = time.monotonic() - self._start
+        self.say(f"{self._done} of {self._steps} steps in {clock(spent)}, planned {clock(self._seconds)}")
 
     def step(self, what: str, seconds: float) -> None:
         """Say that a step planned to take `seconds` begins."""

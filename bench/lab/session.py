@@ -1,12 +1,12 @@
 """One run of the laboratory: everything interleaved, kept as it comes, cleaned up whatever happens.
 
-Order: round by round; in a round measurement by measurement, case by case; in a case system by system, in
-an order that turns by one each round. So the systems of a pair are measured seconds apart, and a machine
-that gets slower hits all alike. Systems stay up between their turns, frozen (SIGSTOP), on sites of their
-own; cases that want another kind of site get one for the time of the case. A system that fails to start is
-out; one that fails in a measurement is restarted once for the next. Ends: normally, on Ctrl-C or SIGTERM
-(the report then says that it is incomplete), or on an error. In every case the namespaces and processes are
-gone afterwards.
+Order: round by round; in a round measurement by measurement, case by case; in a case system by system, in an order
+that turns by one each round. So the systems of a pair are measured seconds apart, and a machine that gets slower
+hits all alike. What was found is kept after every measurement. Systems stay up between their turns, frozen
+(SIGSTOP), on sites of their own; cases that want another kind of site get one for the time of the case. A system
+that fails to start is out; one that fails in a measurement is restarted once for the next. Ends: normally, on Ctrl-C
+or SIGTERM (the report then says that it is incomplete), or on an error. In every case the namespaces and processes
+are gone afterwards.
 """
 
 from __future__ import annotations
@@ -199,7 +199,8 @@ class Session:
         """Say whether a system takes part in a round of a measurement."""
         if measure.sweep and not (system.sweeps or self._named or (measure.zero and system.name == ZERO)):
             return False
-        few = measure.sweep or (self.settings.mode == "quick" and not system.major)
+        mode = self.settings.mode
+        few = measure.sweep or (mode == "quick" and not system.major) or (mode == "full" and measure.long)
         return number < (self.settings.sweep_rounds if few else self.settings.rounds)
 
     def _turns(self) -> Iterator[tuple[int, Measure, Case, System]]:
@@ -223,16 +224,17 @@ class Session:
     def _measure_all(self) -> None:
         turns = list(self._turns())
         self.progress.plan(len(turns), self.planned_seconds())
-        last = -1
+        last = (0, measure_name(turns))
         for number, measure, case, system in turns:
-            if number != last and last >= 0:
+            if (number, measure.name) != last:
                 self._keep(self.report(complete=False))
-            last = number
+            last = (number, measure.name)
             words = " ".join(str(value) for value in case.values())
             self.progress.step(
                 f"round {number + 1}: {measure.name} {words} {system.name}", self._seconds(measure, case)
             )
             self._turn(number, measure, case, system)
+        self.progress.done()
 
     def _turn(self, number: int, measure: Measure, case: Case, system: System) -> None:
         key = (system.name, measure.name)
@@ -284,6 +286,11 @@ class Session:
         sample = measure.run(site, system, case, self.settings)
         site.check()
         return sample
+
+
+def measure_name(turns: list[tuple[int, Measure, Case, System]]) -> str:
+    """Return the name of the first measurement of a plan; empty without any."""
+    return turns[0][1].name if turns else ""
 
 
 # -- signals

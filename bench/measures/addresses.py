@@ -16,7 +16,6 @@ from bench.lab.settings import Settings
 from bench.lab.site import Site, Wish
 from bench.lab.system import System
 
-STATIONS_MAX = 100_000
 LEARN_RATE = 4_000  # RFC 2889 section 5.7.2 goes as low as 50 a second
 TEST_RATE = 50_000
 RATE_STATIONS = 4_000
@@ -92,7 +91,7 @@ class Capacity(Measure):
     )
 
     def cases(self, settings: Settings) -> list[Case]:
-        return [{"rate": LEARN_RATE, "most": STATIONS_MAX if settings.mode == "full" else STATIONS_MAX // 8}]
+        return [{"rate": LEARN_RATE, "most": settings.stations}]
 
     def wish(self, case: Case) -> Wish:
         return Wish(n_guests=2)

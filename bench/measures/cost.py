@@ -7,14 +7,24 @@ results are made: what is left was added by the system.
 
 from __future__ import annotations
 
+from typing import Any
+
 from bench.lab import patterns
-from bench.lab.measure import Case, Measure, Metric, Sample
+from bench.lab.measure import WAKEUPS, Case, Measure, Metric, Sample
 from bench.lab.settings import Settings
 from bench.lab.site import Site
 from bench.lab.system import System
 
 BURSTS_PER_SECOND = 10_000
 LOSS_MAX = 0.01
+TURN_SECONDS = 0.4  # learning frames, drain and start of the tool
+
+CYCLES = (
+    Metric("cycles_per_frame", "cycles", "low", "busy cycles of the whole machine per frame delivered"),
+    Metric(
+        "added_cycles_per_frame", "cycles", "low", "the same less what a direct veth takes in the same round"
+    ),
+)
 
 
 def burst_of(rate: int) -> int:
@@ -22,18 +32,35 @@ def burst_of(rate: int) -> int:
     return max(1, rate // BURSTS_PER_SECOND)
 
 
-class Cost(Measure):
-    name = "cost"
+class AtLoad(Measure):
+    """One stream at a load that a case names: direction, size, rate, burst."""
+
     zero = True
+
+    def seconds(self, case: Case, settings: Settings) -> float:
+        return settings.cost_seconds + TURN_SECONDS
+
+    def run(self, site: Site, system: System, case: Case, settings: Settings) -> Sample:
+        load: dict[str, Any] = {key: case[key] for key in ("size", "rate", "burst")}
+        _, sample = patterns.measure(
+            site,
+            system,
+            str(case["direction"]),
+            settings,
+            pace="sleep",
+            seconds=settings.cost_seconds,
+            **load,
+        )
+        if sample.values["loss"] > LOSS_MAX:
+            sample.notes.append("overloaded")
+        return sample
+
+
+class Cost(AtLoad):
+    name = "cost"
     title = "CPU cycles per frame of the whole machine at a given load"
     metrics = (
-        Metric("cycles_per_frame", "cycles", "low", "busy cycles of the whole machine per frame delivered"),
-        Metric(
-            "added_cycles_per_frame",
-            "cycles",
-            "low",
-            "the same less what a direct veth takes in the same round",
-        ),
+        *CYCLES,
         Metric(
             "attributed_cycles_per_frame",
             "cycles",
@@ -49,7 +76,7 @@ class Cost(Measure):
             "low",
             "cycles in the system's own data path, by its own account",
         ),
-        Metric("wakeups_per_second", "1/s", "low", "times the system's processes were woken"),
+        WAKEUPS,
         Metric("latency_p50_us", "us", "low", "median time from the generator to the sink"),
         Metric("latency_p99_us", "us", "low", "99th percentile of it"),
         Metric("loss", "share", "low", "frames lost; a system that loses more than 1 % is not compared"),
@@ -61,25 +88,6 @@ class Cost(Measure):
             for rate in settings.loads
             for way in patterns.DIRECTIONS
         ]
-
-    def seconds(self, case: Case, settings: Settings) -> float:
-        return settings.cost_seconds + 0.4
-
-    def run(self, site: Site, system: System, case: Case, settings: Settings) -> Sample:
-        _, sample = patterns.measure(
-            site,
-            system,
-            str(case["direction"]),
-            settings,
-            size=case["size"],
-            rate=case["rate"],
-            burst=case["burst"],
-            pace="sleep",
-            seconds=settings.cost_seconds,
-        )
-        if sample.values["loss"] > LOSS_MAX:
-            sample.notes.append("overloaded")
-        return sample
 
 
 MEASURES = [Cost()]

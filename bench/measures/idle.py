@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from bench.lab import cpu
-from bench.lab.measure import Case, Measure, Metric, Sample
+from bench.lab.measure import WAKEUPS, Case, Measure, Metric, Sample
 from bench.lab.settings import Settings
 from bench.lab.site import Site, Wish
 from bench.lab.system import System
@@ -21,7 +21,7 @@ class Idle(Measure):
     metrics = (
         Metric("cpu_percent", "%", "low", "CPU of all its processes, of one CPU"),
         Metric("resident_mib", "MiB", "low", "resident memory of all its processes"),
-        Metric("wakeups_per_second", "1/s", "low", "times its processes were woken"),
+        WAKEUPS,
     )
 
     def cases(self, settings: Settings) -> list[Case]:

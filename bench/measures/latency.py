@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.lab import patterns
-from bench.lab.measure import Case, Measure, Metric, Sample
+from bench.lab.measure import WAKEUPS, Case, Measure, Metric, Sample
 from bench.lab.settings import Settings
 from bench.lab.site import Site
 from bench.lab.system import System
@@ -13,9 +13,13 @@ class Latency(Measure):
     name = "latency"
     title = "One-way latency of evenly spaced frames"
     source = "RFC 2544 section 26.2"
-    metrics = tuple(
-        Metric(f"latency_{rank}_us", "us", "low", f"{text} of the time from the generator to the sink")
-        for rank, text in (("p50", "median"), ("p99", "99th percentile"), ("p99_9", "99.9th percentile"))
+    long = True
+    metrics = (
+        *(
+            Metric(f"latency_{rank}_us", "us", "low", f"{text} of the time from the generator to the sink")
+            for rank, text in (("p50", "median"), ("p99", "99th percentile"), ("p99_9", "99.9th percentile"))
+        ),
+        WAKEUPS,
     )
 
     def cases(self, settings: Settings) -> list[Case]:

@@ -7,8 +7,8 @@ import statistics
 
 from bench import stats
 from bench.errors import BenchError
-from bench.lab import cpu, net
-from bench.lab.measure import Case, Measure, Metric, Sample
+from bench.lab import net, patterns
+from bench.lab.measure import WAKEUPS, Case, Measure, Metric, Sample
 from bench.lab.settings import Settings
 from bench.lab.site import OUTER_ADDRESS, Site
 from bench.lab.system import System
@@ -24,6 +24,7 @@ class Ping(Measure):
         Metric("rtt_mean_us", "us", "low", "mean round trip"),
         Metric("rtt_p50_us", "us", "low", "median round trip"),
         Metric("rtt_p99_us", "us", "low", "99th percentile of round trips"),
+        WAKEUPS,
         Metric("loss", "share", "low", "requests without a reply"),
     )
 
@@ -36,18 +37,12 @@ class Ping(Measure):
     def run(self, site: Site, system: System, case: Case, settings: Settings) -> Sample:
         count = settings.ping_count + WARM_UP
         words = ["ping", "-n", "-i", "0.001", "-W", "1", "-c", str(count), OUTER_ADDRESS]
-        with site.addressed(tagged=system.tagged):
-            before = cpu.look()
+        with site.addressed(tagged=system.tagged), patterns.billed(site, system) as spent:
             said = net.run(
-                "sh",
-                "-c",
-                '"$@" || true',
-                "sh",
-                *words,
+                *("sh", "-c", '"$@" || true', "sh", *words),
                 namespace=site.guest_space,
                 timeout=count * 0.02 + 20,
             )
-            usage = cpu.between(before, cpu.look())
         # The first ones pay for ARP and for the first learning.
         times = [
             float(time) * 1000
@@ -64,7 +59,7 @@ class Ping(Measure):
                 "rtt_p50_us": statistics.median(times),
                 "rtt_p99_us": stats.percentile(times, 99),
                 "loss": max(0.0, 1 - len(times) / settings.ping_count),
-                **usage.as_row(),
+                **spent,
             }
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.lab import patterns
-from bench.lab.measure import Case, Measure, Metric, Sample
+from bench.lab.measure import WAKEUPS, Case, Measure, Metric, Sample
 from bench.lab.settings import Settings
 from bench.lab.site import Site
 from bench.lab.system import System
@@ -23,16 +23,18 @@ class Saturation(Measure):
             "low",
             "cycles in the system's own data path, by its own account",
         ),
+        Metric(
+            "system_cycles_per_frame",
+            "cycles",
+            "low",
+            "cycles of the system's processes per frame that came out",
+        ),
+        WAKEUPS,
         Metric("offered_pps", "frames/s", "none", "frames that went in"),
     )
 
     def cases(self, settings: Settings) -> list[Case]:
-        return [
-            {"direction": way, "size": size}
-            for size in settings.sizes
-            if size != 9014
-            for way in patterns.DIRECTIONS
-        ]
+        return patterns.by_size(settings.sizes)
 
     def seconds(self, case: Case, settings: Settings) -> float:
         return settings.saturation_seconds + 0.4
@@ -49,10 +51,6 @@ class Saturation(Measure):
             seconds=settings.saturation_seconds,
         )
         sample.notes.append(f"sent through {outcome.sender()['engine']}")
-        if sample.values["system_cpu"] > 0:
-            sample.values["forwarded_per_cpu_second"] = (
-                sample.values["forwarded_pps"] / sample.values["system_cpu"]
-            )
         sample.values.pop("cycles_per_frame", None)  # of a spinning generator: says nothing about the system
         if sample.values["loss"] < NO_LOSS:
             sample.limits.append("generator")  # everything it could offer was forwarded

@@ -7,11 +7,12 @@ curve matters, not the level: generator and sink are in it, the same at every po
 from __future__ import annotations
 
 from bench.lab import net, patterns, traffic
-from bench.lab.measure import Case, Measure, Metric, Sample
+from bench.lab.measure import WAKEUPS, Case, Measure, Metric, Sample
 from bench.lab.settings import Settings
 from bench.lab.site import ONE_GUEST, Site, Wish
 from bench.lab.system import System
 
+from .cost import CYCLES, AtLoad
 from .many_ports import BROADCAST, OUTER, between, hellos, station
 
 RATE = 100_000
@@ -33,6 +34,7 @@ class Scaling(Measure):
         Metric(
             "own_cycles_per_frame", "cycles", "low", "cycles in the system's own data path per frame received"
         ),
+        WAKEUPS,
         Metric("loss", "share", "low", "frames lost"),
     )
 
@@ -124,23 +126,12 @@ class Scaling(Measure):
         return sum(net.device_statistics(site.guest_space, guest)["rx_packets"] for guest in site.guests)
 
 
-class Shapes(Measure):
+class Shapes(AtLoad):
     name = "shapes"
-    zero = True
     title = "Cost by the shape of bursts, at one load"
     sweep = True
     quick = False
-    metrics = (
-        Metric("cycles_per_frame", "cycles", "low", "busy cycles of the whole machine per frame delivered"),
-        Metric(
-            "added_cycles_per_frame",
-            "cycles",
-            "low",
-            "the same less what a direct veth takes in the same round",
-        ),
-        Metric("latency_p99_us", "us", "low", "99th percentile of latency"),
-        Metric("wakeups_per_second", "1/s", "low", "times the system's processes were woken"),
-    )
+    metrics = (*CYCLES, Metric("latency_p99_us", "us", "low", "99th percentile of latency"), WAKEUPS)
 
     def cases(self, settings: Settings) -> list[Case]:
         return [
@@ -150,29 +141,9 @@ class Shapes(Measure):
             for way in patterns.DIRECTIONS
         ]
 
-    def seconds(self, case: Case, settings: Settings) -> float:
-        return settings.cost_seconds + 0.4
 
-    def run(self, site: Site, system: System, case: Case, settings: Settings) -> Sample:
-        _, sample = patterns.measure(
-            site,
-            system,
-            str(case["direction"]),
-            settings,
-            size=case["size"],
-            rate=RATE,
-            burst=case["burst"],
-            pace="sleep",
-            seconds=settings.cost_seconds,
-        )
-        if sample.values["loss"] > 0.01:
-            sample.notes.append("overloaded")
-        return sample
-
-
-class Sizes(Measure):
+class Sizes(AtLoad):
     name = "sizes"
-    zero = True
     title = "Cost by frame size, at one load"
     sweep = True
     quick = False
@@ -186,26 +157,7 @@ class Sizes(Measure):
         ]
 
     def wish(self, case: Case) -> Wish:
-        return Wish(mtu=9000) if case["size"] == 9014 else ONE_GUEST
-
-    def seconds(self, case: Case, settings: Settings) -> float:
-        return settings.cost_seconds + 0.4
-
-    def run(self, site: Site, system: System, case: Case, settings: Settings) -> Sample:
-        _, sample = patterns.measure(
-            site,
-            system,
-            str(case["direction"]),
-            settings,
-            size=case["size"],
-            rate=case["rate"],
-            burst=case["burst"],
-            pace="sleep",
-            seconds=settings.cost_seconds,
-        )
-        if sample.values["loss"] > 0.01:
-            sample.notes.append("overloaded")
-        return sample
+        return Wish(mtu=9000) if case["size"] == patterns.JUMBO else ONE_GUEST
 
 
 MEASURES = [Scaling(), Shapes(), Sizes()]

@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 
 from bench.lab import patterns
-from bench.lab.measure import Case, Measure, Metric, Sample
+from bench.lab.measure import WAKEUPS, Case, Measure, Metric, Sample, Values
 from bench.lab.search import highest_of_many
 from bench.lab.settings import Settings
 from bench.lab.site import Site
 from bench.lab.system import System
+
+from .cost import burst_of
 
 PARTIAL = 0.001
 FINAL_TRIALS_MAX = 5
@@ -51,9 +53,29 @@ class Raw:
             self.limits.update(sample.limits)
         return sample
 
+    def bill(self, rate: float) -> Sample:
+        """Send at a rate with a generator that sleeps, so that what the machine spends is the traffic's."""
+        _, sample = patterns.measure(
+            self._site,
+            self._system,
+            str(self._case["direction"]),
+            self._settings,
+            size=self._case["size"],
+            rate=round(rate),
+            burst=burst_of(round(rate)),
+            pace="sleep",
+            seconds=self._settings.cost_seconds,
+        )
+        return sample
+
     def capacity(self) -> float:
         """Return what comes out when too much goes in."""
         return max(RATE_MIN, self.sample(0, self._settings.trial_seconds).values["forwarded_pps"])
+
+
+def picked(sample: Sample, *names: str) -> Values:
+    """Return some values of a sample, as far as it has them."""
+    return {name: sample.values[name] for name in names if name in sample.values}
 
 
 class Throughput(Measure):
@@ -66,21 +88,24 @@ class Throughput(Measure):
         Metric(
             "partial_loss_pps", "frames/s", "high", "highest rate at which at most one frame in 1000 was lost"
         ),
+        Metric(
+            "cycles_per_frame",
+            "cycles",
+            "low",
+            "busy cycles of the whole machine per frame at the zero-loss rate",
+        ),
+        Metric("own_cycles_per_frame", "cycles", "low", "cycles in the system's own data path at that rate"),
+        WAKEUPS,
         Metric("latency_p50_us", "us", "low", "median latency at the zero-loss rate"),
         Metric("latency_p99_us", "us", "low", "99th percentile of latency at the zero-loss rate"),
     )
 
     def cases(self, settings: Settings) -> list[Case]:
-        return [
-            {"direction": way, "size": size}
-            for size in settings.sizes
-            if size != 9014
-            for way in patterns.DIRECTIONS
-        ]
+        return patterns.by_size(settings.sizes)
 
     def seconds(self, case: Case, settings: Settings) -> float:
         trials = 4 + 1.5 * math.log2(1 / settings.search_resolution)
-        return trials * (settings.trial_seconds + 0.35) + settings.final_seconds
+        return trials * (settings.trial_seconds + 0.35) + settings.final_seconds + settings.cost_seconds
 
     def run(self, site: Site, system: System, case: Case, settings: Settings) -> Sample:
         raw = Raw(site, system, case, settings)
@@ -102,11 +127,8 @@ class Throughput(Measure):
         clean = final is not None and not final.values["loss"]
         values = {"zero_loss_pps": rate if clean else 0.0, "partial_loss_pps": found[PARTIAL]}
         if final is not None and clean:
-            values |= {
-                name: final.values[name]
-                for name in ("latency_p50_us", "latency_p99_us")
-                if name in final.values
-            }
+            values |= picked(final, "latency_p50_us", "latency_p99_us")
+            values |= picked(raw.bill(rate), "cycles_per_frame", "own_cycles_per_frame", "wakeups_per_second")
         return Sample(values, sorted(raw.limits), [] if clean else ["no rate passed the final trial"])
 
 
@@ -127,21 +149,16 @@ class Loss(Measure):
     )
 
     def cases(self, settings: Settings) -> list[Case]:
-        return [
-            {"direction": way, "size": size}
-            for size in settings.sizes
-            if size != 9014
-            for way in patterns.DIRECTIONS
-        ]
+        return patterns.by_size(settings.loss_sizes)
 
     def seconds(self, case: Case, settings: Settings) -> float:
-        return (len(LOADS) + 1) * (settings.trial_seconds + 0.35)
+        return len(LOADS) * (settings.loss_seconds + 0.35) + settings.trial_seconds + 0.35
 
     def run(self, site: Site, system: System, case: Case, settings: Settings) -> Sample:
         raw = Raw(site, system, case, settings)
         top = raw.capacity()
         values = {
-            f"loss_at_{round(100 * load)}": raw.sample(load * top, settings.trial_seconds).values["loss"]
+            f"loss_at_{round(100 * load)}": raw.sample(load * top, settings.loss_seconds).values["loss"]
             for load in LOADS
         }
         return Sample(values, sorted(raw.limits))

@@ -15,20 +15,28 @@ from . import table
 Report = dict[str, Any]
 
 CSS = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #1b1b1b; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: 0; }
-h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
-p, ul { margin: .4rem 0; }
-.context { color: #555; }
+:root { --ink: #1b1f24; --soft: #57606a; --line: #d8dee4; --band: #f6f8fa; --ours: #eaf2fb; }
+* { box-sizing: border-box; }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 66rem; margin: 0 auto; }
+body { padding: 1.5rem 1rem 4rem; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
+h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; padding-bottom: .2rem; border-bottom: 2px solid var(--line); }
+p, ul { margin: .4rem 0; } li { margin: .15rem 0; overflow-wrap: anywhere; }
+.context { color: var(--soft); font-size: .92rem; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .88rem; }
-th, td { padding: .2rem .6rem; border-bottom: 1px solid #e6e6e6; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child, td.text, th.text { text-align: left; white-space: normal; }
-tr.ours { font-weight: 600; background: #f4f7fb; }
-.good { color: #116329; } .bad { color: #a40e26; } .unknown { color: #666; }
-.warning { background: #fff4ce; padding: .5rem .8rem; border-left: 4px solid #d29922; }
-figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; } figcaption { font-weight: 600; }
-details { margin: .5rem 0; } summary { cursor: pointer; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .84rem; margin: .4rem 0; }
+th { color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom; }
+th, td { padding: .28rem .55rem; text-align: right; white-space: nowrap; }
+td { border-bottom: 1px solid var(--line); }
+tbody tr:hover { background: var(--band); }
+th:first-child, td:first-child, td.text, th.text { text-align: left; }
+tr.ours { font-weight: 600; background: var(--ours); }
+.good { color: #116329; } .bad { color: #a40e26; } .unknown { color: var(--soft); }
+.warning { background: #fff8e1; padding: .5rem .8rem; border-left: 4px solid #d29922; margin: .5rem 0; }
+figure { margin: 1.6rem 0; } figcaption { font-weight: 600; }
+figcaption p { font-weight: 400; color: var(--soft); margin: 0; }
+figure svg { display: block; width: 100%; min-width: 36rem; max-width: 60rem; height: auto; }
+details { margin: .4rem 0; } summary { cursor: pointer; padding: .1rem 0; }
 """
 
 
@@ -46,6 +54,7 @@ def render(report: Report) -> str:
         head(report),
         warnings(report),
         f"<h2>Main figures</h2>{main_table(report)}",
+        cost(report),
         targets(report),
         plots(report),
         ratios(report),
@@ -56,7 +65,7 @@ def render(report: Report) -> str:
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Bridge benchmark, {escape(report['created'][:10])}</title><style>{CSS}</style></head>\n<body>\n"
         + "\n".join(part for part in parts if part)
         + "\n</body></html>\n"
@@ -109,9 +118,9 @@ def head(report: Report) -> str:
         f"{settings['rounds']} interleaved rounds, {report['seconds']:.0f} s. "
         f"Linux {escape(host['kernel'])} on {host['cpus']} CPUs ({escape(host['cpu'])}), "
         f"cycle counter {host['cycles_per_second'] / 1e9:.3f} GHz.</p>"
-        "<p>Numbers are medians with the range of the repetitions; ratios were taken pair by pair within a round. "
-        "What is measured, "
-        "and what is not, is in docs/benchmarking.md.</p>"
+        "<p class=context>Numbers are medians with half the range of the repetitions; ratios were taken pair by pair "
+        "within a round. Up is guest to trunk, down trunk to guest. What is measured, and what is not: "
+        f"docs/benchmarking.md. {escape(table.steal_text(report))}</p>"
     )
 
 
@@ -133,7 +142,11 @@ def warnings(report: Report) -> str:
 
 
 def main_table(report: Report) -> str:
-    headings, rows = table.rows(report)
+    return system_table(report, *table.rows(report))
+
+
+def system_table(report: Report, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Make a table whose rows begin with the title of a system."""
     titles = {system["title"]: system["name"] for system in report["systems"]}
     classes = ["ours" if titles.get(row[0], "").startswith("framebridge") else "" for row in rows]
     return grid(
@@ -141,8 +154,24 @@ def main_table(report: Report) -> str:
     )
 
 
+def cost(report: Report) -> str:
+    """Show what a frame costs at a load that every serious system carries."""
+    headings, rows = table.cost_rows(report)
+    if not rows:
+        return ""
+    return (
+        "<h2>What a small frame costs</h2>"
+        "<p class=context>60-byte frames at 100 000 a second in bursts of 10; up: guest to trunk. Added: cycles of the "
+        "whole machine beyond those of a direct veth; of threads: the same, of the generator's, sink's and system's "
+        "threads alone; own: by the system's own account. Wake-ups of the system's processes. Latency from the "
+        f"generator to the sink.</p>{system_table(report, headings, rows)}"
+    )
+
+
 def targets(report: Report) -> str:
     rows = []
+    counts = [sum(target["met"] is met for target in report["targets"]) for met in (True, False, None)]
+    said = f"{counts[0]} met, {counts[1]} not met, {counts[2]} not measured."
     for target in report["targets"]:
         word, style = {True: ("met", "good"), False: ("not met", "bad"), None: ("not measured", "unknown")}[
             target["met"]
@@ -158,8 +187,10 @@ def targets(report: Report) -> str:
                 f"<span class={style}>{word}</span>",
             ]
         )
-    return "<h2>Targets</h2>" + grid(
-        ["what", "against", "target", "ratio", "range", ""], rows, text_columns=(1, 2)
+    return (
+        "<h2>Targets</h2><p class=context>framebridge / rival, medians of pairs; absolute where there is no rival. "
+        f"{said}</p>"
+        + grid(["what", "against", "target", "measured", "range", ""], rows, text_columns=(1, 2))
     )
 
 
@@ -171,9 +202,12 @@ def plots(report: Report) -> str:
             "<p class=context>No plots: matplotlib is not installed (pip install 'framebridge[bench]').</p>"
         )
     figures = drawing.draw(report)
-    return "".join(
-        f"<figure><figcaption>{escape(title)}</figcaption>{drawing.svg(figure)}</figure>"
-        for title, figure in figures.values()
+    if not figures:
+        return ""
+    return "<h2>Plots</h2>" + "".join(
+        f"<figure><figcaption>{escape(title)}<p>{escape(drawing.EXPLAINED.get(name, ''))}</p></figcaption>"
+        f'<div class="scroll">{drawing.svg(figure)}</div></figure>'
+        for name, (title, figure) in figures.items()
     )
 
 

@@ -181,13 +181,28 @@ def ahead(report: Report) -> Figure | None:
         y += 0.2
     axis.axvline(1, color="black", linewidth=1)
     logarithmic(axis.xaxis)
+    tick_round(axis)
     axis.set_yticks([position for position, _ in ticks], [title for _, title in ticks])
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="y", visible=False)
     axis.set_ylim(y, -1)
     axis.set_xlabel("times better than the rival (1: even; median and range of pairs)")
+    for x, side, text in (
+        (0.01, "left", "\u2190 rival is better"),
+        (0.99, "right", "framebridge is better \u2192"),
+    ):
+        axis.text(x, 1.01, text, transform=axis.transAxes, ha=side, va="bottom", color="#555555", fontsize=8)
     figure.legend(loc="outside upper center", ncols=4)
     return figure
+
+
+def tick_round(axis: Axes) -> None:
+    """Tick a logarithmic x axis at 1, 2 and 5 times powers of ten, or at powers where that is too dense."""
+    low, high = axis.get_xlim()
+    factors = (1, 2, 5) if high / low < 500 else (1,)
+    ticks = [factor * 10.0**power for power in range(-6, 10) for factor in factors]
+    axis.set_xticks([tick for tick in ticks if low <= tick <= high])
+    axis.set_xlim(low, high)
 
 
 def curves(
@@ -437,6 +452,15 @@ def saturation(report: Report) -> Figure | None:
     )
 
 
+EXPLAINED = {
+    "ahead": "Each mark is one rival; right of the line framebridge is better. Bars: the range of the pairs.",
+    "saturation": "More is offered than any of them can take; what came out, on one core.",
+    "latency": "From the generator's system call to the sink's ring, evenly spaced frames.",
+    "cost-by-load": "Cycles of the whole machine beyond those of a direct veth.",
+    "cost-by-size": "Cycles of the whole machine beyond those of a direct veth.",
+    "cost-by-burst": "60-byte frames. Cycles of the whole machine beyond those of a direct veth.",
+    "scaling": "Busy cycles of the whole machine, generator and sink included: the shape counts, not the level.",
+}
 PLOTS: tuple[tuple[str, str, Callable[[Report], Figure | None]], ...] = (
     ("ahead", "Who is ahead, and by how much", ahead),
     ("tcp", "TCP", tcp),

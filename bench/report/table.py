@@ -45,11 +45,13 @@ def find(report: Report, measure: str, metric: str, case: dict[str, object], sys
 
 
 def cell(row: Report | None, form: str) -> str:
-    """Write a median and half its range."""
+    """Write a median and half its range, if there is one."""
     if row is None:
         return "-"
     scale = 1e-3 if form.endswith("k") else 1.0
     form = form.removesuffix("k")
+    if row["n"] < 2:
+        return form.format(row["median"] * scale)
     half = (row["high"] - row["low"]) / 2 * scale
     return f"{form.format(row['median'] * scale)} ±{form.format(half)}"
 
@@ -68,6 +70,54 @@ def rows(report: Report) -> tuple[list[str], list[list[str]]]:
         ]
         body.append([system["title"], *cells])
     return ["system", *(column[3] for column in used)], body
+
+
+COST_CASE: dict[str, object] = {"size": 60, "rate": 100_000, "burst": 10}
+# (metric of `cost`, heading, how to write the median)
+COST_COLUMNS = (
+    ("added_cycles_per_frame", "added cycles/frame", "{:.0f}"),
+    ("added_attributed_cycles_per_frame", "of threads", "{:.0f}"),
+    ("own_cycles_per_frame", "own cycles/frame", "{:.0f}"),
+    ("wakeups_per_second", "wake-ups/s", "{:.0f}"),
+    ("latency_p50_us", "p50 us", "{:.0f}"),
+    ("latency_p99_us", "p99 us", "{:.0f}"),
+)
+
+
+def cost_rows(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Give what a frame costs at 100 kpps: headings, and a row per system that ran and direction."""
+    head = ["system", "direction", *(heading for _, heading, _ in COST_COLUMNS), "CPU stolen"]
+    body = []
+    for system in report["systems"]:
+        for direction in ("up", "down"):
+            case = {"direction": direction, **COST_CASE}
+            found = [find(report, "cost", metric, case, system["name"]) for metric, _, _ in COST_COLUMNS]
+            if not any(found):
+                continue
+            cells = [cell(row, form) for row, (_, _, form) in zip(found, COST_COLUMNS, strict=True)]
+            body.append([system["title"], direction, *cells, stolen(report, "cost", case, system["name"])])
+    return head, body
+
+
+def stolen(report: Report, measure: str, case: dict[str, object], system: str) -> str:
+    """Write the share of a CPU that the hypervisor took away, the worst of the samples."""
+    shares = [
+        sample["values"].get("cpu_steal", 0.0)
+        for sample in report["samples"]
+        if (sample["measure"], sample["system"]) == (measure, system) and sample["case"] == case
+    ]
+    return f"{max(shares):.1%}" if shares else "-"
+
+
+def steal_text(report: Report) -> str:
+    """Say how much the hypervisor took away in the whole run."""
+    shares = sorted(s["values"]["cpu_steal"] for s in report["samples"] if "cpu_steal" in s["values"])
+    if not shares:
+        return ""
+    return (
+        f"CPU stolen by the hypervisor: median {shares[len(shares) // 2]:.1%}, at worst {shares[-1]:.1%} "
+        f"of one CPU in {len(shares)} samples."
+    )
 
 
 def aligned(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -116,6 +166,9 @@ def knees(report: Report) -> list[str]:
 def text(report: Report) -> str:
     """Give tables, targets, and what was left out."""
     parts = [aligned(*rows(report))]
+    cost_head, cost_body = cost_rows(report)
+    if cost_body:
+        parts.append("60-byte frames at 100 kpps\n" + aligned(cost_head, cost_body))
     if any(target["n"] for target in report["targets"]):
         parts.append(
             "targets (ours / theirs, median and range of the pairs)\n"
@@ -135,6 +188,8 @@ def text(report: Report) -> str:
     )
     if limited:
         parts.append("the instrument was the limit in: " + "; ".join(limited))
+    if steal_text(report):
+        parts.append(steal_text(report))
     if not report["complete"]:
         parts.append("INCOMPLETE: the run was interrupted")
     return "\n\n".join(parts)

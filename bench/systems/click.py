@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from bench.errors import SkippedError
 from bench.lab import net
 from bench.lab.site import Site
@@ -16,21 +18,27 @@ switch [1] -> Queue(1000) -> ToDevice(trunk, METHOD LINUX);
 """
 
 
+REASON = (
+    "the Click modular router is not here, and Debian 12 does not package it (its package click is a tool for "
+    "application packages): build it from https://github.com/kohler/click with --enable-userlevel --enable-etherswitch"
+)
+
+
 class Click(System):
     name = "click"
     title = "Click EtherSwitch"
     carries_tags = False
     major = False
-    needs = (("click", "none in Debian 12; build it from https://github.com/kohler/click"),)
     guest = "veth"
 
     def require(self) -> None:
-        super().require()
-        # Debian's package `click` is a tool for application packages that happens to have the same name.
-        if "Click version" not in net.run("sh", "-c", "click --version 2>&1 || true"):
-            raise SkippedError(
-                "the command click here is not the Click modular router, which Debian 12 does not package"
-            )
+        if not self.version():
+            raise SkippedError(REASON)
+
+    def version(self) -> str:
+        said = net.run("sh", "-c", "click --version 2>&1 || true")
+        found = re.search(r"^click \(Click\) (\S+)", said, re.MULTILINE | re.IGNORECASE)
+        return found[1] if found else ""
 
     def start(self, site: Site) -> None:
         site.add_trunk()

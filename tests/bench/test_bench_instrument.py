@@ -10,6 +10,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -333,6 +334,24 @@ def test_the_tool_refuses_nonsense(direct: Site) -> None:
         done = subprocess.run([build.program("traffic"), *words], capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert complaint in done.stderr
+
+
+def test_the_tool_stands_on_its_own(direct: Site) -> None:
+    """As a person starts it: help, a run, and what a run with a mistake says."""
+
+    def bench(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "bench", "traffic", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    helped = bench("--help")
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert "--send, where:" in helped.stdout
+    run = bench("run", "--send", send(direct).arguments(), "--sink", receive(direct, 1).arguments())
+    assert run.returncode == 0
+    assert json.loads(run.stdout)["sinks"][0]["frames"] == 200
+    wrong = bench("run", "--send", "dev=g0,size=2")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "size=2" in wrong.stderr
 
 
 def test_frames_that_do_not_fit_are_an_error(direct: Site) -> None:

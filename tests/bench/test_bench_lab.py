@@ -81,6 +81,18 @@ def test_the_quick_mode_is_planned_below_ten_minutes() -> None:
     assert session.planned_seconds() < 570
 
 
+def test_a_full_run_can_be_scaled_down_to_a_dry_run() -> None:
+    full, dry = settings.choose("full"), settings.choose("full", rounds=1, time_scale=0.001)
+    session = Session([], measures.choose(None, dry), dry, progress=Progress(io.StringIO()))
+    session.systems = [systems.all_systems()[name] for name in ("framebridge", "direct")]
+    assert session.planned_seconds() < 900
+    assert (dry.sizes, dry.loads, dry.macs) == (full.sizes, full.loads, full.macs)
+    assert (dry.final_seconds, dry.tcp_seconds, dry.rounds) == (0.2, 1, 1)
+    assert dry.as_row()["time_scale"] == 0.001
+    with pytest.raises(BenchError, match="time scale"):
+        settings.choose("full", time_scale=0.0)
+
+
 def test_what_is_not_there_cannot_be_chosen() -> None:
     with pytest.raises(BenchError, match="no system 'nobody'"):
         systems.choose(["nobody"])
@@ -108,10 +120,12 @@ def test_progress_tells_what_is_left() -> None:
     progress.step("ping of someone", 45)
     progress.say("a word")
     progress.end()
-    assert "2 steps, about 1:30" in out.getvalue()
+    assert "2 steps, planned to take 1:30" in out.getvalue()
     assert "0/2 1:30 left  ping of someone" in out.getvalue()
     assert progress.left() <= 45
-    assert clock(3599.6) == "60:00"
+    assert clock(3599.6) == "1:00:00"
+    progress.done()
+    assert out.getvalue().endswith("1 of 2 steps in 0:00, planned 1:30\n")
 
 
 # -- systems at work
