@@ -113,6 +113,21 @@ def test_a_missing_program_skips_its_system_by_the_name_of_the_package() -> None
         Missing().require()
 
 
+def test_another_program_of_the_same_name_is_not_click(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (click,) = systems.choose(["click"])
+    program = tmp_path / "click"
+    program.write_text("#!/bin/sh\necho 'usage: click COMMAND'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(SkippedError, match="Debian 12 does not package it"):
+        click.require()
+    program.write_text("#!/bin/sh\necho 'click (Click) 2.1'\n")
+    click.require()
+    assert click.version() == "2.1"
+
+
 def test_progress_tells_what_is_left() -> None:
     out = io.StringIO()
     progress = Progress(out)
@@ -140,6 +155,7 @@ SYSTEMS = (
     "tcpbridge",
     "socat",
     "scapy",
+    "click",
 )
 
 

@@ -63,6 +63,25 @@ def test_the_table_has_a_row_per_system_that_ran(derived: results.Report) -> Non
     assert len(body) == 4
 
 
+def test_the_cost_of_a_frame_stands_beside_wakeups_and_steal(derived: results.Report) -> None:
+    head, body = table.cost_rows(derived)
+    rows = {row[0]: dict(zip(head, row, strict=True)) for row in body}
+    assert len(rows) == 4
+    ours = rows["Framebridge"]
+    assert (ours["direction"], ours["added cycles/frame"]) == ("up", "2020 ±20")
+    assert (ours["wake-ups/s"], ours["own cycles/frame"]) == ("10000 ±0", "-")
+    assert ours["CPU stolen"] == "2.0%"
+    assert rows["Direct"]["added cycles/frame"] == "-"
+    assert "median 1.0%, at worst 2.0% of one CPU in 12 samples" in table.steal_text(derived)
+    assert table.steal_text({**derived, "samples": []}) == ""
+    assert table.cost_rows({**derived, "results": []})[1] == []
+
+
+def test_a_single_round_has_no_spread() -> None:
+    _, body = table.rows(results.derive(make_report(rounds=1)))
+    assert body[0] == ["Framebridge", "10.0", "2000"]
+
+
 def test_the_text_tells_targets_what_is_missing_and_where_curves_bend(derived: results.Report) -> None:
     text = table.text(derived)
     assert " met  TCP, one stream, up against linux-bridge: 1.00" in text
@@ -86,7 +105,16 @@ def test_the_page_is_whole_and_loads_nothing(derived: results.Report) -> None:
     assert parse(text).loads == []
     assert "A &lt;fast&gt; CPU" in text
     assert "<script" not in text
-    for heading in ("Main figures", "Targets", "Ratios", "Everything measured", "The instrument", "Left out"):
+    for heading in (
+        "Main figures",
+        "What a small frame costs",
+        "Targets",
+        "Plots",
+        "Ratios",
+        "Everything measured",
+        "The instrument",
+        "Left out",
+    ):
         assert f"<h2>{heading}</h2>" in text
 
 
