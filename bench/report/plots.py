@@ -16,7 +16,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, Locator, NullFormatter
 
 Report = dict[str, Any]
 
@@ -36,6 +36,7 @@ PALETTE = (
 )
 MARKERS = "osD^vP*Xh<>"
 OURS = "framebridge"
+DENSE_MAX = 150  # an axis that spans a larger factor has ticks at powers of ten alone
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -118,9 +119,24 @@ def plain(value: float, _position: object = None) -> str:
     return f"{value / 1e3:g}k" if value >= 1e4 else f"{value:g}"
 
 
+class RoundLocator(Locator):
+    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, or at powers where that is too dense."""
+
+    def __call__(self) -> Any:
+        """Return the ticks of the axis as it is now."""
+        return self.tick_values(*sorted(self.axis.get_view_interval()))  # type: ignore[union-attr]
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        """Return the ticks between two values."""
+        factors = (1, 2, 5) if vmin > 0 and vmax / vmin < DENSE_MAX else (1,)
+        ticks = [factor * 10.0**power for power in range(-6, 13) for factor in factors]
+        return [tick for tick in ticks if vmin <= tick <= vmax]
+
+
 def logarithmic(axis: Any) -> None:
     """Make an x or y axis logarithmic with readable ticks."""
     axis.axes.set_xscale("log") if axis.axis_name == "x" else axis.axes.set_yscale("log")
+    axis.set_major_locator(RoundLocator())
     axis.set_major_formatter(FuncFormatter(plain))
     axis.set_minor_formatter(NullFormatter())
 
@@ -181,7 +197,6 @@ def ahead(report: Report) -> Figure | None:
         y += 0.2
     axis.axvline(1, color="black", linewidth=1)
     logarithmic(axis.xaxis)
-    tick_round(axis)
     axis.set_yticks([position for position, _ in ticks], [title for _, title in ticks])
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="y", visible=False)
@@ -194,15 +209,6 @@ def ahead(report: Report) -> Figure | None:
         axis.text(x, 1.01, text, transform=axis.transAxes, ha=side, va="bottom", color="#555555", fontsize=8)
     figure.legend(loc="outside upper center", ncols=4)
     return figure
-
-
-def tick_round(axis: Axes) -> None:
-    """Tick a logarithmic x axis at 1, 2 and 5 times powers of ten, or at powers where that is too dense."""
-    low, high = axis.get_xlim()
-    factors = (1, 2, 5) if high / low < 500 else (1,)
-    ticks = [factor * 10.0**power for power in range(-6, 10) for factor in factors]
-    axis.set_xticks([tick for tick in ticks if low <= tick <= high])
-    axis.set_xlim(low, high)
 
 
 def curves(
