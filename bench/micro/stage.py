@@ -24,7 +24,7 @@ SOURCES, DESTINATIONS, STRANGERS = 0x02_0000_0000_00, 0x02_1000_0000_00, 0x02_20
 EVERYBODY = 0xFFFF_FFFF_FFFF
 TRUNK: dict[str, Any] = {"mode": "trunk", "pvid": 0, "vids": [VLAN]}
 FDB_CAPACITY = 65536
-NO_PIPELINE = {"rx", "idle", "blocked", "polling", "control"}  # stages that are not work on a frame in hand
+NO_PIPELINE = {"rx", "blocked", "polling", "control"}  # stages that are not work on a frame in hand
 
 Benchmark = Any  # the fixture of pytest-benchmark, which has no types
 Check = Callable[[Counters, Counters], None]
