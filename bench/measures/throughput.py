@@ -9,6 +9,7 @@ the rate is stepped down until it does not.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from bench.lab import patterns
 from bench.lab.measure import WAKEUPS, Case, Measure, Metric, Sample, Values
@@ -37,36 +38,26 @@ class Raw:
         self._site, self._system, self._case, self._settings = site, system, case, settings
         self.limits: set[str] = set()
 
+    def _send(self, **changes: Any) -> Sample:
+        case = self._case
+        _, sample = patterns.measure(
+            self._site, self._system, str(case["direction"]), self._settings, size=case["size"], **changes
+        )
+        return sample
+
     def sample(self, rate: float, seconds: float) -> Sample:
         """Send at a rate (0: as fast as possible) and give what came of it."""
-        _, sample = patterns.measure(
-            self._site,
-            self._system,
-            str(self._case["direction"]),
-            self._settings,
-            size=self._case["size"],
-            rate=round(rate),
-            burst=burst_for(rate) if rate else 64,
-            seconds=seconds,
-        )
+        sample = self._send(rate=round(rate), burst=burst_for(rate) if rate else 64, seconds=seconds)
         if rate:
             self.limits.update(sample.limits)
         return sample
 
     def bill(self, rate: float) -> Sample:
         """Send at a rate with a generator that sleeps, so that what the machine spends is the traffic's."""
-        _, sample = patterns.measure(
-            self._site,
-            self._system,
-            str(self._case["direction"]),
-            self._settings,
-            size=self._case["size"],
-            rate=round(rate),
-            burst=burst_of(round(rate)),
-            pace="sleep",
-            seconds=self._settings.cost_seconds,
+        whole = round(rate)
+        return self._send(
+            rate=whole, burst=burst_of(whole), pace="sleep", seconds=self._settings.cost_seconds
         )
-        return sample
 
     def capacity(self) -> float:
         """Return what comes out when too much goes in."""
