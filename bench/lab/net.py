@@ -202,7 +202,7 @@ def remove_namespace(name: str) -> None:
 @contextlib.contextmanager
 def scratch_directory() -> Iterator[Path]:
     """Make a directory for logs, sockets and databases; gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}-") as path:
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}-{os.getpid()}-") as path:
         yield Path(path)
 
 
@@ -211,15 +211,22 @@ def leftovers() -> list[str]:
     return sorted(path.name for path in NETNS_DIR.glob(f"{PREFIX}-{os.getpid()}-*"))
 
 
+def orphans(place: Path) -> list[Path]:
+    """List what harness processes that are no more have left in a directory."""
+    found = [
+        (path, re.fullmatch(rf"{PREFIX}-(\d+)-.*", path.name)) for path in sorted(place.glob(f"{PREFIX}-*"))
+    ]
+    return [path for path, owner in found if owner and not Path("/proc", owner[1]).exists()]
+
+
 def sweep() -> list[str]:
-    """Remove the namespaces of harness processes that are no more; returns their names."""
-    removed = []
-    for path in sorted(NETNS_DIR.glob(f"{PREFIX}-*")):
-        found = re.fullmatch(rf"{PREFIX}-(\d+)-.*", path.name)
-        if found and not Path("/proc", found[1]).exists():
-            remove_namespace(path.name)
-            removed.append(path.name)
-    return removed
+    """Remove the namespaces and directories of harness processes that are no more; returns their names."""
+    spaces, directories = orphans(NETNS_DIR), orphans(Path(tempfile.gettempdir()))
+    for path in spaces:
+        remove_namespace(path.name)
+    for path in directories:
+        shutil.rmtree(path, ignore_errors=True)
+    return [path.name for path in (*spaces, *directories)]
 
 
 def inside(space: str, work: Callable[[], T]) -> T:

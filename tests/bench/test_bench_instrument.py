@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -452,5 +453,8 @@ def test_what_a_killed_run_left_is_swept() -> None:
     gone.wait()
     name = f"{net.PREFIX}-{gone.pid}-0-guest"
     net.run("ip", "netns", "add", name)
-    assert name in net.sweep()
+    directory = Path(tempfile.gettempdir(), f"{net.PREFIX}-{gone.pid}-abc")
+    directory.mkdir()
+    assert {name, directory.name} <= set(net.sweep())
     assert not (net.NETNS_DIR / name).exists()
+    assert not directory.exists()
