@@ -292,36 +292,41 @@ static void br_bill_copies(const struct br_thread *thread, const struct br_tarif
     sum->induced = br_bill_round(copies - first);
 }
 
-/* Charge what frames i to end - 1 cost to the talkers that the lot falls on. */
-static void br_bill_draw(struct br_thread *thread, const struct br_snapshot *snapshot, double each, double rate, uint32_t i, uint32_t end, uint64_t direct,
-                         bool has_egress)
+/* A frame of i to end - 1, drawn by lot. */
+static inline const struct br_frame *br_bill_draw(struct br_thread *thread, uint32_t i, uint32_t end)
 {
     struct br_bill *bill = &thread->bill;
-    struct br_sum drawn[BR_BURST_MAX / BR_TALKER_LOT + 1];
-    const struct br_frame *of[BR_BURST_MAX / BR_TALKER_LOT + 1];
+
+    bill->lot = bill->lot * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX generator */
+    return &thread->frame[i + (uint32_t)((bill->lot >> 32) * (end - i) >> 32)];
+}
+
+/* Charge what frames i to end - 1 cost, more than one lot of them, to the talkers that the lots fall on. */
+static void br_bill_lots(struct br_thread *thread, const struct br_snapshot *snapshot, double each, double rate, uint32_t i,
+                         uint32_t end, const struct br_sum *sum)
+{
+    const struct br_frame *drawn[BR_BURST_MAX / BR_TALKER_LOT];
+    struct br_sum lot[BR_BURST_MAX / BR_TALKER_LOT];
     double total = 0;
     uint32_t n = 0;
 
-    for (uint32_t lot; i < end; i += lot, n++) {
-        lot = end - i < BR_TALKER_LOT ? end - i : BR_TALKER_LOT;
-        bill->lot = bill->lot * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX generator */
-        const uint32_t at = i + (uint32_t)((bill->lot >> 32) * lot >> 32);
-        const struct br_frame *frame = &thread->frame[at];
-
-        of[n] = frame;
-        drawn[n] = (struct br_sum){
-            .frames = lot,
-            .segments = (uint64_t)lot * frame->segments,
-            .bytes = (uint64_t)lot * frame->rx_len,
-            .copies = has_egress ? lot : 0,
+    for (uint32_t next; i < end; i = next, n++) {
+        next = i + BR_TALKER_LOT < end ? i + BR_TALKER_LOT : end;
+        drawn[n] = br_bill_draw(thread, i, next);
+        lot[n] = (struct br_sum){
+            .frames = next - i,
+            .segments = (uint64_t)(next - i) * drawn[n]->segments,
+            .bytes = (uint64_t)(next - i) * drawn[n]->rx_len,
+            .copies = sum->copies ? next - i : 0,
         };
-        total += each * lot + rate * (double)(int64_t)drawn[n].bytes;
+        total += each * (double)(int64_t)lot[n].frames + rate * (double)(int64_t)lot[n].bytes;
     }
-    const double scale = (double)(int64_t)direct / (total > 1 ? total : 1);
+    const double scale = (double)(int64_t)sum->direct / (total > 1 ? total : 1);
     for (uint32_t k = 0; k < n; k++) {
-        drawn[k].direct =
-            br_bill_round((each * (double)(int64_t)drawn[k].frames + rate * (double)(int64_t)drawn[k].bytes) * scale);
-        br_bill_talker(thread, snapshot, of[k], &drawn[k]);
+        const double cycles = each * (double)(int64_t)lot[k].frames + rate * (double)(int64_t)lot[k].bytes;
+
+        lot[k].direct = br_bill_round(cycles * scale);
+        br_bill_talker(thread, snapshot, drawn[k], &lot[k]);
     }
 }
 
@@ -346,7 +351,10 @@ static uint32_t br_bill_alike(struct br_thread *thread, const struct br_snapshot
             br_sum_frame(sum, &thread->frame[k]);
     sum->copies = has_egress ? sum->frames : 0;
     sum->direct = br_bill_round(each * (double)(int64_t)sum->frames + rate * (double)(int64_t)sum->bytes);
-    br_bill_draw(thread, snapshot, each, rate, i, end, sum->direct, has_egress);
+    if (end - i <= BR_TALKER_LOT)
+        br_bill_talker(thread, snapshot, br_bill_draw(thread, i, end), sum);
+    else
+        br_bill_lots(thread, snapshot, each, rate, i, end, sum);
     return end;
 }
 
