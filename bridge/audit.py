@@ -153,6 +153,15 @@ def _lro(subject: Subject) -> Iterator[tuple[str, str, str]]:
 
 
 @_rule
+def _gro_list(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    if subject.port.kind == "link" and "rx-gro-list" in subject.facts.on:
+        finding = (
+            "frame lists (rx-gro-list) are merged without saying where their checksums are; they are lost"
+        )
+        yield "error", finding, f"switch it off: {_switch(subject, 'rx-gro-list', 'off')}"
+
+
+@_rule
 def _promiscuous(subject: Subject) -> Iterator[tuple[str, str, str]]:
     if subject.port.kind == "link" and subject.attached and subject.facts.promiscuity == 0:
         finding = "the device is not promiscuous: it drops frames to stations behind other ports"

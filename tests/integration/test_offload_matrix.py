@@ -225,7 +225,8 @@ CASES = [
     ("tunnel to 802.1ad", 1500, COARSE + FINE),
     ("802.1Q to 802.1Q", 1500, COARSE),
     ("tunnel to 802.1Q", 1500, COARSE),
-    *((shape, 9000, COARSE) for shape in SHAPES),
+    ("access to 802.1Q", 9000, COARSE),
+    ("tunnel to 802.1ad", 9000, COARSE),
 ]
 
 
@@ -320,7 +321,7 @@ def wire_frames(frame: Packet, payload: bytes) -> list[bytes]:
     return made
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ["access to 802.1Q", "tunnel to 802.1ad"])
 def test_super_frames_made_with_scapy(net: Net, start: Start, shape: str) -> None:
     """Headers no stack here makes, both ways: what arrives is what scapy would have sent one by one."""
     site = Site(net, start, SHAPES[shape], 1500)

@@ -43,6 +43,7 @@ CASES = [
     (TRUNK, replace(NIC, master="ovs-system", master_kind="openvswitch"), "error", "master"),
     (TRUNK, replace(NIC, master="bond0", master_kind="bond"), "warning", "master"),
     (TRUNK, replace(NIC, on=GOOD | {"rx-lro"}), "error", "lro"),
+    (TRUNK, replace(NIC, on=GOOD | {"rx-gro-list"}), "error", "gro_list"),
     (TRUNK, replace(NIC, promiscuity=0), "error", "promiscuous"),
     (GUESTS, replace(TAP, queue_len=0), "error", "queue"),
     (GUESTS, replace(TAP, queue_len=99), "warning", "queue"),
