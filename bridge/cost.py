@@ -264,8 +264,10 @@ def _talkers_since(before: Reading, after: Reading) -> tuple[dict[TalkerKey, Amo
 
 
 def _is_new(was: Amount, now: Amount) -> bool:
-    """Whether a talker's entry was made anew: frames went backwards, and wrapping takes ages."""
-    return now.frames < was.frames and growth(was.frames, now.frames) == now.frames
+    """Whether a talker's entry was made anew: a count went backwards. One that caught up cannot be told."""
+    return any(
+        count < before and growth(before, count) == count for before, count in zip(was, now, strict=True)
+    )
 
 
 def _egress_since(before: Egress | None, now: Egress) -> Egress:

@@ -150,6 +150,10 @@ def test_a_talker_that_left_is_charged_only_for_the_window() -> None:
     assert window.talkers == {TalkerKey(10, MAC, "uplink"): Amount(40, 2, 1)}
     assert window.departed == 100
 
+    # As many frames as before, but cheaper ones.
+    back = Reading(2.0, talkers={(10, MAC): ("guests", Amount(40, 2, 10))}, departed=5000 + new.cycles)
+    assert difference(before, back).departed == 100
+
 
 def test_times_that_a_kernel_does_not_tell_stay_unknown() -> None:
     window = difference(Reading(0.0, times=Times(1.0, None, 2.0)), Reading(1.0, times=Times(1.5, 1.0, 2.0)))
