@@ -39,6 +39,7 @@ cdef extern from "counters.h" nogil:
         BR_THREAD_COUNTER_N
         BR_CLASS_N
         BR_HISTOGRAM_N
+        BR_WAITING_N
         BR_STAGE_blocked
         BR_STAGE_polling
         BR_STAGE_control
@@ -62,6 +63,7 @@ cdef extern from "names.h" nogil:
     const br_name *br_stage_names
     const br_name *br_class_names
     const br_name *br_histogram_names
+    const br_name *br_waiting_names
     const br_name *br_event_names
     const br_name *br_port_counter_names
     const br_name *br_thread_counter_names
@@ -273,6 +275,7 @@ cdef extern from "bridge.h" nogil:
         uint16_t reserved_pass
         uint16_t age_ticks
         bint static_forward
+        uint8_t waiting
         bint controlled
         br_port_set isolated
         br_port_set *flood

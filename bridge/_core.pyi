@@ -23,6 +23,7 @@ THREAD_COUNTERS: tuple[tuple[str, str], ...]
 EVENTS: tuple[tuple[str, str], ...]
 CLASSES: tuple[tuple[str, str], ...]
 HISTOGRAMS: tuple[tuple[str, str], ...]
+WAITINGS: tuple[tuple[str, str], ...]
 
 HISTOGRAM_BOUNDS: tuple[int, ...]  # the least value of each bucket: four buckets to a power of two
 VID_NONE: int  # of a charge: the frame ended before its VLAN was known
@@ -165,10 +166,12 @@ class Snapshot:
         controlled: bool = False,
         age_ticks: int = 300,
         heartbeat_ports: Iterable[int] = (5404, 5405),
+        waiting: str = "balanced",
     ) -> None:
         """`reserved_pass`: bit n passes 01-80-C2-00-00-0n. `static_move`: drop | forward (R9).
 
         `heartbeat_ports`: UDP destination ports whose frames are of class heartbeat.
+        `waiting`: a name of WAITINGS.
         """
     def add_port(
         self,

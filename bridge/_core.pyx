@@ -32,6 +32,7 @@ HISTOGRAM_BOUNDS = tuple(br_histogram_bound(i) for i in range(BR_HISTOGRAM_BUCKE
 VID_NONE = 0
 VID_OTHER = BR_VID_OTHER
 EVENTS = names(br_event_names, BR_EVENT_N)
+WAITINGS = names(br_waiting_names, BR_WAITING_N)
 PORT_COUNTERS = names(br_port_counter_names, BR_PORT_COUNTER_N)
 THREAD_COUNTERS = names(br_thread_counter_names, BR_THREAD_COUNTER_N)
 
@@ -65,6 +66,7 @@ cdef dict BUDGET_ACTIONS = {
     "drop": BR_BUDGET_DROP,
     "stop_learning": BR_BUDGET_STOP_LEARNING,
 }
+cdef dict WAITING_NUMBERS = {name: number for number, (name, _) in enumerate(WAITINGS)}
 cdef tuple DROP_NAMES = tuple(name for name, _ in DROP_REASONS)
 
 
@@ -207,7 +209,7 @@ cdef class Snapshot:
         self.ports = []
 
     def __init__(self, *, int reserved_pass=0, static_move="drop", bint controlled=False, int age_ticks=300,
-                 heartbeat_ports=(5404, 5405)):
+                 heartbeat_ports=(5404, 5405), waiting="balanced"):
         cdef uint16_t udp
 
         check_range("reserved_pass", reserved_pass, 0, 0xFFFF)
@@ -215,6 +217,7 @@ cdef class Snapshot:
         self.raw.reserved_pass = reserved_pass
         self.raw.static_forward = lookup({"drop": False, "forward": True}, "static_move", static_move)
         self.raw.controlled = controlled
+        self.raw.waiting = lookup(WAITING_NUMBERS, "waiting", waiting)
         self.raw.age_ticks = age_ticks
         for number in heartbeat_ports:
             check_range("heartbeat port", number, 1, 65535)

@@ -29,6 +29,11 @@ from bridge.toml_lines import KeyPath, error_line, line_map
 PORTS_MAX = 256  # the data plane's limit; tests compare it with bridge._core.PORTS_MAX
 FDB_MAX = 1_048_576  # entries
 MODES = ("access", "trunk", "tunnel")
+WAITINGS = (
+    "latency",
+    "balanced",
+    "throughput",
+)  # the data plane's; tests compare it with bridge._core.WAITINGS
 FLOOD_CLASSES = ("unknown", "multicast", "broadcast")
 
 T = TypeVar("T")
@@ -99,6 +104,7 @@ class BridgeConfig:
     control_socket: str = ""  # "": see socket_path
     learning: str = "automatic"  # automatic | controlled
     static_move: str = "drop"  # drop | forward
+    waiting: str = "balanced"  # latency | balanced | throughput
     reserved: int = 0  # bit n set: 01-80-C2-00-00-0n is forwarded
     heartbeat_ports: tuple[int, ...] = (5404, 5405)  # UDP; frames to them are of class heartbeat
 
@@ -249,6 +255,7 @@ _BRIDGE_KEYS: Keys = {
     "control_socket": ("control_socket", checks.socket_path),
     "learning": ("learning", checks.choice("automatic", "controlled")),
     "static_move": ("static_move", checks.choice("drop", "forward")),
+    "waiting": ("waiting", checks.choice(*WAITINGS)),
 }
 _PORT_KEYS: Keys = {
     "name": ("name", checks.name),

@@ -350,6 +350,7 @@ class Engine:
             controlled=self._bridge.learning == "controlled",
             age_ticks=self._learning.age_ticks,
             heartbeat_ports=self._bridge.heartbeat_ports,
+            waiting=self._bridge.waiting,
         )
         for vlan in self._vlans.values():
             snapshot.set_vlan_mac_limit(vlan.vid, vlan.mac_limit)

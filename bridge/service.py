@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bridge import __version__, checks
 from bridge import config as configs
 from bridge.checks import BadValueError, Check, show
-from bridge.config import MODES, Config, PortConfig
+from bridge.config import MODES, Config, PortConfig, bridge_table
 from bridge.cost_meter import LAST_MAX
 from bridge.cost_views import VIEWS
 from bridge.errors import ConfigError, ControlError, FramebridgeError
@@ -197,6 +197,12 @@ class Service:
     async def version(self) -> list[Row]:
         """Version, bridge name and process of the daemon."""
         return [{"version": __version__, "bridge": self._engine.config.bridge.name, "pid": os.getpid()}]
+
+    @method()
+    async def bridge_show(self) -> list[Row]:
+        """Give the settings of the bridge as a whole that are in force: the `[bridge]` table."""
+        bridge = self._engine.config.bridge
+        return [{"bridge": bridge.name, **bridge_table(bridge), "control_socket": bridge.socket_path}]
 
     @method()
     async def port_show(self, port: str | None = None) -> list[Row]:

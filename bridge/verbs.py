@@ -355,6 +355,15 @@ change keep their traffic, counters and FDB entries.
 """,
     ),
     Verb(
+        "bridge show",
+        "",
+        "settings of the bridge as a whole",
+        query("BridgeShow", "blocks"),
+        """\
+They are the [bridge] table of the file; a reload changes all but name, fdb_size and control_socket.
+""",
+    ),
+    Verb(
         "port show",
         "[PORT]",
         "ports: configuration, state, totals",

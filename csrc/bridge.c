@@ -29,6 +29,7 @@ int br_bridge_init(struct br_bridge *bridge, uint32_t fdb_capacity, uint32_t bur
     bridge->epoll_fd = bridge->wake_fd = bridge->events.fd = -1;
     bridge->snapshot = &br_snapshot_none;
     bridge->thread.burst = burst;
+    br_loop_init(&bridge->thread.loop);
     bridge->thread.stamp = br_cycles_now();
     pthread_mutex_init(&bridge->call_lock, NULL);
     pthread_mutex_init(&bridge->state_lock, NULL);

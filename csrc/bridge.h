@@ -23,6 +23,7 @@
 #include "event.h"
 #include "fdb.h"
 #include "frame.h"
+#include "loop.h"
 #include "pool.h"
 #include "port.h"
 
@@ -74,6 +75,7 @@ struct br_snapshot {
     uint16_t reserved_pass;            /* bit n: pass 01-80-C2-00-00-0n */
     uint16_t age_ticks;
     bool static_forward; /* R9: forward instead of drop */
+    uint8_t waiting;     /* enum br_waiting */
     bool controlled;
     struct br_port_set isolated;
     struct br_port_set flood[BR_FLOOD_CLASSES]; /* up and willing */
@@ -117,6 +119,7 @@ struct br_thread {
     uint16_t touched[BR_PORTS_MAX];   /* ports with a queue */
     uint32_t n_touched;
     struct br_queue queue[BR_PORTS_MAX];
+    struct br_loop loop;
     struct br_pool pool;
     struct br_bill bill;
     uint32_t n_over; /* budgets of the snapshot that are over */
@@ -237,6 +240,7 @@ void br_transmit(struct br_bridge *bridge);
 void br_release(struct br_thread *thread, uint32_t n);
 void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingress, uint32_t n);
 void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_t n);
+void br_loop_init(struct br_loop *loop);
 uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait);
 int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const struct br_snapshot *new);
 

@@ -109,6 +109,12 @@
     X(batch_frames, "frames of a batch")                                                                              \
     X(frame_cycles, "busy cycles of a batch by its frames")
 
+/* How the data thread waits (loop.h). */
+#define BR_WAITINGS(X)                                                                                                \
+    X(latency, "looks on for 50 us after each frame before it sleeps: shortest delays, most cycles")                  \
+    X(balanced, "sleeps at once, but looks on for up to 10 us where frames lately came that close")                   \
+    X(throughput, "at high rates sleeps on for 50 us while frames gather: fewest cycles, longest delays")
+
 #define BR_EVENTS(X)                                                                                                  \
     X(learned, "an unknown source was installed")                                                                     \
     X(moved, "a source was seen on another port and moved there")                                                     \
@@ -130,6 +136,8 @@ enum br_stage { BR_STAGES(BR_ENUM_STAGE) BR_STAGE_N };
 enum br_class { BR_CLASSES(BR_ENUM_CLASS) BR_CLASS_N };
 #define BR_ENUM_HISTOGRAM(symbol, sentence) BR_HISTOGRAM_##symbol,
 enum br_histogram_kind { BR_HISTOGRAMS(BR_ENUM_HISTOGRAM) BR_HISTOGRAM_N };
+#define BR_ENUM_WAITING(symbol, sentence) BR_WAITING_##symbol,
+enum br_waiting { BR_WAITINGS(BR_ENUM_WAITING) BR_WAITING_N };
 #define BR_ENUM_EVENT(symbol, sentence) BR_EVENT_##symbol,
 enum br_event_kind { BR_EVENTS(BR_ENUM_EVENT) BR_EVENT_N };
 #define BR_ENUM_PORT(symbol, sentence) BR_PORT_COUNTER_##symbol,

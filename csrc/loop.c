@@ -2,22 +2,63 @@
  * loop.c - the data thread's loop and its waiting policy.
  *
  * One turn: do what the control thread asked, find ports with work, take one burst from each and run it through the
- * pipeline. A port whose burst was full is taken again next turn; one that had less is left alone until epoll names it.
- * Ports that can be looked at for free (`polled`: a shared-memory ring) are looked at every turn. The loop sleeps in
- * epoll only when a whole turn brought nothing: then every ring slot is back with the kernel and every fd was drained.
- * An idle bridge makes no system call at all until something happens.
+ * pipeline.
+ * Fairness: a burst has an end (thread->burst frames, BR_PORT_BURST_BYTES), every port with work gets one burst a turn, each
+ *      turn begins one port further on, and however busy some ports are, the quiet ones are asked for every BR_LOOP_LOOK.
+ *      So a frame waits for one burst of each other port and BR_LOOP_LOOK at most before it is taken.
+ * Looking: a port whose burst was full is taken again next turn; one that had less is left alone until epoll names it. A
+ *      port that brought one frame last time is read once when it wakes the loop: that nothing follows is for epoll to say,
+ *      which is asked anyway, not for a second read. Ports that can be looked at for free (`polled`: a shared-memory ring)
+ *      are looked at every turn.
+ * Waiting: when a whole turn brought nothing, every ring slot is back with the kernel and every fd was drained; then the
+ *      loop looks on, sleeps, or sleeps on, as the setting `waiting` allows (loop.h) and the last milliseconds advise. An
+ *      idle bridge makes no system call at all until something happens.
  */
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bridge.h"
 
 enum {
     BR_LOOP_PORTS = 64,  /* ready ports epoll reports at once */
-    BR_LOOP_LOOK = 8,    /* busy turns between two looks at ports that were quiet */
+    BR_LOOP_LOOK = 50,   /* microseconds between two looks at ports that were quiet, while others are busy */
+    BR_LOOP_GLANCE = 2,  /* the same while all are quiet */
+    BR_LOOP_BRIEF = 2,   /* microseconds; who slept less did not sleep */
+    BR_LOOP_PATIENCE = 16,
+    BR_LOOP_PATIENCE_MAX = 4096,
     BR_LOOP_DISCARD = 4096, /* frames thrown away at most when a port comes up: more than rings and queues hold */
 };
+
+static const struct br_waiting_rule br_waiting_rule[BR_WAITING_N] = {
+    [BR_WAITING_latency] = {.spin = 50, .always = true},
+    [BR_WAITING_balanced] = {.spin = 10},
+    [BR_WAITING_throughput] = {.gather = 50},
+};
+
+static uint64_t br_clock_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Compares the cycle counter with the clock for a tenth of a millisecond. */
+void br_loop_init(struct br_loop *loop)
+{
+    const uint64_t cycles = br_cycles_now();
+    const uint64_t start = br_clock_ns();
+    uint64_t passed;
+
+    do
+        passed = br_clock_ns() - start;
+    while (passed < 100000);
+    *loop = (struct br_loop){.patience = BR_LOOP_PATIENCE};
+    loop->microsecond = (br_cycles_now() - cycles) * 1000 / passed + 1;
+}
 
 static bool br_loop_watches(const struct br_port_config *config)
 {
@@ -113,6 +154,80 @@ static void br_loop_wait(struct br_bridge *bridge, int timeout)
     const int n = epoll_wait(bridge->epoll_fd, event, BR_LOOP_PORTS, timeout);
     for (int i = 0; i < n; i++)
         br_loop_note(bridge, &event[i]);
+    br_stage_end(&bridge->thread, timeout ? BR_STAGE_blocked : BR_STAGE_polling);
+    bridge->thread.loop.looked = bridge->thread.stamp;
+}
+
+/* Ask for quiet ports, but no more often than every so many microseconds. */
+static void br_loop_look(struct br_bridge *bridge, uint32_t microseconds)
+{
+    struct br_loop *loop = &bridge->thread.loop;
+
+    loop->brief = true;
+    if (bridge->thread.stamp - loop->looked >= microseconds * loop->microsecond)
+        br_loop_wait(bridge, 0);
+}
+
+/* Stay asleep whatever comes, then see what it was. */
+static void br_loop_gather(struct br_bridge *bridge, const struct br_waiting_rule *rule)
+{
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = rule->gather * 1000l}, NULL);
+    br_stage_end(&bridge->thread, BR_STAGE_blocked);
+    bridge->thread.counters.blocks++;
+    bridge->thread.loop.n_taken = 0;
+    br_loop_look(bridge, 0);
+}
+
+/* Whether frames come so close together that sleeping on will catch several; given up for longer each time it did not. */
+static bool br_loop_gathers(struct br_loop *loop, const struct br_waiting_rule *rule)
+{
+    if (loop->gathering && loop->n_taken < 2) {
+        loop->gathering = false;
+        loop->n_brief = 0;
+        loop->patience = loop->patience < BR_LOOP_PATIENCE_MAX ? 2 * loop->patience : BR_LOOP_PATIENCE_MAX;
+    } else if (!loop->gathering && rule->gather && loop->n_brief >= loop->patience) {
+        loop->gathering = true;
+        prctl(PR_SET_TIMERSLACK, 1); /* of this thread; the kernel's 50 us would double the delay */
+    }
+    return loop->gathering && rule->gather;
+}
+
+/* Sleep until something happens, and learn from how long that took. */
+static void br_loop_sleep(struct br_bridge *bridge, const struct br_waiting_rule *rule)
+{
+    struct br_loop *loop = &bridge->thread.loop;
+    const uint64_t start = bridge->thread.stamp;
+
+    br_loop_wait(bridge, -1);
+    const uint64_t slept = bridge->thread.stamp - start;
+    loop->n_taken = 0;
+    loop->brief = slept < BR_LOOP_BRIEF * loop->microsecond;
+    loop->spin = slept < rule->spin * loop->microsecond ? rule->spin * loop->microsecond : loop->spin / 2;
+    if (slept < rule->gather * loop->microsecond) {
+        loop->n_brief++;
+    } else {
+        loop->n_brief = 0;
+        loop->patience = BR_LOOP_PATIENCE;
+    }
+}
+
+/* The last turn brought nothing. */
+static void br_loop_rest(struct br_bridge *bridge)
+{
+    struct br_thread *thread = &bridge->thread;
+    struct br_loop *loop = &thread->loop;
+    const struct br_waiting_rule *rule = &br_waiting_rule[bridge->snapshot->waiting];
+    const uint64_t most = rule->spin * loop->microsecond;
+    const uint64_t spin = rule->always || loop->spin > most ? most : loop->spin;
+
+    if (thread->stamp - loop->worked < spin) {
+        br_stage_end(thread, BR_STAGE_polling);
+        br_loop_look(bridge, BR_LOOP_GLANCE);
+    } else if (br_loop_gathers(loop, rule)) {
+        br_loop_gather(bridge, rule);
+    } else {
+        br_loop_sleep(bridge, rule);
+    }
 }
 
 /* One burst of one port, through to the end; frames received. */
@@ -120,7 +235,8 @@ static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_con
 {
     struct br_thread *thread = &bridge->thread;
     struct br_port *port = config->port;
-    const int n = port->ops->rx(port, &thread->pool, thread->frame, thread->burst);
+    const bool once = port->lone && !port->polled && !thread->loop.brief;
+    const int n = port->ops->rx(port, &thread->pool, thread->frame, once ? 1 : thread->burst);
 
     if (n <= 0) {
         port->ready = false;
@@ -129,7 +245,8 @@ static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_con
         br_stage_end(thread, BR_STAGE_polling);
         return 0;
     }
-    port->ready = (uint32_t)n == thread->burst;
+    port->ready = (uint32_t)n == thread->burst || port->more;
+    port->lone = n == 1;
     port->counters.rx_cycles += br_stage_end(thread, BR_STAGE_rx);
     br_pipeline_run(bridge, config, (uint32_t)n);
     return (uint32_t)n;
@@ -157,34 +274,51 @@ static bool br_loop_control(struct br_bridge *bridge)
     return more;
 }
 
+/* One burst of each port with work; frames received. */
+static uint32_t br_loop_ports(struct br_bridge *bridge)
+{
+    struct br_thread *thread = &bridge->thread;
+    const struct br_snapshot *snapshot = bridge->snapshot;
+    uint32_t at = snapshot->n_ports ? (uint32_t)thread->counters.turns % snapshot->n_ports : 0;
+    bool any_polled = false;
+    uint32_t n = 0;
+
+    thread->busy = false;
+    for (uint32_t i = 0; i < snapshot->n_ports; i++) {
+        const struct br_port_config *config = &snapshot->port[snapshot->port_index[at]];
+        const struct br_port *port = config->port;
+
+        at = at + 1 < snapshot->n_ports ? at + 1 : 0;
+        if (config->up && !port->failed && (port->ready || port->polled)) {
+            const uint32_t received = br_loop_burst(bridge, config);
+
+            n += received;
+            thread->busy |= port->ready;
+            any_polled |= port->polled;
+        }
+    }
+    thread->busy |= n && any_polled; /* what was sent may have been answered already: another look is free */
+    return n;
+}
+
 /* Frames received in this turn. */
 uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait)
 {
     struct br_thread *thread = &bridge->thread;
     const bool busy = br_loop_control(bridge) || thread->busy;
-    uint32_t n = 0;
 
     __atomic_store_n(&thread->counters.turns, thread->counters.turns + 1, __ATOMIC_RELAXED);
-    if (!busy || thread->counters.turns % BR_LOOP_LOOK == 0) {
-        const bool block = !busy && may_wait;
-
-        br_loop_wait(bridge, block ? -1 : 0);
-        br_stage_end(thread, block ? BR_STAGE_blocked : BR_STAGE_polling);
+    if (busy)
+        br_loop_look(bridge, BR_LOOP_LOOK);
+    else if (may_wait)
+        br_loop_rest(bridge);
+    else
+        br_loop_look(bridge, 0);
+    const uint32_t n = br_loop_ports(bridge);
+    if (n) {
+        thread->loop.worked = thread->stamp;
+        thread->loop.n_taken += n;
     }
-    const struct br_snapshot *snapshot = bridge->snapshot;
-    bool more = false;
-    for (uint32_t i = 0; i < snapshot->n_ports; i++) {
-        const struct br_port_config *config = &snapshot->port[snapshot->port_index[i]];
-        const struct br_port *port = config->port;
-
-        if (config->up && !port->failed && (port->ready || port->polled)) {
-            const uint32_t received = br_loop_burst(bridge, config);
-
-            n += received;
-            more = more || port->ready || (port->polled && received);
-        }
-    }
-    thread->busy = more;
     br_events_notify(&bridge->events);
     return n;
 }

@@ -16,6 +16,7 @@ extern const struct br_name br_drop_names[BR_DROP_N];
 extern const struct br_name br_stage_names[BR_STAGE_N];
 extern const struct br_name br_class_names[BR_CLASS_N];
 extern const struct br_name br_histogram_names[BR_HISTOGRAM_N];
+extern const struct br_name br_waiting_names[BR_WAITING_N];
 extern const struct br_name br_event_names[BR_EVENT_N];
 extern const struct br_name br_port_counter_names[BR_PORT_COUNTER_N];
 extern const struct br_name br_thread_counter_names[BR_THREAD_COUNTER_N];

@@ -4,6 +4,7 @@
  * rx(port, pool, frame[], cap)  fills up to cap descriptors and returns how many; 0: nothing now; -errno: the port failed
  *      and wants no more polling. The heads belong to the pipeline until the next rx of this port; tails come from
  *      the pool and go back to it when the batch is done. A port that has only part of a frame sets BR_FRAME_TRUNCATED.
+ *      It may stop after BR_PORT_BURST_BYTES, and then sets `more`.
  * tx(port, frame[], n)  hands n frames to the outside in order and returns how many went. Each frame is accounted before
  *      it returns, by br_port_sent or br_port_refuse. The frames are not changed but for the vnet header in front.
  * Both never block, log, allocate or abort. Everything else (open, close) is the cold side and may be clumsy.
@@ -21,7 +22,10 @@
 #include "frame.h"
 #include "pool.h"
 
-enum { BR_PORT_PIECES = 3 };
+enum {
+    BR_PORT_PIECES = 3,
+    BR_PORT_BURST_BYTES = 256 << 10, /* where a burst of long frames ends, so that others get their turn and caches stay warm */
+};
 
 struct br_port;
 
@@ -43,6 +47,8 @@ struct br_port {
     bool polled;       /* rx costs no system call when there is nothing: look every turn */
     bool failed;       /* out of the poll set until it is opened again */
     bool ready;        /* the loop's note: worth an rx */
+    bool lone;         /* the loop's note: the last rx brought one frame and no more */
+    bool more;         /* rx left frames behind, because those it brought are long */
     struct br_port_counters counters __attribute__((aligned(64)));
 };
 

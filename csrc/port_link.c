@@ -127,17 +127,20 @@ static void br_link_take(struct br_port *port, struct br_pool *pool, struct tpac
 static int br_link_rx(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
 {
     struct br_port_link *link = br_link(port);
+    uint32_t n_bytes = 0;
     uint32_t n = 0;
 
     br_link_release(link);
-    for (; n < cap; n++, link->taken++) {
+    for (; n < cap && n_bytes < BR_PORT_BURST_BYTES; n++, link->taken++) {
         struct tpacket2_hdr *slot = br_link_slot(link, link->taken);
         const uint32_t status = __atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE);
 
         if (!(status & TP_STATUS_USER))
             break;
         br_link_take(port, pool, slot, status, &frame[n]);
+        n_bytes += slot->tp_len;
     }
+    port->more = n_bytes >= BR_PORT_BURST_BYTES;
     return (int)n;
 }
 

@@ -48,10 +48,15 @@ static struct br_port_tap *br_tap(struct br_port *port)
 static int br_tap_rx(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
 {
     const uint32_t most = cap < br_tap(port)->n_buffers ? cap : br_tap(port)->n_buffers;
+    uint32_t n_bytes = 0;
     uint32_t n = 0;
     (void)pool;
 
     for (; n < most; n++) {
+        port->more = n_bytes >= BR_PORT_BURST_BYTES;
+        if (port->more)
+            break;
+
         uint8_t *buffer = br_tap(port)->buffer + (size_t)n * BR_TAP_BUFFER_LEN;
         const ssize_t len = read(port->fd, buffer + BR_TAP_READ_AT, BR_TAP_BUFFER_LEN - BR_TAP_READ_AT);
 
@@ -63,6 +68,7 @@ static int br_tap_rx(struct br_port *port, struct br_pool *pool, struct br_frame
             .headroom = BR_HEADROOM,
             .offload = br_vnet_read(buffer + BR_TAP_READ_AT),
         };
+        n_bytes += (uint32_t)len;
     }
     return (int)n;
 }

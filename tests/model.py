@@ -171,7 +171,7 @@ class Model:
     """The bridge. Same verbs as bridge._core.Bridge."""
 
     def __init__(self, *, fdb_capacity: int = 65536, burst: int = 64) -> None:
-        self.capacity, self.burst, self.tick = fdb_capacity, burst, 0
+        self.capacity, self.burst, self.tick, self.turns = fdb_capacity, burst, 0, 0
         self.config = Config({})
         self.ports: dict[int, Port] = {}
         self.fdb: dict[tuple[int, int], FdbEntry] = {}
@@ -218,7 +218,10 @@ class Model:
     def turn(self) -> int:
         """Serve every port once, at most one batch each; returns frames received."""
         n = 0
-        for index, config in sorted(self.config.ports.items()):
+        self.turns += 1
+        ports = sorted(self.config.ports.items())
+        first = self.turns % (len(ports) or 1)  # goes round
+        for index, config in ports[first:] + ports[:first]:
             if not config.up:
                 continue
             waiting = self.ports[index].waiting

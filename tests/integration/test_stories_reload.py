@@ -203,3 +203,19 @@ def test_flush_forgets_what_it_is_told_to(lan: Lan) -> None:
     }
     assert (flush("vlan", "20"), flush()) == (1, 1)
     assert lan.bridge.fdb() == static
+
+
+def test_the_way_to_wait_changes_under_traffic(lan: Lan) -> None:
+    guest, external = lan.guest("a", 1), lan.external(10)
+    name = lan.bridge.rows("bridge", "show")[0]["bridge"]
+    with stream(guest, external) as out, stream(external, guest) as back:
+        was = "balanced"
+        for waiting in ("latency", "throughput", "balanced"):
+            lan.bridge.write(*lan.ports.values(), waiting=waiting)
+            done = lan.bridge.rows("reload")
+            assert [row["text"] for row in done] == [f"set bridge {name}: waiting {was} -> {waiting}"]
+            assert lan.bridge.rows("bridge", "show")[0]["waiting"] == waiting
+            out.wait_more()
+            back.wait_more()
+            was = waiting
+    assert lan.bridge.drops() == {}

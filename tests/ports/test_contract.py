@@ -326,6 +326,16 @@ def test_jumbo_frames_byte_for_byte(stage: Stage, length: int) -> None:
     assert stage.take(1) == [frame]
 
 
+def test_a_burst_of_super_frames_ends_early(device_stage: Stage) -> None:
+    """256 KiB are enough at a time: others wait, and what is read shall still be in the cache when it is written."""
+    frame = super_frame(frames.tcp(ALL, A, payload_len=60_000))
+    device_stage.outside.put(*[frame] * BURST)
+    wait_until(lambda: device_stage.bridge.turn() == 5, "a burst of 5 x 60054 bytes")
+    assert device_stage.bridge.turn() == BURST - 5
+    assert device_stage.memory.drain() == [frame] * BURST
+    check_conservation(device_stage.bridge.counters().ports)
+
+
 def test_many_frames(stage: Stage) -> None:
     """Rings come round."""
     for start in range(0, 1000, 40):

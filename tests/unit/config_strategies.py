@@ -62,6 +62,7 @@ WIDE = Pools(
         control_socket=st.just("") | _texts(106).map(lambda text: f"/{text}"),
         learning=st.sampled_from(["automatic", "controlled"]),
         static_move=st.sampled_from(["drop", "forward"]),
+        waiting=st.sampled_from(["latency", "balanced", "throughput"]),
         reserved=st.integers(0, 0xFFFF),
     ),
     costs=st.builds(

@@ -67,6 +67,12 @@ def test_the_core_agrees_about_the_number_of_ports() -> None:
     assert _core.PORTS_MAX == module.PORTS_MAX
 
 
+def test_the_core_agrees_about_the_ways_to_wait() -> None:
+    from bridge import _core
+
+    assert tuple(name for name, _ in _core.WAITINGS) == module.WAITINGS
+
+
 def test_an_empty_file_is_a_bridge_without_ports() -> None:
     assert parse("") == Config()
     assert parse("").bridge.socket_path == "/run/framebridge/bridge0.sock"
@@ -81,6 +87,7 @@ def test_a_whole_file() -> None:
         control_socket = "/run/dmz.sock"
         learning = "controlled"
         static_move = "forward"
+        waiting = "latency"
         pass_reserved = ["lldp", "01-80-C2-00-00-05"]
 
         [[port]]
@@ -163,7 +170,9 @@ def test_a_whole_file() -> None:
         kernel_filter=False,
     )
     assert parse(text) == Config(
-        bridge=BridgeConfig("dmz", 60.0, 1024, "/run/dmz.sock", "controlled", "forward", 1 << 14 | 1 << 5),
+        bridge=BridgeConfig(
+            "dmz", 60.0, 1024, "/run/dmz.sock", "controlled", "forward", "latency", 1 << 14 | 1 << 5
+        ),
         ports=(guests, PortConfig("test", "memory", mode="tunnel", pvid=30), uplink),
         vlans=(VlanConfig(10, "web"), VlanConfig(20, "", 100)),
         entries=(
@@ -401,6 +410,7 @@ def test_an_address_is_kept_in_one_form() -> None:
         ),
         ("learning = true", "learning: expected 'automatic' or 'controlled', got true"),
         ("static_move = 'pass'", "static_move: expected 'drop' or 'forward', got 'pass'"),
+        ("waiting = 'slow'", "waiting: expected 'latency' or 'balanced' or 'throughput', got 'slow'"),
         (
             "pass_reserved = 'lldp'",
             "pass_reserved: expected an array, got 'lldp'; write pass_reserved = [...]",

@@ -77,6 +77,7 @@ def error(reply: dict[str, Any] | None) -> str:
 
 
 def test_looking_gives_rows_of_the_engine(wire: Wire) -> None:
+    assert rows(wire.call("BridgeShow"))[0].items() >= {"bridge": "dmz", "waiting": "balanced"}.items()
     assert [row["port"] for row in rows(wire.call("PortShow"))] == ["guests", "uplink"]
     assert [row["port"] for row in rows(wire.call("PortShow", port="uplink"))] == ["uplink"]
     assert rows(wire.call("VlanShow"))[1]["untagged"] == ["guests"]

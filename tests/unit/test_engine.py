@@ -165,7 +165,7 @@ async def test_there_and_back_again() -> None:
         access("b", 20, isolated=True),
         trunk("t", 20, 30, pvid=20, mtu=9000),
         access("new", 30),
-        bridge=BridgeConfig(ageing_time=60, static_move="forward", reserved=1 << 14),
+        bridge=BridgeConfig(ageing_time=60, static_move="forward", waiting="latency", reserved=1 << 14),
         vlans=(VlanConfig(20, "twenty", 5),),
         entries=(StaticEntry(20, 2, "static", "b"),),
     )

@@ -159,7 +159,7 @@ def with_guests(**changes: object) -> Config:
 def test_start_reads_well() -> None:
     assert lines(None, BASE) == [
         "set bridge bridge0: ageing_time 300, fdb_size 65536, learning automatic, static_move drop, "
-        "pass_reserved none, heartbeat_ports 5404-5405",
+        "waiting balanced, pass_reserved none, heartbeat_ports 5404-5405",
         "set vlan 10: name web, mac_limit 0",
         "open port guests: tap tap0, access 10",
         "open port uplink: link eth1, trunk 10,20,100-119 native 1",
