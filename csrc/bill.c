@@ -322,10 +322,13 @@ static void br_bill_lots(struct br_thread *thread, const struct br_snapshot *sna
         total += each * (double)(int64_t)lot[n].frames + rate * (double)(int64_t)lot[n].bytes;
     }
     const double scale = (double)(int64_t)sum->direct / (total > 1 ? total : 1);
+    uint64_t left = sum->direct;
     for (uint32_t k = 0; k < n; k++) {
         const double cycles = each * (double)(int64_t)lot[k].frames + rate * (double)(int64_t)lot[k].bytes;
+        const uint64_t share = br_bill_round(cycles * scale);
 
-        lot[k].direct = br_bill_round(cycles * scale);
+        lot[k].direct = k + 1 == n || share > left ? left : share; /* together exactly the sum */
+        left -= lot[k].direct;
         br_bill_talker(thread, snapshot, drawn[k], &lot[k]);
     }
 }

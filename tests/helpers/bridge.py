@@ -240,7 +240,9 @@ class Lab:
         assert counted == {key: dict(row) for key, row in self.model.charges.items()}
         check_charges(bill)
         talked = sum(talker.direct + talker.induced for talker in self.core.talkers())
-        assert talked + bill.departed <= charged(bill)
+        assert talked + bill.departed <= charged(bill), (
+            "talkers pay what their frames were charged, to the cycle"
+        )
 
 
 def charged(bill: _core.Bill) -> int:
