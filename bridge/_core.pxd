@@ -330,5 +330,6 @@ cdef extern from "bridge.h" nogil:
     void br_bridge_bill(br_bridge *bridge, br_bill_copy *copy)
     void br_bridge_clear_slow(br_bridge *bridge)
     void br_bridge_budgets(br_bridge *bridge, br_budget_state *out)
+    void br_bridge_shift_clock(br_bridge *bridge, long long cycles)
     void br_bridge_close(br_bridge *bridge, br_port *port)
     void br_bridge_fdb(br_bridge *bridge, br_fdb_change *change, uint32_t n)

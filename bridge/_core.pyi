@@ -298,6 +298,8 @@ class Bridge:
         """Read while forwarding goes on: each value is exact, values of one row may be a batch apart."""
     def budgets(self) -> list[BudgetState]:
         """Tell the state of the snapshot's budgets, in its order."""
+    def shift_clock(self, cycles: int) -> None:
+        """For tests: let the data thread see its cycle counter leap ahead, or back, by so much."""
     def clear_slow(self) -> None:
         """Forget the slowest batches."""
     @property

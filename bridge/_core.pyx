@@ -667,6 +667,10 @@ cdef class Bridge:
             for i in range(n)
         ]
 
+    def shift_clock(self, long long cycles):
+        with nogil:
+            br_bridge_shift_clock(self.raw, cycles)
+
     def clear_slow(self):
         with nogil:
             br_bridge_clear_slow(self.raw)

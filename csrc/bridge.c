@@ -275,6 +275,24 @@ void br_bridge_budgets(struct br_bridge *bridge, struct br_budget_state out[BR_B
     br_bridge_call(bridge, &budgets.call);
 }
 
+struct br_shift_call {
+    struct br_call call;
+    int64_t cycles;
+};
+
+static bool br_shift_step(struct br_bridge *bridge, struct br_call *call)
+{
+    bridge->thread.stamp -= (uint64_t)((struct br_shift_call *)call)->cycles;
+    return true;
+}
+
+void br_bridge_shift_clock(struct br_bridge *bridge, int64_t cycles)
+{
+    struct br_shift_call shift = {.call.step = br_shift_step, .cycles = cycles};
+
+    br_bridge_call(bridge, &shift.call);
+}
+
 struct br_close_call {
     struct br_call call;
     uint32_t serial;

@@ -194,6 +194,9 @@ void br_bridge_clear_slow(struct br_bridge *bridge);
 /* The state of the budgets, in the order of the snapshot. */
 void br_bridge_budgets(struct br_bridge *bridge, struct br_budget_state out[BR_BUDGETS_MAX]);
 
+/* For tests: the data thread sees its clock leap by so much. */
+void br_bridge_shift_clock(struct br_bridge *bridge, int64_t cycles);
+
 /* Close a port that the snapshot does not name; what it cost stays on the bill. */
 void br_bridge_close(struct br_bridge *bridge, struct br_port *port);
 

@@ -5,10 +5,13 @@ The random lives of test_model compare what is counted, and the sum, after every
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from classes import classify
 from helpers import frames
 from helpers.bridge import Lab, access, busy, charged, check_charges, trunk
+from helpers.net import wait_until
 from scapy.layers.hsrp import HSRP
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import (
@@ -269,6 +272,29 @@ def test_histograms_and_slow_batches() -> None:
     for _ in range(40):
         lab.send(0, frames.ethernet(frames.BROADCAST, frames.host(1)))
     assert len(lab.core.bill().slow) == 16
+
+
+@pytest.mark.parametrize("leap", [1 << 40, -(1 << 40), 1 << 62, -(1 << 62)], ids=str)
+def test_a_clock_that_leaps_is_told_and_nobody_pays(leap: int) -> None:
+    """A suspended or restored machine, or a thread on a CPU whose counter is another."""
+    lab = Lab(access(10), access(10))
+    lab.send(0, frames.ethernet(frames.BROADCAST, frames.host(1)))
+    thread = threading.Thread(target=lab.core.run)
+    thread.start()
+    try:
+        wait_until(lambda: lab.core.running, "the data thread to run")
+        for _ in range(3):
+            lab.core.shift_clock(leap)
+    finally:
+        lab.core.stop()
+        thread.join()
+    bill = lab.core.bill()
+    assert bill.clock_jumps == 3
+    assert charged(bill) < 1 << 36
+    assert all(0 <= cycles < 1 << 36 for cycles in bill.stages.values())
+    assert all(0 <= row.direct < 1 << 36 for row in bill.charges)
+    assert all(batch.cycles < 1 << 36 for batch in bill.slow)
+    check_charges(bill)
 
 
 def test_waiting_is_nobodys() -> None:
