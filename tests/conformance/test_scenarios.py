@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from helpers.net import Net
 
@@ -17,36 +19,19 @@ from conformance.targets.ovs import OvsTarget
 SCENARIOS = scenario.load_all()
 
 
-def scenarios_for(target: type[Target]) -> pytest.MarkDecorator:
-    """The scenarios a target has the abilities for."""
+def played_on(target: type[Target]) -> Callable[..., None]:
+    """A test of a target with every scenario it has the abilities for."""
     playable = [one for one in SCENARIOS if one.needs <= target.abilities]
-    return pytest.mark.parametrize("one", playable, ids=[one.id for one in playable])
+
+    @pytest.mark.parametrize("one", playable, ids=[one.id for one in playable])
+    def test(one: Scenario, net: Net) -> None:
+        play(one, target(net, one.ports, one.bridge))
+
+    return test
 
 
-@scenarios_for(MemoryTarget)
-def test_memory_ports(one: Scenario, net: Net) -> None:
-    play(one, MemoryTarget(net, one.ports, one.bridge))
-
-
-@pytest.mark.root
-@scenarios_for(LinkTarget)
-def test_links(one: Scenario, net: Net) -> None:
-    play(one, LinkTarget(net, one.ports, one.bridge))
-
-
-@pytest.mark.root
-@scenarios_for(TapTarget)
-def test_taps(one: Scenario, net: Net) -> None:
-    play(one, TapTarget(net, one.ports, one.bridge))
-
-
-@pytest.mark.root
-@scenarios_for(OvsTarget)
-def test_open_vswitch(one: Scenario, net: Net) -> None:
-    play(one, OvsTarget(net, one.ports, one.bridge))
-
-
-@pytest.mark.root
-@scenarios_for(LinuxBridgeTarget)
-def test_linux_bridge(one: Scenario, net: Net) -> None:
-    play(one, LinuxBridgeTarget(net, one.ports, one.bridge))
+test_memory_ports = played_on(MemoryTarget)
+test_links = pytest.mark.root(played_on(LinkTarget))
+test_taps = pytest.mark.root(played_on(TapTarget))
+test_open_vswitch = pytest.mark.root(played_on(OvsTarget))
+test_linux_bridge = pytest.mark.root(played_on(LinuxBridgeTarget))

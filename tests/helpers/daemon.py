@@ -32,7 +32,7 @@ NOBODY = (
     *(f"--inh-caps={CAPABILITIES}", f"--ambient-caps={CAPABILITIES}"),
     *COMMAND,
 )
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0  # an emulated machine that reads all of Python for the first time
 COMMAND_SECONDS = 60.0
 
 Row = dict[str, Any]
