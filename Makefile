@@ -95,7 +95,7 @@ test-conformance: build
 # kernel datapath. And here: a real guest of QEMU, the scenarios through Open vSwitch. Ends well, with the reason, where
 # the packages cannot be had. ARGS: what to run inside instead, for example ARGS="tests/vm -k netem".
 VM := build/vm
-VM_TESTS := tests/vm tests/conformance/test_scenarios.py::test_linux_bridge tests/integration/test_lab.py::test_the_lab_in_json \
+VM_TESTS := tests/vm tests/conformance/test_scenarios.py::test_linux_bridge \
             tests/integration/test_links.py::test_a_missing_vlan_interface_is_made
 $(VM)/.virtme: $(VENV)/.built
 	@mkdir -p $(VM)

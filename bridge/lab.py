@@ -44,7 +44,7 @@ VLAN = 10
 GUEST = "10.99.10.1"
 EXTERNAL = "10.99.10.2"
 PREFIX = 24
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0  # only a daemon that hangs takes that long, or an emulated processor
 FULL_SIZE = 1472  # ICMP payload of a 1500-byte IPv4 packet
 TALKERS = 5  # shown of the bill
 
