@@ -170,12 +170,14 @@ def test_guests_send_more_than_the_trunk_takes(site: Site) -> None:
     drops, after = site.bridge.drops(), site.bridge.stats("uplink")
     went = after["tx_frames"] - before["tx_frames"]
     assert {*drops} == {("uplink", "tx", "tx_full")}
-    assert went + drops["uplink", "tx", "tx_full"] == after["offered"] - before["offered"] >= sent["sent"]
-    assert site.bridge.stats("guest0")["rx_frames"] == site.kernel(site.spaces[0], "tap0", "tx_packets")
+    took = site.kernel(site.spaces[0], "tap0", "tx_packets")  # what its queue had no room for ended in the guest
+    assert went + drops["uplink", "tx", "tx_full"] == after["offered"] - before["offered"]
+    assert 0 < went < drops["uplink", "tx", "tx_full"]
+    assert site.bridge.stats("guest0")["rx_frames"] == took
     wait_until(
         lambda: site.kernel(site.outside, "eth0", "rx_packets") - arrived == went, "the shaper to be empty"
     )
     assert (got["duplicates"], got["reordered"], outcome.limits) == (0, 0, [])
     assert incoming.heard(site.wire_quiet) == [*range(incoming.sent)]  # the other way is not concerned
     site.answered()
-    print(f"offered {sent['offered_pps']:.0f}/s, the tap took {sent['sent']}, the trunk {went}")
+    print(f"offered {sent['offered_pps']:.0f}/s, the tap took {took}, the trunk {went}")
