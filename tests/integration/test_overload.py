@@ -170,7 +170,9 @@ def test_guests_send_more_than_the_trunk_takes(site: Site) -> None:
     drops, after = site.bridge.drops(), site.bridge.stats("uplink")
     went = after["tx_frames"] - before["tx_frames"]
     assert {*drops} == {("uplink", "tx", "tx_full")}
-    took = site.kernel(site.spaces[0], "tap0", "tx_packets")  # what its queue had no room for ended in the guest
+    took = site.kernel(
+        site.spaces[0], "tap0", "tx_packets"
+    )  # what its queue had no room for ended in the guest
     assert went + drops["uplink", "tx", "tx_full"] == after["offered"] - before["offered"]
     assert 0 < went < drops["uplink", "tx", "tx_full"]
     assert site.bridge.stats("guest0")["rx_frames"] == took
