@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bridge.config import PortConfig
+from bridge.config_port import PortConfig
 from bridge.facts import Facts
 from bridge.links import LinkError, Links
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from bridge import vlan_filter
 from bridge._core import Bridge, Port, Snapshot
-from bridge.config import PortConfig
+from bridge.config_port import PortConfig
 from bridge.errors import PortError
 from bridge.links import Link, LinkError, Links, explain, release_tap
 from bridge.vlan_filter import Program

@@ -22,6 +22,7 @@ from bridge.mac import format_mac, is_group, parse_mac
 from bridge.toml_lines import KeyPath, find_line, format_path
 
 VID_MAX = 4094
+FDB_MAX = 1_048_576  # entries
 TPIDS = {"802.1Q": 0x8100, "802.1ad": 0x88A8}
 RESERVED_BASE = 0x0180C2000000
 RESERVED_NAMES = {"stp": 0x0, "pause": 0x1, "lacp": 0x2, "eapol": 0x3, "provider-stp": 0x8, "lldp": 0xE}
@@ -143,6 +144,12 @@ def _unseen(new: set[Any], found: set[Any]) -> set[Any]:
     return new
 
 
+def plain_table(value: object, keys: Keys) -> dict[str, object]:
+    """Write the table those keys were read from; empty texts stand for keys that are absent, None."""
+    table = {key: getattr(value, field) for key, (field, _) in keys.items()}
+    return {key: None if item == "" else item for key, item in table.items()}
+
+
 def show(value: object) -> str:
     """Name any value in a message, briefly."""
     match value:
@@ -180,6 +187,9 @@ def integer(low: int, high: int, what: str = "a whole number") -> Check:
         raise BadValueError(f"expected {what} from {low} to {high}, got {show(value)}")
 
     return check
+
+
+mac_limit = integer(0, FDB_MAX)
 
 
 def choice(*words: str) -> Check:

@@ -13,66 +13,32 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bridge import checks
 from bridge._core import BUDGETS_MAX
 from bridge.budgets import BudgetConfig, budget_table, read_budget
-from bridge.checks import Keys, Report, Table, did_you_mean, show
+from bridge.checks import Keys, Report, Table, did_you_mean, plain_table, show
+from bridge.config_port import PortConfig, port_table, read_port
 from bridge.errors import ConfigError, Problem
 from bridge.mac import format_mac, parse_mac
 from bridge.toml_lines import KeyPath, error_line, line_map
+from bridge.vids import format_vids, vid_runs
 
 PORTS_MAX = 256  # the data plane's limit; tests compare it with bridge._core.PORTS_MAX
-FDB_MAX = 1_048_576  # entries
-MODES = ("access", "trunk", "tunnel")
 WAITINGS = (
     "latency",
     "balanced",
     "throughput",
 )  # the data plane's; tests compare it with bridge._core.WAITINGS
-FLOOD_CLASSES = ("unknown", "multicast", "broadcast")
 
 T = TypeVar("T")
 
 
 # -- values
-
-
-@dataclass(frozen=True, slots=True)
-class PortConfig:
-    """One `[[port]]`. The native VLAN of a trunk is a member whether or not `vids` lists it."""
-
-    name: str
-    kind: str  # tap | link | memory
-    device: str = ""  # "" for memory
-    netns: str | None = None  # named network namespace that holds the device; None: the daemon's own
-    mode: str = "access"  # access | trunk | tunnel
-    pvid: int = 0  # VLAN of an access or tunnel port, native VLAN of a trunk; 0: none
-    vids: tuple[int, ...] = ()  # trunk: as listed
-    tpid: int = 0x8100
-    mtu: int | None = None  # layer-3 bytes; None: the device's own, 1500 for memory
-    learning: bool = True
-    flood_unknown: bool = True
-    flood_multicast: bool = True
-    flood_broadcast: bool = True
-    isolated: bool = False
-    mac_limit: int = 0  # FDB entries; 0: no limit
-    admin_up: bool = True
-    kernel_filter: bool = True  # link: the kernel holds back frames of VLANs the port does not carry
-
-    @property
-    def members(self) -> frozenset[int]:
-        """Every VLAN the port carries, the native one included."""
-        return frozenset(self.vids) | ({self.pvid} - {0})
-
-    @property
-    def attachment(self) -> tuple[str, str, str | None]:
-        """What the port is attached to; another attachment is another port."""
-        return self.kind, self.device, self.netns
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,22 +150,6 @@ def parse(text: str, source: str = "") -> Config:
     return config
 
 
-def parse_port(table: Mapping[str, object], where: str = "port") -> PortConfig:
-    """Validate one port given as an object shaped like a `[[port]]` table; `where` begins every key path."""
-    report = Report(where=where)
-    port = _read_port(Table(table, (), report))
-    report.raise_problems()
-    return port
-
-
-def update_port(port: PortConfig, changes: Mapping[str, object], where: str = "port") -> PortConfig:
-    """Return the port with keys of its `[[port]]` table replaced; None puts a key back to its default."""
-    table = {**port_table(port), **changes}
-    if table["name"] != port.name:
-        raise ConfigError([Problem(f"{where}.name", "a port keeps its name; delete it and add another")])
-    return parse_port({key: value for key, value in table.items() if value is not None}, where)
-
-
 def with_port(config: Config, port: PortConfig) -> Config:
     """Return a configuration that also has this port; its name and device must be new."""
     return _validated(replace(config, ports=(*config.ports, port)))
@@ -245,40 +195,20 @@ def _refusal(message: str, source: str = "", line: int | None = None) -> ConfigE
 
 # -- tables: what each may say and where it is kept; keys that take more than a check stand in the readers
 
-_limit = checks.integer(0, FDB_MAX)
-_flood_class = checks.choice(*FLOOD_CLASSES)
 
 _BRIDGE_KEYS: Keys = {
     "name": ("name", checks.name),
     "ageing_time": ("ageing_time", checks.ageing_time),
-    "fdb_size": ("fdb_size", checks.integer(64, FDB_MAX)),
+    "fdb_size": ("fdb_size", checks.integer(64, checks.FDB_MAX)),
     "control_socket": ("control_socket", checks.socket_path),
     "learning": ("learning", checks.choice("automatic", "controlled")),
     "static_move": ("static_move", checks.choice("drop", "forward")),
     "waiting": ("waiting", checks.choice(*WAITINGS)),
 }
-_PORT_KEYS: Keys = {
-    "name": ("name", checks.name),
-    "kind": ("kind", checks.choice("tap", "link", "memory")),
-    "device": ("device", checks.text("a device name", 15, " /:%")),
-    "netns": ("netns", checks.text("a network namespace", 255, "/")),
-    "mtu": ("mtu", checks.integer(68, 65521)),
-    "learning": ("learning", checks.boolean),
-    "isolated": ("isolated", checks.boolean),
-    "mac_limit": ("mac_limit", _limit),
-    "enabled": ("admin_up", checks.boolean),
-    "kernel_filter": ("kernel_filter", checks.boolean),
-}
-_MEMBERSHIP_KEYS: Keys = {
-    "access": ("access", checks.vid),
-    "tunnel": ("tunnel", checks.vid),
-    "native": ("native", checks.vid),
-    "tpid": ("tpid", checks.tpid),
-}
 _VLAN_KEYS: Keys = {
     "id": ("vid", checks.vid),
     "name": ("name", checks.name),
-    "mac_limit": ("mac_limit", _limit),
+    "mac_limit": ("mac_limit", checks.mac_limit),
 }
 _COST_KEYS: Keys = {
     "price_per_core_hour": ("price_per_core_hour", checks.price),
@@ -300,7 +230,7 @@ _METRICS_KEYS: Keys = {
 def _read_config(root: Table) -> Config:
     bridge = _read_bridge(root.table("bridge"))
     metrics = _read_metrics(root.table("metrics"), required=("address",) if "metrics" in root else ())
-    ports = [(table.path, _read_port(table)) for table in root.tables("port")]
+    ports = [(table.path, read_port(table)) for table in root.tables("port")]
     vlans = [(table.path, _read_vlan(table)) for table in root.tables("vlan")]
     entries = [(table.path, _read_entry(table)) for table in root.tables("fdb")]
     budgets = [(table.path, read_budget(table)) for table in root.tables("budget")]
@@ -323,57 +253,6 @@ def _read_bridge(table: Table) -> BridgeConfig:
     if heartbeat is not None:
         fields["heartbeat_ports"] = tuple(sorted(heartbeat))
     return BridgeConfig(**fields, reserved=sum(1 << (parse_mac(mac) & 0xF) for mac in passed))
-
-
-def _read_port(table: Table) -> PortConfig:
-    fields = table.fields(_PORT_KEYS, required=("name", "kind"))
-    fields |= _read_membership(table)
-    flood = table.union("flood", lambda word: (_flood_class(word),))
-    table.refuse_unknown()
-    _check_device(table, fields)
-    for word in FLOOD_CLASSES:
-        fields[f"flood_{word}"] = flood is None or word in flood
-    return PortConfig(**{"name": "", "kind": "", **fields})
-
-
-def _check_device(table: Table, fields: dict[str, Any]) -> None:
-    kind = fields.get("kind")
-    if kind == "memory":
-        for key in ("device", "netns"):
-            if key in table:
-                table.fail("a memory port has no device; remove this key or change the kind", key)
-    elif kind and "device" not in table:
-        table.fail(f"a {kind} port needs a device; add device = '...'")
-    if "netns" in table and "netns" not in fields:
-        fields.pop("device", None)  # in an unknown namespace it cannot be compared with other ports' devices
-
-
-def _read_membership(port: Table) -> dict[str, Any]:
-    """Return mode, pvid, vids and tpid, or nothing if anything is wrong with them."""
-    problems = len(port.report)
-    table = port.table("vlan")
-    fields = table.fields(_MEMBERSHIP_KEYS)
-    vids = table.union("trunk", checks.vids) or set()
-    table.refuse_unknown()
-    modes = [mode for mode in MODES if mode in table]
-    if len(port.report) == problems:
-        _check_mode(table, modes, bool(vids))
-    if len(port.report) > problems:
-        return {}
-    pvid = fields.get("native" if modes == ["trunk"] else modes[0], 0)
-    return {"mode": modes[0], "pvid": pvid, "vids": tuple(sorted(vids)), "tpid": fields.get("tpid", 0x8100)}
-
-
-def _check_mode(table: Table, modes: Sequence[str], lists_vids: bool) -> None:
-    if len(modes) != 1:
-        table.fail("write exactly one of access = VID, tunnel = VID or trunk = [VID, ...]")
-    elif modes == ["trunk"]:
-        if not lists_vids and "native" not in table:
-            table.fail("a trunk carries at least one VLAN; list it", "trunk")
-    elif "native" in table:
-        table.fail(
-            f"only a trunk has a native VLAN; remove this key or replace {modes[0]} by trunk", "native"
-        )
 
 
 def _read_vlan(table: Table) -> VlanConfig:
@@ -484,7 +363,7 @@ def bridge_table(bridge: BridgeConfig) -> dict[str, object]:
     """Return the `[bridge]` table."""
     names = {number: name for name, number in checks.RESERVED_NAMES.items()}
     passed = [number for number in range(16) if bridge.reserved >> number & 1]
-    table = _plain_table(bridge, _BRIDGE_KEYS)
+    table = plain_table(bridge, _BRIDGE_KEYS)
     return table | {
         "pass_reserved": [names.get(n) or format_mac(checks.RESERVED_BASE + n) for n in passed],
         "heartbeat_ports": [
@@ -493,48 +372,24 @@ def bridge_table(bridge: BridgeConfig) -> dict[str, object]:
     }
 
 
-def port_table(port: PortConfig) -> dict[str, object]:
-    """Return the `[[port]]` table, as `parse_port` takes it once the absent keys are left out."""
-    flood = [word for word in FLOOD_CLASSES if getattr(port, f"flood_{word}")]
-    return _plain_table(port, _PORT_KEYS) | {"vlan": _membership_table(port), "flood": flood}
-
-
-def _membership_table(port: PortConfig) -> dict[str, object]:
-    table: dict[str, object] = {port.mode: port.pvid}
-    if port.mode == "trunk":
-        table = {
-            "trunk": [first if first == last else f"{first}-{last}" for first, last in vid_runs(port.vids)]
-        }
-        if port.pvid:
-            table["native"] = port.pvid
-    if port.tpid != checks.TPIDS["802.1Q"]:
-        table["tpid"] = next(name for name, number in checks.TPIDS.items() if number == port.tpid)
-    return table
-
-
 def vlan_table(vlan: VlanConfig) -> dict[str, object]:
     """Return the `[[vlan]]` table."""
-    return _plain_table(vlan, _VLAN_KEYS)
+    return plain_table(vlan, _VLAN_KEYS)
 
 
 def entry_table(entry: StaticEntry) -> dict[str, object]:
     """Return the `[[fdb]]` table."""
-    return _plain_table(entry, _ENTRY_KEYS) | {"mac": format_mac(entry.mac)}
+    return plain_table(entry, _ENTRY_KEYS) | {"mac": format_mac(entry.mac)}
 
 
 def cost_table(cost: CostConfig) -> dict[str, object]:
     """Return the `[cost]` table."""
-    return _plain_table(cost, _COST_KEYS)
+    return plain_table(cost, _COST_KEYS)
 
 
 def metrics_table(metrics: MetricsConfig) -> dict[str, object]:
     """Return the `[metrics]` table."""
-    return _plain_table(metrics, _METRICS_KEYS)
-
-
-def _plain_table(value: object, keys: Keys) -> dict[str, object]:
-    table = {key: getattr(value, field) for key, (field, _) in keys.items()}
-    return {key: None if item == "" else item for key, item in table.items()}
+    return plain_table(metrics, _METRICS_KEYS)
 
 
 def to_toml(config: Config) -> str:
@@ -572,19 +427,3 @@ def toml_value(value: object) -> str:
             return str(int(value))
         case _:  # JSON agrees with TOML on numbers, booleans and printable strings
             return json.dumps(value, ensure_ascii=False)
-
-
-def vid_runs(vids: Iterable[int]) -> list[tuple[int, int]]:
-    """Return the first and last VID of every run of neighbours: {10, 20, 21} is 10-10, 20-21."""
-    runs: list[tuple[int, int]] = []
-    for vid in sorted(vids):
-        if runs and vid == runs[-1][1] + 1:
-            runs[-1] = (runs[-1][0], vid)
-        else:
-            runs.append((vid, vid))
-    return runs
-
-
-def format_vids(vids: Iterable[int]) -> str:
-    """Write VIDs for people: `10,20,100-119`."""
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in vid_runs(vids))

@@ -38,7 +38,7 @@ from bridge.errors import FramebridgeError
 
 if TYPE_CHECKING:
     from bridge._core import Bridge, Charge, SlowBatch, Talker
-    from bridge.config import PortConfig
+    from bridge.config_port import PortConfig
 
 SAMPLE_SHARE = 0.01
 BASELINES = 4  # with names

@@ -21,7 +21,7 @@ from bridge.cost import REMOVED, VID_NONE, VID_OTHER, Amount, ChargeKey, Egress,
 from bridge.cost_views import Rates, Row, by_talker, charges
 
 if TYPE_CHECKING:
-    from bridge.config import PortConfig
+    from bridge.config_port import PortConfig
 
 TALKERS = 10  # asked to be quieter
 QUIETER = 0.5

@@ -36,16 +36,8 @@ from bridge.berth import Berth
 from bridge.budgets import BudgetConfig, Budgets
 from bridge.checks import TPIDS
 from bridge.clock import Clock, SystemClock
-from bridge.config import (
-    BridgeConfig,
-    Config,
-    CostConfig,
-    MetricsConfig,
-    PortConfig,
-    StaticEntry,
-    VlanConfig,
-    format_vids,
-)
+from bridge.config import BridgeConfig, Config, CostConfig, MetricsConfig, StaticEntry, VlanConfig
+from bridge.config_port import PortConfig
 from bridge.cost import Egress
 from bridge.cost_meter import Meter
 from bridge.cost_views import Price
@@ -57,6 +49,7 @@ from bridge.links import Link, LinkError, Links
 from bridge.metrics import PortState, State
 from bridge.metrics_server import MetricsServer
 from bridge.plan import Action, plan
+from bridge.vids import format_vids
 
 log = logging.getLogger(__name__)
 

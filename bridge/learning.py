@@ -28,7 +28,8 @@ from typing import Protocol
 
 from bridge._core import Bridge, Event, FdbEntry
 from bridge.clock import Clock
-from bridge.config import BridgeConfig, PortConfig, StaticEntry
+from bridge.config import BridgeConfig, StaticEntry
+from bridge.config_port import PortConfig
 from bridge.errors import FramebridgeError
 from bridge.mac import format_mac
 

@@ -20,17 +20,16 @@ from bridge.config import (
     Config,
     CostConfig,
     MetricsConfig,
-    PortConfig,
     StaticEntry,
     VlanConfig,
     bridge_table,
     cost_table,
     entry_table,
     metrics_table,
-    port_table,
     toml_value,
     vlan_table,
 )
+from bridge.config_port import PortConfig, port_table
 from bridge.errors import ConfigError, Problem
 from bridge.mac import format_mac
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bridge import __version__, checks
 from bridge import config as configs
 from bridge.checks import BadValueError, Check, show
-from bridge.config import MODES, Config, PortConfig, bridge_table
+from bridge.config import Config, bridge_table
+from bridge.config_port import MODES, PortConfig, parse_port, port_table, update_port
 from bridge.cost_meter import LAST_MAX
 from bridge.cost_views import VIEWS
 from bridge.errors import ConfigError, ControlError, FramebridgeError
@@ -212,7 +213,7 @@ class Service:
     @method(changes=True)
     async def port_add(self, port: Message) -> list[Row]:
         """Add a port, written like a [[port]] table of the file. Rows: what was done."""
-        return await self._change(lambda config: configs.with_port(config, configs.parse_port(port)))
+        return await self._change(lambda config: configs.with_port(config, parse_port(port)))
 
     @method(changes=True)
     async def port_del(self, port: str) -> list[Row]:
@@ -225,7 +226,7 @@ class Service:
 
         def changed(config: Config) -> Config:
             before = self._named(port)
-            return configs.replace_port(config, configs.update_port(before, merge_vlan(before, changes)))
+            return configs.replace_port(config, update_port(before, merge_vlan(before, changes)))
 
         return await self._change(changed)
 
@@ -406,7 +407,7 @@ def status_line(engine: Engine) -> str:
 
 def merge_vlan(port: PortConfig, changes: Message) -> Message:
     """Let a change of `vlan` keep what it does not name: `native` alone, or the TPID of a port that moves."""
-    change, kept = changes.get("vlan"), configs.port_table(port)["vlan"]
+    change, kept = changes.get("vlan"), port_table(port)["vlan"]
     if not isinstance(change, dict) or not isinstance(kept, dict):
         return changes
     if change.keys() & set(MODES):

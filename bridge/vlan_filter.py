@@ -27,7 +27,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
-from bridge.config import PortConfig
+from bridge.config_port import PortConfig
 
 SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h; the same on x86, arm64 and s390x
 SO_DETACH_FILTER = 27

@@ -9,11 +9,13 @@ import asyncio
 from typing import Any
 
 from bridge.audit import Finding
-from bridge.config import Config, PortConfig, format_vids
+from bridge.config import Config
+from bridge.config_port import PortConfig
 from bridge.errors import ApplyError, PortError
 from bridge.events import Events, Subscription
 from bridge.mac import format_mac
 from bridge.plan import Action, plan
+from bridge.vids import format_vids
 from helpers.clock import ManualClock
 from helpers.fake_bill import FakeMeter
 

@@ -20,7 +20,8 @@ from helpers.net import HERE, Namespace, Net, PacketSocket, attach_tap, make_nam
 from pyroute2 import netns as kernel_netns
 
 from bridge import vlan_filter
-from bridge.config import Config, PortConfig, StaticEntry
+from bridge.config import Config, StaticEntry
+from bridge.config_port import PortConfig
 from bridge.engine import Engine
 from bridge.errors import ApplyError, PortError
 from bridge.events import Subscription

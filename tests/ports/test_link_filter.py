@@ -7,7 +7,7 @@ from helpers import frames
 from helpers.net import Net
 
 from bridge import vlan_filter
-from bridge.config import PortConfig
+from bridge.config_port import PortConfig
 
 pytestmark = pytest.mark.root
 

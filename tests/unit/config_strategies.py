@@ -8,7 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from bridge.config import BridgeConfig, Config, CostConfig, MetricsConfig, PortConfig, StaticEntry, VlanConfig
+from bridge.config import BridgeConfig, Config, CostConfig, MetricsConfig, StaticEntry, VlanConfig
+from bridge.config_port import PortConfig
 
 Draw = Any
 NAMES = st.from_regex(r"[A-Za-z0-9_.-]{1,32}", fullmatch=True)

@@ -9,7 +9,7 @@ import pytest
 
 from bridge import facts
 from bridge.audit import RULES, SEVERITIES, Finding, Subject, audit
-from bridge.config import PortConfig
+from bridge.config_port import PortConfig
 from bridge.facts import Facts
 
 GOOD = frozenset(

@@ -19,22 +19,18 @@ from bridge.config import (
     Config,
     CostConfig,
     MetricsConfig,
-    PortConfig,
     StaticEntry,
     VlanConfig,
-    format_vids,
     load,
     parse,
-    parse_port,
-    port_table,
     replace_port,
     to_toml,
-    update_port,
-    vid_runs,
     with_port,
     without_port,
 )
+from bridge.config_port import PortConfig, parse_port, port_table, update_port
 from bridge.errors import ConfigError
+from bridge.vids import format_vids, vid_runs
 
 T = TypeVar("T")
 V = TypeVar("V")

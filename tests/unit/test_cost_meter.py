@@ -11,7 +11,7 @@ from helpers.clock import ManualClock
 from helpers.fake_bill import HZ, FakeMeter
 
 from bridge import _core
-from bridge.config import PortConfig
+from bridge.config_port import PortConfig
 from bridge.cost import REMOVED, Amount, Egress, Times
 from bridge.cost_meter import BASELINES
 from bridge.cost_savings import savings_rows

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge import cost_text, cost_views, grammar
 from bridge._core import HISTOGRAMS, SlowBatch
-from bridge.config import PortConfig
+from bridge.config_port import PortConfig
 from bridge.cost import Egress
 from bridge.cost_text import ASCII_BLOCKS, BLOCKS, bar, choose_blocks, money, show_text, si
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bridge._core import Bridge, Event, MemoryPort, Snapshot
-from bridge.config import BridgeConfig, PortConfig, StaticEntry
+from bridge.config import BridgeConfig, StaticEntry
+from bridge.config_port import PortConfig
 from bridge.errors import FramebridgeError
 from bridge.learning import REQUESTS_MAX, Learning
 

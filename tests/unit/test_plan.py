@@ -9,16 +9,8 @@ from config_strategies import NARROW, configs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.config import (
-    BridgeConfig,
-    Config,
-    CostConfig,
-    MetricsConfig,
-    PortConfig,
-    StaticEntry,
-    VlanConfig,
-    parse,
-)
+from bridge.config import BridgeConfig, Config, CostConfig, MetricsConfig, StaticEntry, VlanConfig, parse
+from bridge.config_port import PortConfig
 from bridge.errors import ConfigError
 from bridge.plan import Action, plan
 

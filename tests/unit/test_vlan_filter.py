@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from model import Frame
 
-from bridge.config import PortConfig
+from bridge.config_port import PortConfig
 from bridge.vlan_filter import program
 
 A, B = frames.host(1), frames.host(2)

@@ -1,0 +1,168 @@
+"""One `[[port]]` of the configuration: its value, and how its table is read and written.
+
+Pure. Reading a table checks types, ranges, spelling and what its keys mean together; what takes other ports to know is
+for `config` to say. A flawed key leaves its field blank.
+
+Refuses, with ConfigError and nothing else, whatever the data plane could not honour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bridge import checks
+from bridge.checks import Keys, Report, Table, plain_table
+from bridge.errors import ConfigError, Problem
+from bridge.vids import vid_runs
+
+MODES = ("access", "trunk", "tunnel")
+FLOOD_CLASSES = ("unknown", "multicast", "broadcast")
+
+
+@dataclass(frozen=True, slots=True)
+class PortConfig:
+    """One `[[port]]`. The native VLAN of a trunk is a member whether or not `vids` lists it."""
+
+    name: str
+    kind: str  # tap | link | memory
+    device: str = ""  # "" for memory
+    netns: str | None = None  # named network namespace that holds the device; None: the daemon's own
+    mode: str = "access"  # access | trunk | tunnel
+    pvid: int = 0  # VLAN of an access or tunnel port, native VLAN of a trunk; 0: none
+    vids: tuple[int, ...] = ()  # trunk: as listed
+    tpid: int = 0x8100
+    mtu: int | None = None  # layer-3 bytes; None: the device's own, 1500 for memory
+    learning: bool = True
+    flood_unknown: bool = True
+    flood_multicast: bool = True
+    flood_broadcast: bool = True
+    isolated: bool = False
+    mac_limit: int = 0  # FDB entries; 0: no limit
+    admin_up: bool = True
+    kernel_filter: bool = True  # link: the kernel holds back frames of VLANs the port does not carry
+
+    @property
+    def members(self) -> frozenset[int]:
+        """Every VLAN the port carries, the native one included."""
+        return frozenset(self.vids) | ({self.pvid} - {0})
+
+    @property
+    def attachment(self) -> tuple[str, str, str | None]:
+        """What the port is attached to; another attachment is another port."""
+        return self.kind, self.device, self.netns
+
+
+# -- reading
+
+_flood_class = checks.choice(*FLOOD_CLASSES)
+
+_PORT_KEYS: Keys = {
+    "name": ("name", checks.name),
+    "kind": ("kind", checks.choice("tap", "link", "memory")),
+    "device": ("device", checks.text("a device name", 15, " /:%")),
+    "netns": ("netns", checks.text("a network namespace", 255, "/")),
+    "mtu": ("mtu", checks.integer(68, 65521)),
+    "learning": ("learning", checks.boolean),
+    "isolated": ("isolated", checks.boolean),
+    "mac_limit": ("mac_limit", checks.mac_limit),
+    "enabled": ("admin_up", checks.boolean),
+    "kernel_filter": ("kernel_filter", checks.boolean),
+}
+_MEMBERSHIP_KEYS: Keys = {
+    "access": ("access", checks.vid),
+    "tunnel": ("tunnel", checks.vid),
+    "native": ("native", checks.vid),
+    "tpid": ("tpid", checks.tpid),
+}
+
+
+def parse_port(table: Mapping[str, object], where: str = "port") -> PortConfig:
+    """Validate one port given as an object shaped like a `[[port]]` table; `where` begins every key path."""
+    report = Report(where=where)
+    port = read_port(Table(table, (), report))
+    report.raise_problems()
+    return port
+
+
+def update_port(port: PortConfig, changes: Mapping[str, object], where: str = "port") -> PortConfig:
+    """Return the port with keys of its `[[port]]` table replaced; None puts a key back to its default."""
+    table = {**port_table(port), **changes}
+    if table["name"] != port.name:
+        raise ConfigError([Problem(f"{where}.name", "a port keeps its name; delete it and add another")])
+    return parse_port({key: value for key, value in table.items() if value is not None}, where)
+
+
+def read_port(table: Table) -> PortConfig:
+    """Read one `[[port]]` table and report what is wrong with it."""
+    fields = table.fields(_PORT_KEYS, required=("name", "kind"))
+    fields |= _read_membership(table)
+    flood = table.union("flood", lambda word: (_flood_class(word),))
+    table.refuse_unknown()
+    _check_device(table, fields)
+    for word in FLOOD_CLASSES:
+        fields[f"flood_{word}"] = flood is None or word in flood
+    return PortConfig(**{"name": "", "kind": "", **fields})
+
+
+def _check_device(table: Table, fields: dict[str, Any]) -> None:
+    kind = fields.get("kind")
+    if kind == "memory":
+        for key in ("device", "netns"):
+            if key in table:
+                table.fail("a memory port has no device; remove this key or change the kind", key)
+    elif kind and "device" not in table:
+        table.fail(f"a {kind} port needs a device; add device = '...'")
+    if "netns" in table and "netns" not in fields:
+        fields.pop("device", None)  # in an unknown namespace it cannot be compared with other ports' devices
+
+
+def _read_membership(port: Table) -> dict[str, Any]:
+    """Return mode, pvid, vids and tpid, or nothing if anything is wrong with them."""
+    problems = len(port.report)
+    table = port.table("vlan")
+    fields = table.fields(_MEMBERSHIP_KEYS)
+    vids = table.union("trunk", checks.vids) or set()
+    table.refuse_unknown()
+    modes = [mode for mode in MODES if mode in table]
+    if len(port.report) == problems:
+        _check_mode(table, modes, bool(vids))
+    if len(port.report) > problems:
+        return {}
+    pvid = fields.get("native" if modes == ["trunk"] else modes[0], 0)
+    return {"mode": modes[0], "pvid": pvid, "vids": tuple(sorted(vids)), "tpid": fields.get("tpid", 0x8100)}
+
+
+def _check_mode(table: Table, modes: Sequence[str], lists_vids: bool) -> None:
+    if len(modes) != 1:
+        table.fail("write exactly one of access = VID, tunnel = VID or trunk = [VID, ...]")
+    elif modes == ["trunk"]:
+        if not lists_vids and "native" not in table:
+            table.fail("a trunk carries at least one VLAN; list it", "trunk")
+    elif "native" in table:
+        table.fail(
+            f"only a trunk has a native VLAN; remove this key or replace {modes[0]} by trunk", "native"
+        )
+
+
+# -- writing
+
+
+def port_table(port: PortConfig) -> dict[str, object]:
+    """Return the `[[port]]` table, as `parse_port` takes it once the absent keys are left out."""
+    flood = [word for word in FLOOD_CLASSES if getattr(port, f"flood_{word}")]
+    return plain_table(port, _PORT_KEYS) | {"vlan": _membership_table(port), "flood": flood}
+
+
+def _membership_table(port: PortConfig) -> dict[str, object]:
+    table: dict[str, object] = {port.mode: port.pvid}
+    if port.mode == "trunk":
+        table = {
+            "trunk": [first if first == last else f"{first}-{last}" for first, last in vid_runs(port.vids)]
+        }
+        if port.pvid:
+            table["native"] = port.pvid
+    if port.tpid != checks.TPIDS["802.1Q"]:
+        table["tpid"] = next(name for name, number in checks.TPIDS.items() if number == port.tpid)
+    return table
