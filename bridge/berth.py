@@ -9,7 +9,7 @@ attempt to attach that fails leaves no device and no descriptor behind. Refuses,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bridge import vlan_filter
@@ -201,3 +201,19 @@ class Berth:
             isolated=config.isolated,
             mac_limit=config.mac_limit,
         )
+
+
+def mtu_mismatches(berths: Iterable[Berth]) -> dict[tuple[str, int, str, int], int]:
+    """Find attached ports that do not take the same frames as a trunk of a VLAN of theirs.
+
+    Keys are port, its MTU, trunk, its MTU; values the lowest VLAN they have in common.
+    """
+    attached = [berth for berth in berths if berth.port is not None]
+    found = {}
+    for berth in attached:
+        for trunk in attached:
+            common = berth.config.members & trunk.config.members
+            is_pair = trunk.config.mode == "trunk" and berth.config.mode != "trunk"
+            if is_pair and common and berth.mtu != trunk.mtu:
+                found[berth.config.name, berth.mtu, trunk.config.name, trunk.mtu] = min(common)
+    return found

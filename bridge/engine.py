@@ -29,12 +29,11 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from bridge import __version__
+from bridge import __version__, engine_rows
 from bridge._core import HISTOGRAM_BOUNDS, PORTS_MAX, Bridge, Port, Snapshot, cycles_now
 from bridge.audit import Finding, audit, collect
-from bridge.berth import Berth
+from bridge.berth import Berth, mtu_mismatches
 from bridge.budgets import BudgetConfig, Budgets
-from bridge.checks import TPIDS
 from bridge.clock import Clock, SystemClock
 from bridge.config import BridgeConfig, Config, CostConfig, MetricsConfig, StaticEntry, VlanConfig
 from bridge.config_port import PortConfig
@@ -46,10 +45,9 @@ from bridge.events import Events, Subscription
 from bridge.learning import Learning
 from bridge.ledger import Ledger, Row
 from bridge.links import Link, LinkError, Links
-from bridge.metrics import PortState, State
+from bridge.metrics import State
 from bridge.metrics_server import MetricsServer
 from bridge.plan import Action, plan
-from bridge.vids import format_vids
 
 log = logging.getLogger(__name__)
 
@@ -449,15 +447,7 @@ class Engine:
 
     def _check_mtu(self) -> None:
         """Warn of trunks and other ports of a common VLAN that do not take the same frames."""
-        attached = [berth for berth in self._berths.values() if berth.port is not None]
-        trunks = [berth for berth in attached if berth.config.mode == "trunk"]
-        found = {}
-        for berth in attached:
-            for trunk in trunks:
-                common = berth.config.members & trunk.config.members
-                if common and berth.config.mode != "trunk" and berth.mtu != trunk.mtu:
-                    key = berth.config.name, berth.mtu, trunk.config.name, trunk.mtu
-                    found[key] = min(common)
+        found = mtu_mismatches(self._berths.values())
         for key in found.keys() - self._mismatches:
             name, mtu, trunk_name, trunk_mtu = key
             message = (
@@ -525,54 +515,11 @@ class Engine:
     def port_rows(self, name: str | None = None) -> list[Row]:
         """One row per port: configuration, state, totals."""
         tallies = self._ledger.tallies(self._indexes(name))
-        entries = self._learning.count_by_port()
-        tpids = {number: text for text, number in TPIDS.items()}
-        rows = []
-        for berth in self._chosen(name):
-            config, tally = berth.config, tallies[berth.config.name]
-            trunk = config.mode == "trunk"
-            rows.append(
-                {
-                    "port": config.name,
-                    "index": berth.index,
-                    "kind": config.kind,
-                    "device": config.device,
-                    "netns": config.netns,
-                    "state": berth.state,
-                    "mode": config.mode,
-                    "vlan": format_vids(config.vids) if trunk else config.pvid,
-                    "native": (config.pvid or None) if trunk else None,
-                    "tpid": tpids[config.tpid],
-                    "mtu": berth.mtu,
-                    "filter": berth.filter_state,
-                    "fdb_entries": entries[berth.index],
-                    "rx_frames": tally.values["rx_frames"],
-                    "tx_frames": tally.values["tx_frames"],
-                    "drops": tally.drops,
-                }
-            )
-        return rows
+        return engine_rows.port_rows(self._chosen(name), tallies, self._learning.count_by_port())
 
     def vlan_rows(self) -> list[Row]:
         """One row per VLAN that a port carries or the configuration names."""
-        tagged: dict[int, list[str]] = {vid: [] for vid in self._vlans}
-        untagged: dict[int, list[str]] = {}
-        for berth in self._chosen(None):
-            for vid in berth.config.members:
-                side = untagged if vid == berth.config.pvid else tagged
-                side.setdefault(vid, []).append(berth.config.name)
-        entries = self._learning.count_by_vlan()
-        return [
-            {
-                "vlan": vid,
-                "name": self._vlans[vid].name if vid in self._vlans else "",
-                "tagged": tagged.get(vid, []),
-                "untagged": untagged.get(vid, []),
-                "fdb_entries": entries[vid],
-                "mac_limit": self._vlans[vid].mac_limit if vid in self._vlans else 0,
-            }
-            for vid in sorted(tagged.keys() | untagged.keys())
-        ]
+        return engine_rows.vlan_rows(self._chosen(None), self._vlans, self._learning.count_by_vlan())
 
     def fdb_rows(self, port: str | None = None, vlan: int | None = None, mac: int | None = None) -> list[Row]:
         """One row per FDB entry that fits every filter given."""
@@ -606,22 +553,10 @@ class Engine:
     def _state(self, metrics: MetricsConfig) -> State:
         """Read everything the metrics tell: the counters at one batch boundary, the bill at the next."""
         counters = self._core.counters()
-        entries = self._learning.count_by_port()
-        ports = {
-            berth.config.name: PortState(
-                kind=berth.config.kind,
-                device=berth.config.device,
-                mode=berth.config.mode,
-                state=berth.state,
-                mtu=berth.mtu,
-                fdb_entries=entries[berth.index],
-            )
-            for berth in self._chosen(None)
-        }
         return State(
             version=__version__,
             bridge=self.config.bridge.name,
-            ports=ports,
+            ports=engine_rows.port_states(self._chosen(None), self._learning.count_by_port()),
             tallies=self._ledger.tallies(self._indexes(), counters),
             thread=counters.thread,
             fdb=counters.fdb,
