@@ -170,11 +170,7 @@ cdef extern from "bill.h" nogil:
     enum:
         BR_VID_OTHER
 
-    struct br_charge:
-        uint32_t serial
-        uint16_t port
-        uint16_t vid
-        uint8_t frame_class "class"
+    struct br_sum:
         uint64_t direct
         uint64_t induced
         uint64_t frames
@@ -182,14 +178,16 @@ cdef extern from "bill.h" nogil:
         uint64_t bytes
         uint64_t copies
 
+    struct br_charge:
+        uint32_t serial
+        uint16_t port
+        uint16_t vid
+        uint8_t frame_class "class"
+        br_sum sum
+
     struct br_talker:
         uint64_t key
-        uint64_t direct
-        uint64_t induced
-        uint64_t frames
-        uint64_t segments
-        uint64_t bytes
-        uint64_t copies
+        br_sum sum
 
     struct br_slow:
         uint64_t stamp

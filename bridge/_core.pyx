@@ -651,7 +651,8 @@ cdef class Bridge:
                 value.word = entry.value
                 talkers.append(Talker(
                     talker.key >> 48, talker.key & 0xFFFFFFFFFFFF, -1 if value.kind == BR_FDB_DROP else value.port,
-                    talker.direct, talker.induced, talker.frames, talker.segments, talker.bytes, talker.copies,
+                    talker.sum.direct, talker.sum.induced, talker.sum.frames, talker.sum.segments, talker.sum.bytes,
+                    talker.sum.copies,
                 ))
         return talkers
 
@@ -690,8 +691,8 @@ cdef dict named_stages(const uint64_t *cycles):
 cdef object make_charge(const br_charge *raw):
     cdef int port = raw.port if raw.serial else -1
     return Charge(
-        port, raw.vid, CLASS_NAMES[raw.frame_class], raw.direct, raw.induced, raw.frames, raw.segments, raw.bytes,
-        raw.copies, raw.serial,
+        port, raw.vid, CLASS_NAMES[raw.frame_class], raw.sum.direct, raw.sum.induced, raw.sum.frames, raw.sum.segments,
+        raw.sum.bytes, raw.sum.copies, raw.serial,
     )
 
 

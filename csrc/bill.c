@@ -43,6 +43,31 @@ void br_bill_fini(struct br_bill *bill)
         munmap(bill->talker, br_talkers_len(bill->n_talkers));
 }
 
+/* ---- sums -------------------------------------------------------------------------------------------------------- */
+
+/* One writer; a row that other threads may read is torn across its values, never within one. */
+static inline void br_sum_add(struct br_sum *to, const struct br_sum *sum)
+{
+    __atomic_store_n(&to->direct, to->direct + sum->direct, __ATOMIC_RELAXED);
+    __atomic_store_n(&to->induced, to->induced + sum->induced, __ATOMIC_RELAXED);
+    __atomic_store_n(&to->frames, to->frames + sum->frames, __ATOMIC_RELAXED);
+    __atomic_store_n(&to->segments, to->segments + sum->segments, __ATOMIC_RELAXED);
+    __atomic_store_n(&to->bytes, to->bytes + sum->bytes, __ATOMIC_RELAXED);
+    __atomic_store_n(&to->copies, to->copies + sum->copies, __ATOMIC_RELAXED);
+}
+
+static struct br_sum br_sum_read(const struct br_sum *sum)
+{
+    return (struct br_sum){
+        .direct = __atomic_load_n(&sum->direct, __ATOMIC_RELAXED),
+        .induced = __atomic_load_n(&sum->induced, __ATOMIC_RELAXED),
+        .frames = __atomic_load_n(&sum->frames, __ATOMIC_RELAXED),
+        .segments = __atomic_load_n(&sum->segments, __ATOMIC_RELAXED),
+        .bytes = __atomic_load_n(&sum->bytes, __ATOMIC_RELAXED),
+        .copies = __atomic_load_n(&sum->copies, __ATOMIC_RELAXED),
+    };
+}
+
 /* ---- charges ----------------------------------------------------------------------------------------------------- */
 
 static uint32_t br_charge_hash(uint32_t serial, uint16_t vid, uint8_t class)
@@ -57,9 +82,11 @@ static uint32_t *br_charge_place(const struct br_bill *bill, uint32_t serial, ui
 {
     for (uint32_t slot = br_charge_hash(serial, vid, class);; slot++) {
         uint32_t *place = &bill->index[slot % BR_CHARGE_SLOTS];
-        const struct br_charge *charge = &bill->charge[*place - 1];
 
-        if (!*place || (charge->serial == serial && charge->vid == vid && charge->class == class))
+        if (!*place)
+            return place;
+        const struct br_charge *charge = &bill->charge[*place - 1];
+        if (charge->serial == serial && charge->vid == vid && charge->class == class)
             return place;
     }
 }
@@ -78,24 +105,14 @@ static struct br_charge *br_charge_row(struct br_bill *bill, uint32_t serial, ui
     return &bill->charge[*place - 1];
 }
 
-static void br_charge_move(struct br_charge *to, const struct br_charge *from)
-{
-    to->direct += from->direct;
-    to->induced += from->induced;
-    to->frames += from->frames;
-    to->segments += from->segments;
-    to->bytes += from->bytes;
-    to->copies += from->copies;
-}
-
 void br_bill_close(struct br_bill *bill, uint32_t serial)
 {
-    struct br_charge gone[BR_CLASS_N] = {0};
+    struct br_sum gone[BR_CLASS_N] = {0};
     uint32_t n = 0;
 
     for (uint32_t i = 0; i < bill->n_charges; i++) {
         if (bill->charge[i].serial == serial)
-            br_charge_move(&gone[bill->charge[i].class], &bill->charge[i]);
+            br_sum_add(&gone[bill->charge[i].class], &bill->charge[i].sum);
         else
             bill->charge[n++] = bill->charge[i];
     }
@@ -106,24 +123,17 @@ void br_bill_close(struct br_bill *bill, uint32_t serial)
         *br_charge_place(bill, bill->charge[i].serial, bill->charge[i].vid, bill->charge[i].class) = i + 1;
     for (uint8_t class = 0; class < BR_CLASS_N; class++)
         if (gone[class].frames)
-            br_charge_move(br_charge_row(bill, 0, UINT16_MAX, BR_VID_OTHER, class), &gone[class]);
+            br_sum_add(&br_charge_row(bill, 0, UINT16_MAX, BR_VID_OTHER, class)->sum, &gone[class]);
 }
 
 /* ---- talkers ----------------------------------------------------------------------------------------------------- */
-
-/* One writer, readers in other threads. */
-static inline void br_talker_add(uint64_t *value, uint64_t amount)
-{
-    __atomic_store_n(value, *value + amount, __ATOMIC_RELAXED);
-}
 
 /* The slot has another station than before: what the old one cost stays in `talked`. */
 static void br_talker_begin(struct br_talker *talker, uint64_t key)
 {
     __atomic_store_n(&talker->key, 0, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    for (int i = 0; i < BR_TALKER_VALUES; i++)
-        __atomic_store_n(&talker->value[i], 0, __ATOMIC_RELAXED);
+    talker->sum = (struct br_sum){0}; /* no reader trusts it while there is no key */
     __atomic_store_n(&talker->key, key, __ATOMIC_RELEASE);
 }
 
@@ -132,8 +142,7 @@ static bool br_talker_read(const struct br_talker *talker, struct br_talker *cop
     copy->key = __atomic_load_n(&talker->key, __ATOMIC_ACQUIRE);
     if (!copy->key)
         return false;
-    for (int i = 0; i < BR_TALKER_VALUES; i++)
-        copy->value[i] = __atomic_load_n(&talker->value[i], __ATOMIC_RELAXED);
+    copy->sum = br_sum_read(&talker->sum);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return __atomic_load_n(&talker->key, __ATOMIC_RELAXED) == copy->key;
 }
@@ -152,7 +161,7 @@ uint64_t br_talkers_present(const struct br_bill *bill, const struct br_fdb *fdb
 
     for (uint32_t i = 0; i < br_fdb_slots(fdb); i++)
         if (br_talker_present(bill, fdb, i, &entry, &talker))
-            cycles += talker.direct + talker.induced;
+            cycles += talker.sum.direct + talker.sum.induced;
     return cycles;
 }
 
@@ -193,8 +202,8 @@ static uint64_t br_bill_spent(struct br_bill *bill, const struct br_thread_count
 }
 
 /*
- * Spread a stage over the frames that went through it, or copies; what none did is everybody's. `part` is 1 / n: most batches need no
- * other division.
+ * Spread a stage over the frames that went through it, or copies; what none did is everybody's. `part` is 1 / n: most
+ * batches need no other division.
  */
 static inline double br_bill_share(double cycles, uint32_t of, uint32_t n, double part, double *all)
 {
@@ -225,8 +234,8 @@ static void br_bill_tariff(struct br_tariff *tariff, const struct br_bill *bill,
 }
 
 /* Charge a sum to the row of a source, unless it has none. */
-static inline void br_bill_talker(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_frame *frame,
-                                  const struct br_sum *sum)
+static inline void br_bill_talker(struct br_thread *thread, const struct br_snapshot *snapshot,
+                                  const struct br_frame *frame, const struct br_sum *sum)
 {
     const struct br_stations *stations = &thread->stations[frame - thread->frame];
     struct br_bill *bill = &thread->bill;
@@ -240,18 +249,13 @@ static inline void br_bill_talker(struct br_thread *thread, const struct br_snap
 
     if (__builtin_expect(talker->key != stations->source, 0))
         br_talker_begin(talker, stations->source);
-    br_talker_add(&talker->direct, sum->direct);
-    br_talker_add(&talker->frames, sum->frames);
-    br_talker_add(&talker->segments, sum->segments);
-    br_talker_add(&talker->bytes, sum->bytes);
-    br_talker_add(&talker->copies, sum->copies);
-    br_talker_add(&talker->induced, sum->induced);
+    br_sum_add(&talker->sum, sum);
     bill->talked += sum->direct + sum->induced;
 }
 
 /* Charge a sum to the row of its port, VLAN and class; returns its cycles. */
-static uint64_t br_bill_charge(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_port *ingress,
-                               const struct br_frame *frame, const struct br_sum *sum)
+static uint64_t br_bill_charge(struct br_thread *thread, const struct br_snapshot *snapshot,
+                               const struct br_port *ingress, const struct br_frame *frame, const struct br_sum *sum)
 {
     struct br_bill *bill = &thread->bill;
 
@@ -263,12 +267,7 @@ static uint64_t br_bill_charge(struct br_thread *thread, const struct br_snapsho
         charge = br_charge_row(bill, ingress->serial, ingress->index, frame->vid, frame->class);
         bill->last_charge = (uint32_t)(charge - bill->charge);
     }
-    charge->direct += sum->direct;
-    charge->induced += sum->induced;
-    charge->frames += sum->frames;
-    charge->segments += sum->segments;
-    charge->bytes += sum->bytes;
-    charge->copies += sum->copies;
+    br_sum_add(&charge->sum, sum);
     return sum->direct + sum->induced;
 }
 
@@ -334,8 +333,8 @@ static void br_bill_lots(struct br_thread *thread, const struct br_snapshot *sna
 }
 
 /* Frames from i on that fare alike; returns where they end. */
-static uint32_t br_bill_alike(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_tariff *tariff, uint32_t i, uint32_t n,
-                              struct br_sum *sum)
+static uint32_t br_bill_alike(struct br_thread *thread, const struct br_snapshot *snapshot,
+                              const struct br_tariff *tariff, uint32_t i, uint32_t n, struct br_sum *sum)
 {
     const struct br_bill *bill = &thread->bill;
     const struct br_frame *first = &thread->frame[i];

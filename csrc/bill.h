@@ -40,17 +40,13 @@ enum {
     BR_VID_OTHER = 4095,
     BR_CHARGES_MAX = 32768,
     BR_CHARGES_OTHER = BR_PORTS_MAX * BR_CLASS_N, /* of them kept for BR_VID_OTHER */
-    BR_TALKER_VALUES = 7,
     BR_TALKER_LOT = 16,
     BR_SLOW_MAX = 16,
     BR_STAGE_BUSY = BR_STAGE_rx, /* this one and all after it are charged */
 };
 
-struct br_charge {
-    uint32_t serial; /* of the port's attachment, 0: ports that left */
-    uint16_t port;   /* its index */
-    uint16_t vid;    /* 0: the frame ended before its VLAN was known */
-    uint8_t class;
+/* Frames that are charged together, and what they cost. */
+struct br_sum {
     uint64_t direct; /* cycles */
     uint64_t induced;
     uint64_t frames;
@@ -59,34 +55,22 @@ struct br_charge {
     uint64_t copies; /* handed to egress ports, the first included */
 };
 
+struct br_charge {
+    uint32_t serial; /* of the port's attachment, 0: ports that left */
+    uint16_t port;   /* its index */
+    uint16_t vid;    /* 0: the frame ended before its VLAN was known */
+    uint8_t class;
+    struct br_sum sum;
+};
+
 struct br_talker {
     uint64_t key; /* as in the FDB */
-    union {
-        struct {
-            uint64_t direct;
-            uint64_t induced;
-            uint64_t frames;
-            uint64_t segments;
-            uint64_t bytes;
-            uint64_t copies;
-            uint64_t reserved;
-        };
-        uint64_t value[BR_TALKER_VALUES];
-    };
+    struct br_sum sum;
+    uint64_t reserved;
 };
 
 static_assert(sizeof(struct br_charge) == 64, "a charge is one cache line");
 static_assert(sizeof(struct br_talker) == 64, "a talker is one cache line");
-
-/* Frames that are charged together, and what they cost. */
-struct br_sum {
-    uint64_t direct;
-    uint64_t induced;
-    uint64_t frames;
-    uint64_t segments;
-    uint64_t bytes;
-    uint64_t copies;
-};
 
 /* One of the slowest batches. */
 struct br_slow {
