@@ -131,22 +131,20 @@ async def test_many_scrapers_cost_one_reading() -> None:
         assert source.readings == 1
 
 
+@pytest.mark.parametrize(
+    ("rest", "readings"),
+    [
+        pytest.param(1e6, 1, id="a page that took long to write is used for long"),
+        pytest.param(0.0, 2, id="a page that is not fresh is written again"),
+    ],
+)
 @story
-async def test_a_page_that_took_long_to_write_is_used_for_long() -> None:
+async def test_how_long_a_page_is_used(rest: float, readings: int) -> None:
     source = Source()
-    async with served(source, freshness=0.0, rest=1e6) as (_, address):
+    async with served(source, freshness=0.0, rest=rest) as (_, address):
         await ask(address)
         await ask(address)
-        assert source.readings == 1
-
-
-@story
-async def test_a_page_that_is_not_fresh_is_written_again() -> None:
-    source = Source()
-    async with served(source, freshness=0.0, rest=0.0) as (_, address):
-        await ask(address)
-        await ask(address)
-        assert source.readings == 2
+        assert source.readings == readings
 
 
 @story
