@@ -235,11 +235,24 @@ cdef extern from "budget.h" nogil:
         uint64_t n_over
 
 
+cdef extern from "translate.h" nogil:
+    struct br_translation:
+        pass
+
+    int br_translation_add(br_translation *translation, uint16_t outer, uint16_t inner, uint16_t vid)
+
+
 cdef extern from "bridge.h" nogil:
     enum:
         BR_MODE_ACCESS
         BR_MODE_TRUNK
         BR_MODE_TUNNEL
+        BR_PRIORITY_TAGS_NEVER
+        BR_PRIORITY_TAGS_IF_NONZERO
+        BR_PRIORITY_TAGS_ALWAYS
+        BR_DIRECTION_BOTH
+        BR_DIRECTION_INGRESS
+        BR_DIRECTION_EGRESS
         BR_FLOOD_UNKNOWN
         BR_FLOOD_MULTICAST
         BR_FLOOD_BROADCAST
@@ -266,6 +279,14 @@ cdef extern from "bridge.h" nogil:
         bint up
         bint learning
         bint isolated
+        br_translation *translation
+        uint16_t bare
+        uint16_t untagged_tci
+        uint16_t horizon
+        uint8_t priority_tags
+        uint8_t direction
+        bint hairpin
+        bint plain
 
     struct br_snapshot:
         uint16_t n_ports
@@ -275,7 +296,6 @@ cdef extern from "bridge.h" nogil:
         bint static_forward
         uint8_t waiting
         bint controlled
-        br_port_set isolated
         br_port_set *flood
         br_port_config *port
         br_port_set *vlan
@@ -331,3 +351,7 @@ cdef extern from "bridge.h" nogil:
     void br_bridge_shift_clock(br_bridge *bridge, long long cycles)
     void br_bridge_close(br_bridge *bridge, br_port *port)
     void br_bridge_fdb(br_bridge *bridge, br_fdb_change *change, uint32_t n)
+
+
+cdef extern from "reach.h" nogil:
+    void br_reach_add(br_snapshot *snapshot, uint16_t index)

@@ -189,6 +189,13 @@ class Snapshot:
         flood_broadcast: bool = True,
         isolated: bool = False,
         mac_limit: int = 0,  # 0: none
+        native_tagged: bool = False,  # frames of the native VLAN leave tagged
+        translations: Iterable[tuple[int, int, int]] = (),  # VIDs outer and inner (0: none) on the wire, VLAN
+        priority_tags: str = "never",  # | if_nonzero | always; for frames that leave without their VID
+        default_pcp: int = 0,  # of frames that come untagged
+        horizon: int = 0,  # split-horizon group; 0: none
+        hairpin: bool = False,  # frames may leave by the port they came by
+        direction: str = "both",  # | ingress (only receives) | egress (only sends)
     ) -> None: ...
     def set_vlan_mac_limit(self, vid: int, limit: int) -> None: ...
     def add_budget(

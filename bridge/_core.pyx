@@ -57,6 +57,12 @@ cdef dict GSO_NAMES = {number: name for name, number in GSO_TYPES.items()}
 cdef dict KINDS = {"dynamic": BR_FDB_DYNAMIC, "sticky": BR_FDB_STICKY, "static": BR_FDB_STATIC, "drop": BR_FDB_DROP}
 cdef tuple KIND_NAMES = tuple(sorted(KINDS, key=KINDS.__getitem__))
 cdef dict MODES = {"access": BR_MODE_ACCESS, "trunk": BR_MODE_TRUNK, "tunnel": BR_MODE_TUNNEL}
+cdef dict PRIORITY_TAGS = {
+    "never": BR_PRIORITY_TAGS_NEVER,
+    "if_nonzero": BR_PRIORITY_TAGS_IF_NONZERO,
+    "always": BR_PRIORITY_TAGS_ALWAYS,
+}
+cdef dict DIRECTIONS = {"both": BR_DIRECTION_BOTH, "ingress": BR_DIRECTION_INGRESS, "egress": BR_DIRECTION_EGRESS}
 cdef tuple STAGE_NAMES = tuple(name for name, _ in STAGES)
 cdef tuple CLASS_NAMES = tuple(name for name, _ in CLASSES)
 cdef dict CLASS_NUMBERS = {name: number for number, name in enumerate(CLASS_NAMES)}
@@ -225,6 +231,9 @@ cdef class Snapshot:
             br_udp_ports_add(&self.raw.heartbeat, udp)
 
     def __dealloc__(self):
+        if self.raw:
+            for i in range(BR_PORTS_MAX):
+                free(self.raw.port[i].translation)
         free(self.raw)
 
     cdef int check_open(self) except -1:
@@ -234,7 +243,8 @@ cdef class Snapshot:
 
     def add_port(self, Port port not None, *, str mode, int pvid=0, vids=(), int tpid=0x8100, int mtu=1500, bint up=True,
                  bint learning=True, bint flood_unknown=True, bint flood_multicast=True, bint flood_broadcast=True,
-                 bint isolated=False, int mac_limit=0):
+                 bint isolated=False, int mac_limit=0, bint native_tagged=False, translations=(), priority_tags="never",
+                 int default_pcp=0, int horizon=0, bint hairpin=False, direction="both"):
         cdef br_port_config *config = &self.raw.port[port.index]
         cdef uint16_t vid
 
@@ -244,6 +254,8 @@ cdef class Snapshot:
         check_range("pvid", pvid, 0 if mode == "trunk" else 1, VID_MAX)
         check_range("mtu", mtu, 68, 65535)
         check_range("mac_limit", mac_limit, 0, 0x7FFFFFFF)
+        check_range("default_pcp", default_pcp, 0, 7)
+        check_range("horizon", horizon, 0, 0xFFFF)
         if tpid not in (0x8100, 0x88A8):
             raise ValueError(f"tpid must be 0x8100 or 0x88a8, not {tpid:#x}")
         config.mode = lookup(MODES, "mode", mode)
@@ -251,6 +263,10 @@ cdef class Snapshot:
         members.discard(0)
         for member in members:
             check_range("VID", member, 1, VID_MAX)
+        config.priority_tags = lookup(PRIORITY_TAGS, "priority_tags", priority_tags)
+        config.direction = lookup(DIRECTIONS, "direction", direction)
+        if translations:
+            self.translate(config, members, translations)
         config.port = port.open_raw()
         config.pvid = pvid
         config.tpid = tpid
@@ -259,11 +275,14 @@ cdef class Snapshot:
         config.learning = learning
         config.isolated = isolated
         config.mac_limit = mac_limit
+        config.bare = 0 if native_tagged else pvid
+        config.untagged_tci = default_pcp << 13
+        config.horizon = horizon
+        config.hairpin = hairpin
+        config.plain = up and config.translation is NULL and config.priority_tags == BR_PRIORITY_TAGS_NEVER
         for member in members:
             vid = member
             br_set_add(&self.raw.vlan[vid], port.index)
-        if isolated:
-            br_set_add(&self.raw.isolated, port.index)
         if up and flood_unknown:
             br_set_add(&self.raw.flood[BR_FLOOD_UNKNOWN], port.index)
         if up and flood_multicast:
@@ -272,7 +291,28 @@ cdef class Snapshot:
             br_set_add(&self.raw.flood[BR_FLOOD_BROADCAST], port.index)
         self.raw.port_index[self.raw.n_ports] = port.index
         self.raw.n_ports += 1
+        br_reach_add(self.raw, port.index)
         self.ports.append(port)
+
+    cdef int translate(self, br_port_config *config, set members, translations) except -1:
+        """Every VLAN of the trunk gets its tags on the wire; those that `translations` does not name, their own VID."""
+        cdef br_translation *translation = <br_translation *>calloc(1, sizeof(br_translation))
+        cdef uint16_t outer, inner, vid
+
+        if translation is NULL:
+            raise MemoryError
+        free(config.translation)  # of an attempt that failed
+        config.translation = translation
+        wires = {member: (member, 0) for member in members}
+        for outer, inner, vid in translations:
+            check_range("outer VID", outer, 1, VID_MAX)
+            check_range("inner VID", inner, 0, VID_MAX)
+            if config.mode != BR_MODE_TRUNK or vid not in members:
+                raise ValueError(f"VLAN {vid} is not carried by the port and cannot be translated")
+            wires[vid] = (outer, inner)
+        for vid, (outer, inner) in wires.items():
+            if br_translation_add(translation, outer, inner, vid):
+                raise ValueError(f"VLAN {vid} cannot have the tags {outer}.{inner}: another VLAN has them, or the outer one alone")
 
     def set_vlan_mac_limit(self, int vid, int limit):
         self.check_open()

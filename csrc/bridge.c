@@ -39,8 +39,8 @@ int br_bridge_init(struct br_bridge *bridge, uint32_t fdb_capacity, uint32_t bur
         error = br_events_init(&bridge->events, events);
     if (!error)
         error = br_fdb_init(&bridge->fdb, fdb_capacity, secret);
-    if (!error) /* a frame of a burst may need a tail and two more heads; a port holds one tail in reserve as it reads */
-        error = br_pool_init(&bridge->thread.pool, 2 * burst + BR_GSO_BURST, burst + 1);
+    if (!error) /* a frame of a burst may need a tail and heads for copies; a port holds one tail in reserve as it reads */
+        error = br_pool_init(&bridge->thread.pool, BR_COPIES * burst + BR_GSO_BURST, burst + 1);
     if (!error)
         error = br_bill_init(&bridge->thread.bill, &bridge->fdb);
     if (error)

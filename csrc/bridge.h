@@ -30,6 +30,7 @@
 enum {
     BR_PORT_WORDS = BR_PORTS_MAX / 64,
     BR_WAKE_TAG = BR_PORTS_MAX,
+    BR_COPIES = 8, /* heads for copies, by frames of a burst: two are enough where all ports are plain */
 };
 
 #define BR_CLOCK_LEAP (1ull << 36) /* cycles no stage takes: at least ten seconds */
@@ -50,9 +51,12 @@ static inline bool br_set_has(const struct br_port_set *set, uint16_t port)
 }
 
 enum br_mode { BR_MODE_ACCESS, BR_MODE_TRUNK, BR_MODE_TUNNEL };
+enum br_priority_tags { BR_PRIORITY_TAGS_NEVER, BR_PRIORITY_TAGS_IF_NONZERO, BR_PRIORITY_TAGS_ALWAYS };
+enum br_direction { BR_DIRECTION_BOTH, BR_DIRECTION_INGRESS, BR_DIRECTION_EGRESS };
 enum br_flood_class { BR_FLOOD_UNKNOWN, BR_FLOOD_MULTICAST, BR_FLOOD_BROADCAST, BR_FLOOD_CLASSES };
 
 /* What the pipeline must know of a port: one cache line. */
+struct br_translation;
 struct br_port_config {
     struct br_port *port;
     uint32_t mtu;       /* layer-3 bytes */
@@ -63,7 +67,15 @@ struct br_port_config {
     bool up;
     bool learning;
     bool isolated;
-    uint8_t reserved[40];
+    struct br_translation *translation; /* of the snapshot; NULL: on the wire a VLAN has its own VID */
+    uint16_t bare;         /* the VLAN whose frames leave without its VID, 0: none; pvid, unless that leaves tagged */
+    uint16_t untagged_tci; /* PCP, in its place, of frames that come untagged */
+    uint16_t horizon;      /* split-horizon group, 0: none */
+    uint8_t priority_tags; /* enum br_priority_tags, for frames of `bare` */
+    uint8_t direction;     /* enum br_direction */
+    bool hairpin;
+    bool plain;            /* up, and frames leave untagged or under one tag with the VID of their VLAN */
+    uint8_t reserved[22];
 };
 
 static_assert(sizeof(struct br_port_config) == 64, "a port's configuration is one cache line");
@@ -77,7 +89,7 @@ struct br_snapshot {
     bool static_forward; /* R9: forward instead of drop */
     uint8_t waiting;     /* enum br_waiting */
     bool controlled;
-    struct br_port_set isolated;
+    struct br_port_set barred[BR_PORTS_MAX]; /* by ingress port: where its frames may not leave (reach.h) */
     struct br_port_set flood[BR_FLOOD_CLASSES]; /* up and willing */
     struct br_port_config port[BR_PORTS_MAX] __attribute__((aligned(64)));
     struct br_port_set vlan[BR_VLANS]; /* members */
@@ -106,7 +118,7 @@ struct br_queue {
 /* State of one data thread; nothing in it is shared. */
 struct br_thread {
     struct br_frame frame[BR_BURST_MAX] __attribute__((aligned(64)));
-    struct br_frame copy[2 * BR_BURST_MAX]; /* flooded frames in a second and third form */
+    struct br_frame copy[BR_COPIES * BR_BURST_MAX]; /* flooded frames in a second and further form */
     struct br_stations stations[BR_BURST_MAX]; /* of frame[i] */
     struct br_frame *live[BR_BURST_MAX];       /* frames of the batch that have not ended */
     uint32_t n_live;
@@ -114,6 +126,7 @@ struct br_thread {
     uint32_t burst;
     bool busy;      /* the last turn left work behind */
     bool has_tails; /* a frame of the batch has a tail */
+    bool relieved;  /* part of the batch was transmitted before its end (egress.c) */
     uint64_t stamp; /* end of the last stage */
     struct br_port_counters *ingress; /* of the batch in work */
     uint16_t touched[BR_PORTS_MAX];   /* ports with a queue */
@@ -238,7 +251,7 @@ bool br_budget_stops_learning(const struct br_bridge *bridge, uint16_t port, uin
 
 /* Data thread; see egress.c, pipeline.c and loop.c. */
 void br_edit(struct br_bridge *bridge);
-void br_flood(struct br_bridge *bridge, const struct br_port_config *ingress);
+void br_flood(struct br_bridge *bridge);
 void br_transmit(struct br_bridge *bridge);
 void br_release(struct br_thread *thread, uint32_t n);
 void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingress, uint32_t n);

@@ -33,6 +33,9 @@
     X(no_egress, "no other port of the VLAN takes the frame")                                                         \
     X(over_budget, "a budget for such frames is spent")                                                               \
     X(isolated, "both ports are isolated")                                                                            \
+    X(split_horizon, "both ports are of one split-horizon group")                                                     \
+    X(ingress_only, "destination is behind a port that only receives")                                                \
+    X(egress_only, "came in by a port that only sends")                                                               \
     X(inner_tag, "a second tag would face a port that takes none")                                                    \
     X(no_headroom, "no room in front of the frame for a tag")                                                         \
     X(no_buffer, "no free buffer for a copy")                                                                         \

@@ -51,6 +51,7 @@ enum br_frame_flag {
     BR_FRAME_WAS_TAGGED = 1 << 1, /* the outer tag was the port's own and is now in tci */
     BR_FRAME_FLOOD = 1 << 2,
     BR_FRAME_TRUNCATED = 1 << 3,  /* the port could not deliver all of it; admit drops it */
+    BR_FRAME_WAS_DOUBLE = 1 << 4, /* a second tag was part of the VLAN's wire form, too, and is gone */
 };
 
 /* How far a frame came. */

@@ -15,6 +15,8 @@
  */
 #include "bridge.h"
 #include "offload.h"
+#include "reach.h"
+#include "translate.h"
 #include "vlan.h"
 
 /* ---- admit: R1 to R6 on ingress ---------------------------------------------------------------------------------- */
@@ -33,7 +35,7 @@ static inline enum br_drop br_admit_tag(const struct br_port_config *port, struc
             return BR_DROP_no_headroom;
         frame->flags &= (uint8_t)~BR_FRAME_TAG_BESIDE;
     }
-    frame->tci = 0;
+    frame->tci = port->untagged_tci;
     if (BR_LIKELY(br_frame_ethertype(frame) != port->tpid || port->mode == BR_MODE_TUNNEL))
         return BR_PASS;
     if (frame->len < BR_ETH_HLEN + BR_TAG_LEN)
@@ -56,6 +58,31 @@ static inline enum br_drop br_admit_addresses(const struct br_snapshot *snapshot
         return BR_DROP_bad_source;
     if (br_mac_is_reserved(destination) && !(snapshot->reserved_pass >> (destination & 0xf) & 1))
         return BR_DROP_reserved;
+    return BR_PASS;
+}
+
+/* Trunk with translation: from the tags on the wire to one with the VID of the VLAN, PCP and DEI those of the outer. */
+static enum br_drop br_admit_translated(const struct br_port_config *port, struct br_frame *frame)
+{
+    const struct br_translation *translation = port->translation;
+    const uint16_t outer = frame->tci & BR_VID_MASK;
+    uint16_t vid = translation->outer[outer];
+
+    if (outer == 0 || outer == BR_VID_RESERVED)
+        return BR_PASS; /* the native VLAN, or a fault: R5 */
+    if (vid == BR_WIRE_DOUBLE) {
+        if (br_frame_ethertype(frame) != BR_TPID_8021Q)
+            return BR_DROP_vlan_not_allowed;
+        if (frame->len < BR_ETH_HLEN + BR_TAG_LEN)
+            return BR_DROP_runt;
+        vid = br_translation_double(translation, outer, br_be16_read(frame->data + BR_ETH_HLEN) & BR_VID_MASK);
+        if (vid != 0)
+            br_vlan_pop(frame);
+        frame->flags |= BR_FRAME_WAS_DOUBLE;
+    }
+    if (vid == 0)
+        return BR_DROP_vlan_not_allowed;
+    frame->tci = (uint16_t)((frame->tci & ~BR_VID_MASK) | vid);
     return BR_PASS;
 }
 
@@ -82,11 +109,25 @@ static inline enum br_drop br_admit_vlan(const struct br_snapshot *snapshot, con
     return BR_PASS;
 }
 
+/* What a port asks of admit; the usual one is compiled without the others. */
+enum br_admission { BR_ADMISSION_PLAIN, BR_ADMISSION_TRANSLATED, BR_ADMISSION_NONE };
+
+/* R2: the tag of a VLAN is free, a second one is payload. */
+static inline uint32_t br_admit_l3_len(const struct br_frame *frame, enum br_admission admission)
+{
+    const bool second = admission == BR_ADMISSION_TRANSLATED && frame->flags & BR_FRAME_WAS_DOUBLE;
+
+    return br_frame_l3_len(frame) + (second ? BR_TAG_LEN : 0);
+}
+
 static inline enum br_drop br_admit_frame(const struct br_bridge *bridge, const struct br_port_config *port,
-                                          struct br_frame *frame, struct br_stations *stations)
+                                          struct br_frame *frame, struct br_stations *stations,
+                                          enum br_admission admission)
 {
     const struct br_fdb *fdb = &bridge->fdb;
 
+    if (admission == BR_ADMISSION_NONE)
+        return BR_DROP_egress_only;
     if (frame->len < BR_ETH_HLEN)
         return BR_DROP_runt;
     if (frame->flags & BR_FRAME_TRUNCATED)
@@ -99,12 +140,17 @@ static inline enum br_drop br_admit_frame(const struct br_bridge *bridge, const 
     decision = br_admit_addresses(bridge->snapshot, destination, source);
     if (decision != BR_PASS)
         return decision;
+    if (admission == BR_ADMISSION_TRANSLATED) {
+        decision = br_admit_translated(port, frame);
+        if (decision != BR_PASS)
+            return decision;
+    }
     decision = br_admit_vlan(bridge->snapshot, port, frame);
     if (decision != BR_PASS)
         return decision;
     if (!br_offload_none(&frame->offload) && !br_offload_admit(frame))
         return BR_DROP_bad_offload;
-    if (br_frame_l3_len(frame) > port->mtu)
+    if (br_admit_l3_len(frame, admission) > port->mtu)
         return BR_DROP_oversize;
     stations->source = br_fdb_key(frame->vid, source);
     stations->destination = br_fdb_key(frame->vid, destination);
@@ -115,7 +161,9 @@ static inline enum br_drop br_admit_frame(const struct br_bridge *bridge, const 
     return BR_PASS;
 }
 
-static void br_admit(struct br_bridge *bridge, const struct br_port_config *port, uint32_t n)
+static inline __attribute__((always_inline)) void br_admit_batch(struct br_bridge *bridge,
+                                                                 const struct br_port_config *port, uint32_t n,
+                                                                 enum br_admission admission)
 {
     struct br_thread *thread = &bridge->thread;
     const uint16_t index = port->port->index;
@@ -134,7 +182,7 @@ static void br_admit(struct br_bridge *bridge, const struct br_port_config *port
         bytes += frame->rx_len;
         n_super += br_frame_is_super(frame);
         has_tails |= frame->tail != NULL;
-        const enum br_drop decision = br_admit_frame(bridge, port, frame, &thread->stations[i]);
+        const enum br_drop decision = br_admit_frame(bridge, port, frame, &thread->stations[i], admission);
         n_segments += frame->segments;
         if (BR_LIKELY(decision == BR_PASS)) {
             thread->live[n_live++] = frame;
@@ -153,6 +201,16 @@ static void br_admit(struct br_bridge *bridge, const struct br_port_config *port
     thread->ingress->rx_bytes += bytes;
     thread->ingress->rx_super_frames += n_super;
     thread->ingress->rx_segments += n_segments;
+}
+
+static void br_admit(struct br_bridge *bridge, const struct br_port_config *port, uint32_t n)
+{
+    if (__builtin_expect(port->direction == BR_DIRECTION_EGRESS, 0))
+        br_admit_batch(bridge, port, n, BR_ADMISSION_NONE);
+    else if (__builtin_expect(port->translation != NULL, 0))
+        br_admit_batch(bridge, port, n, BR_ADMISSION_TRANSLATED);
+    else
+        br_admit_batch(bridge, port, n, BR_ADMISSION_PLAIN);
 }
 
 /* ---- learn: R7, R9 ----------------------------------------------------------------------------------------------- */
@@ -299,12 +357,10 @@ static inline enum br_drop br_lookup_frame(const struct br_bridge *bridge, const
     const union br_fdb_value value = br_fdb_value(entry);
     if (value.kind == BR_FDB_DROP)
         return BR_DROP_fdb_drop;
-    if (value.port == frame->ingress)
-        return BR_DROP_same_port;
     if (!br_set_has(&snapshot->vlan[frame->vid], value.port))
         return BR_DROP_no_egress;
-    if (ingress->isolated && snapshot->port[value.port].isolated)
-        return BR_DROP_isolated;
+    if (__builtin_expect(br_set_has(&snapshot->barred[frame->ingress], value.port), 0))
+        return br_reach(ingress, &snapshot->port[value.port]);
     frame->egress = value.port;
     frame->fate = BR_FATE_FORWARDED;
     if (BR_ACCOUNTING)
@@ -353,7 +409,7 @@ void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingr
     br_edit(bridge);
     br_stage_end(thread, BR_STAGE_edit);
     if (thread->n_live) {
-        br_flood(bridge, ingress);
+        br_flood(bridge);
         br_stage_end(thread, BR_STAGE_flood);
     }
     br_transmit(bridge);

@@ -70,6 +70,22 @@ class FdbEntry(NamedTuple):
     tick: int
 
 
+class Form(NamedTuple):
+    """The tags a frame leaves with: TPID of the outer one, VIDs from the outside in; no VIDs: untagged."""
+
+    tpid: int = 0
+    vids: tuple[int, ...] = ()
+
+    @property
+    def is_bare(self) -> bool:
+        """No tag, or one that names no VLAN."""
+        return not any(self.vids)
+
+    @property
+    def room(self) -> int:
+        return TAG * len(self.vids)
+
+
 class Drop(Exception):  # noqa: N818 a verdict, not an error
     """The frame, or the copy, ends here for this reason."""
 
@@ -93,11 +109,24 @@ class PortConfig:
     flood_broadcast: bool = True
     isolated: bool = False
     mac_limit: int = 0
+    native_tagged: bool = False
+    translations: tuple[tuple[int, int, int], ...] = ()  # VIDs outer and inner (0: none) on the wire, VLAN
+    priority_tags: str = "never"
+    default_pcp: int = 0
+    horizon: int = 0
+    hairpin: bool = False
+    direction: str = "both"
 
     @property
     def members(self) -> set[int]:
         """VIDs the port is a member of; the native VLAN always is one."""
         return {vid for vid in (*self.vids, self.pvid) if vid}
+
+    @property
+    def wires(self) -> dict[int, tuple[int, ...]]:
+        """VIDs of the tags that frames of a VLAN have outside, the outer one first."""
+        own: dict[int, tuple[int, ...]] = {vid: (vid,) for vid in self.members}
+        return own | {vid: (outer, inner) if inner else (outer,) for outer, inner, vid in self.translations}
 
 
 @dataclass(frozen=True)
@@ -148,6 +177,7 @@ class Admitted:
     was_tagged: bool
     headroom: int  # room in front of the bytes
     receipt: Receipt
+    was_double: bool = False  # a second tag was the VLAN's, too
 
     @property
     def destination(self) -> bytes:
@@ -298,6 +328,8 @@ class Model:
     def _admit(self, index: int, frame: Frame, headroom: int, receipt: Receipt) -> Admitted:
         config = self.config.ports[index]
         data, tag, offload = frame
+        if config.direction == "egress":
+            raise Drop("egress_only")
         if len(data) < HEADER:
             raise Drop("runt")
         own_tci = None
@@ -314,15 +346,25 @@ class Model:
             data, offload, headroom = data[:12] + data[16:], offload.moved(-TAG), headroom + TAG
 
         self._check_addresses(data[:6], data[6:12])
-        receipt.vid = vid = self._find_vid(config, own_tci)
+        was_double = own_tci is not None and self._is_double(config, own_tci & 0xFFF)
+        if was_double and ethertype_of(data) != TPIDS[0]:
+            raise Drop("vlan_not_allowed")
+        if was_double and len(data) < HEADER + TAG:
+            raise Drop("runt")
+        inner = (int.from_bytes(data[14:16], "big") & 0xFFF,) if was_double else ()
+        receipt.vid = vid = self._find_vid(config, own_tci, inner)
+        if was_double:
+            data, offload, headroom = data[:12] + data[16:], offload.moved(-TAG), headroom + TAG
         header_end = check_offload(data, offload)
         if header_end:
             offload = offload._replace(hdr_len=header_end)
             receipt.segments = segments(data, offload)
             self.ports[index].values["rx_segments"] += receipt.segments - 1
-        priority = (own_tci or 0) & 0xF000
-        admitted = Admitted(data, offload, index, vid, priority, own_tci is not None, headroom, receipt)
-        if l3_len(admitted) > config.mtu:
+        priority = config.default_pcp << 13 if own_tci is None else own_tci & 0xF000
+        admitted = Admitted(
+            data, offload, index, vid, priority, own_tci is not None, headroom, receipt, was_double
+        )
+        if l3_len(admitted) + TAG * was_double > config.mtu:
             raise Drop("oversize")
         return admitted
 
@@ -334,7 +376,12 @@ class Model:
             raise Drop("reserved")
 
     @staticmethod
-    def _find_vid(config: PortConfig, own_tci: int | None) -> int:
+    def _is_double(config: PortConfig, outer: int) -> bool:
+        """Whether frames with this outer VID have a second tag before their VLAN can be told."""
+        return any(wire[0] == outer for wire in config.wires.values() if len(wire) == 2)
+
+    @staticmethod
+    def _find_vid(config: PortConfig, own_tci: int | None, inner: tuple[int, ...]) -> int:
         """The VLAN the frame enters (R5)."""
         vid = (own_tci or 0) & 0xFFF
         if config.mode != "trunk":
@@ -343,7 +390,8 @@ class Model:
             return config.pvid
         if vid == 4095:
             raise Drop("bad_vid")
-        vid = vid or config.pvid
+        by_wire = {wire: known for known, wire in config.wires.items()}
+        vid = by_wire.get((vid, *inner), 0) if vid else config.pvid
         if vid not in config.members:
             raise Drop("vlan_not_allowed")
         return vid
@@ -412,11 +460,10 @@ class Model:
         targets = [
             index
             for index, config in sorted(ports.items())
-            if index != frame.ingress
-            and frame.vid in config.members
+            if frame.vid in config.members
             and config.up
             and getattr(config, flag)
-            and not (ingress.isolated and config.isolated)
+            and not why_not_reached(ingress, config, same=index == frame.ingress)
         ]
         if not targets:
             raise Drop("no_egress")
@@ -425,13 +472,12 @@ class Model:
     def _check_known(self, frame: Admitted, entry: FdbEntry) -> int:
         if entry.kind == "drop":
             raise Drop("fdb_drop")
-        if entry.port == frame.ingress:
-            raise Drop("same_port")
         egress = self.config.ports.get(entry.port)
         if not egress or frame.vid not in egress.members:
             raise Drop("no_egress")
-        if egress.isolated and self.config.ports[frame.ingress].isolated:
-            raise Drop("isolated")
+        ingress = self.config.ports[frame.ingress]
+        if reason := why_not_reached(ingress, egress, same=entry.port == frame.ingress):
+            raise Drop(reason)
         return entry.port
 
     # -- R1, R2, R6, R10: how it leaves
@@ -443,34 +489,37 @@ class Model:
         if frame.offload.needs_csum and frame.offload.gso == "none" and unable:  # finished once, for all
             frame = replace(frame, data=finish_checksum(frame.data, frame.offload), offload=Offload())
             self.ports[unable[0]].values["tx_checksums"] += 1
-        tpids = {index: self._egress_tpid(index, frame) for index in takers}
+        forms = {index: self._form(index, frame) for index in takers}
+        last = min(forms.values(), key=lambda form: built_last(form, frame.vid), default=Form())
         for index in takers:
-            # all forms but the last are built in copies with room; untagged comes last, then 0x8100
-            in_place = tpids[index] == min(tpids.values())
-            if tpids[index] and in_place and frame.headroom < TAG:
+            # all forms but the last are built in copies with room
+            if forms[index] == last and frame.headroom < last.room:
                 self.ports[index].tx_drops["no_headroom"] += 1
             else:
-                self._send(index, frame, tpids[index])
+                self._send(index, frame, forms[index])
 
     def _offer(self, index: int, frame: Admitted) -> bool:
         """Whether the port takes the frame; a refusal is counted there."""
         port, config = self.ports[index], self.config.ports[index]
         port.values["offered"] += 1
-        reason = ""
+        reason, form = "", self._form(index, frame)
         if not config.up:
             reason = "port_down"
-        elif l3_len(frame) > config.mtu:
+        elif l3_len(frame) + max(0, form.room - TAG) > config.mtu:  # the first tag is free
             reason = "oversize"
-        elif not self._egress_tpid(index, frame) and self._leaks_tag(config, frame):
+        elif form.is_bare and self._leaks_tag(config, frame):
             reason = "inner_tag"
         if reason:
             port.tx_drops[reason] += 1
         return not reason
 
-    def _egress_tpid(self, index: int, frame: Admitted) -> int:
-        """TPID of the tag the frame gets on the port; 0: it leaves untagged."""
+    def _form(self, index: int, frame: Admitted) -> Form:
+        """The tags the frame gets on the port."""
         config = self.config.ports[index]
-        return 0 if config.mode != "trunk" or frame.vid == config.pvid else config.tpid
+        if frame.vid != config.pvid or config.native_tagged:
+            return Form(config.tpid, config.wires[frame.vid])
+        has_tag = {"never": False, "if_nonzero": frame.priority != 0, "always": True}[config.priority_tags]
+        return Form(config.tpid, (0,)) if has_tag else Form()
 
     @staticmethod
     def _leaks_tag(config: PortConfig, frame: Admitted) -> bool:
@@ -478,11 +527,12 @@ class Model:
         looks_tagged = frame.ethertype == config.tpid or (frame.was_tagged and frame.ethertype in TPIDS)
         return looks_tagged and config.mode != "tunnel"
 
-    def _send(self, index: int, frame: Admitted, tpid: int) -> None:
+    def _send(self, index: int, frame: Admitted, form: Form) -> None:
         port = self.ports[index]
         data, offload = frame.data, frame.offload
-        if tpid:
-            data, offload = push(data, tpid, frame.priority | frame.vid), offload.moved(TAG)
+        for place in reversed(range(len(form.vids))):  # an inner tag is always of 0x8100
+            tpid = TPIDS[0] if place else form.tpid
+            data, offload = push(data, tpid, frame.priority | form.vids[place]), offload.moved(TAG)
         if offload.gso == "none" or port.vnet:
             self._put(port, data, offload)
         elif pieces := cut(data, offload):
@@ -545,6 +595,24 @@ class Model:
 def ages(entry: FdbEntry) -> bool:
     """Whether an entry ages, is flushed, and counts against limits."""
     return entry.kind in ("dynamic", "sticky")
+
+
+def why_not_reached(ingress: PortConfig, egress: PortConfig, *, same: bool) -> str:
+    """Reason why frames of one port may not leave by another one, or by the same; empty: they may."""
+    if same and not egress.hairpin:
+        return "same_port"
+    if egress.direction == "ingress":
+        return "ingress_only"
+    if not same and ingress.isolated and egress.isolated:
+        return "isolated"
+    if not same and ingress.horizon and ingress.horizon == egress.horizon:
+        return "split_horizon"
+    return ""
+
+
+def built_last(form: Form, vid: int) -> tuple[int, int]:
+    """Order in which forms are left for last: untagged, the VLAN's own VID by TPID, then those that say otherwise."""
+    return (2, 0) if form.vids not in ((), (vid,)) else (1 if form.vids else 0, form.tpid)
 
 
 def ethertype_of(data: bytes) -> int:

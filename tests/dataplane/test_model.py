@@ -32,10 +32,30 @@ stations = st.integers(1, 5)
 
 
 @st.composite
+def translations(draw: st.DrawFn, members: set[int], pvid: int) -> tuple[tuple[int, int, int], ...]:
+    """Tags on the wire for some VLANs of a trunk: no two VLANs have the same, no outer VID is single and double."""
+    mapped = [vid for vid in sorted(members - {pvid}) if draw(st.booleans())]
+    single, double = {*members - {*mapped}, pvid} - {0}, set()
+    found: list[tuple[int, int, int]] = []
+    for vid in mapped:
+        inner = draw(st.sampled_from([0, 0, 20, 30]))
+        taken = single if inner else single | double
+        outer = draw(
+            st.sampled_from([wire for wire in (30, 40, 10, 20, 4094, *range(50, 60)) if wire not in taken])
+        )
+        if (outer, inner) in {wire[:2] for wire in found}:
+            inner += 7
+        (double if inner else single).add(outer)
+        found.append((outer, inner, vid))
+    return tuple(found)
+
+
+@st.composite
 def port_configs(draw: st.DrawFn) -> PortConfig:
     mode = draw(st.sampled_from(["access", "access", "trunk", "trunk", "trunk", "tunnel"]))
     members = tuple(draw(st.sets(vids, min_size=1))) if mode == "trunk" else ()
     pvid = draw(st.one_of(st.just(0), vids)) if mode == "trunk" else draw(vids)
+    maps = mode == "trunk" and draw(mostly_false | st.booleans())
     return PortConfig(
         mode=mode,
         pvid=pvid,
@@ -49,6 +69,13 @@ def port_configs(draw: st.DrawFn) -> PortConfig:
         flood_broadcast=draw(mostly_true),
         isolated=draw(mostly_false),
         mac_limit=draw(limits),
+        native_tagged=mode == "trunk" and draw(mostly_false),
+        translations=draw(translations({*members}, pvid)) if maps else (),
+        priority_tags=draw(st.sampled_from(["never"] * 4 + ["if_nonzero", "always"])),
+        default_pcp=draw(st.sampled_from([0] * 5 + [1, 7])),
+        horizon=draw(st.sampled_from([0] * 4 + [1, 2])),
+        hairpin=draw(mostly_false),
+        direction=draw(st.sampled_from(["both"] * 6 + ["ingress", "egress"])),
     )
 
 
@@ -76,10 +103,13 @@ foreign_tags = st.builds(
 @st.composite
 def stacks(draw: st.DrawFn, config: PortConfig) -> list[bytes]:
     """Tags of a frame: one the port takes, or none, or anything; now and then more behind it."""
-    fitting = [*config.members, *config.members, 0] if config.mode == "trunk" else [0]
+    wires = sorted(config.wires.values()) if config.mode == "trunk" else []
+    fitting = [*wires, *wires, (0,)]
     choice = draw(st.sampled_from(["fit"] * 6 + ["none"] * 3 + ["any"]))
     if choice == "fit":
-        tags = [frames.tag(draw(st.sampled_from(fitting)), draw(st.integers(0, 7)), 0, config.tpid)]
+        outer, *inner = draw(st.sampled_from(fitting))
+        tags = [frames.tag(outer, draw(st.integers(0, 7)), 0, config.tpid)]
+        tags += [frames.tag(vid, draw(st.integers(0, 7)), draw(st.integers(0, 1))) for vid in inner]
     else:
         tags = [draw(foreign_tags)] if choice == "any" else []
     return tags + draw(st.sampled_from([[]] * 5 + [[frames.tag(20)], [frames.tag(0, tpid=frames.TPID_AD)]]))
