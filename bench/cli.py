@@ -100,6 +100,22 @@ def run_lab(options: argparse.Namespace) -> int:
     return 0 if complete else 1
 
 
+def run_scale(options: argparse.Namespace) -> int:
+    """Measure a large bridge."""
+    from bench.lab import net
+    from bench.scale import run
+    from bench.scale.place import Size
+
+    net.require_root()
+    size = Size(options.ports, options.trunks, options.vlans, entries=options.entries)
+    report = run.measure(size, options.measure or (), options.rounds, options.storm_seconds)
+    print(run.text(report))
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(report, indent=1) + "\n")
+    return 0 if all(row["kept"] is not False for row in report["figures"]) else 1
+
+
 def run_report(options: argparse.Namespace) -> int:
     """Write the HTML page of a report."""
     from bench.report import page
@@ -194,6 +210,16 @@ def parser() -> argparse.ArgumentParser:
     lab.add_argument("--no-selfcheck", action="store_true")
     lab.add_argument("--no-html", action="store_true")
     lab.add_argument("-q", "--quiet", action="store_true", help="no progress")
+
+    scale = verb("scale", run_scale, "measure a large bridge, each figure beside its target (root)")
+    scale.add_argument("--ports", type=int, default=64)
+    scale.add_argument("--trunks", type=int, default=8, help="how many of the ports are trunks of all VLANs")
+    scale.add_argument("--vlans", type=int, default=4094)
+    scale.add_argument("--entries", type=int, default=65536, help="FDB entries")
+    scale.add_argument("--measure", action="append", help="only this one (may be repeated)")
+    scale.add_argument("--rounds", type=int, default=1, help="repetitions; medians are shown")
+    scale.add_argument("--storm-seconds", type=float, default=60.0, help="length of the storm of moves")
+    scale.add_argument("-o", "--output", type=Path, help="report as JSON")
 
     report = verb("report", run_report, "write the HTML page of a report")
     report.add_argument("report", type=Path)

@@ -1,0 +1,191 @@
+"""A large bridge in namespaces: its devices, its configuration file, its daemon, and what is asked of that.
+
+Job: `place()` makes three namespaces and the far ends of all ports; `Place.start()` runs `framebridge run FILE` there.
+Trunks are veths between the bridge's and the outer namespace, guests are taps in the guests' namespace. Everything is
+gone when the block ends, whatever happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+from bench.lab import net
+from bench.systems.framebridge import command
+from bridge.client import Client
+from bridge.errors import ControlError
+
+METRICS = "127.0.0.1:9464"
+START_SECONDS = 120.0
+COMMAND_SECONDS = 60.0
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large the bridge is; `tables`: each VLAN has a `[[vlan]]` of its own."""
+
+    ports: int = 64
+    trunks: int = 8
+    vlans: int = 4094
+    tables: bool = True
+    entries: int = 65_536
+
+    @property
+    def guests(self) -> int:
+        """Access ports, each in a VLAN of its own."""
+        return self.ports - self.trunks
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What a configuration says that another one says otherwise."""
+
+    isolated: int = 0  # so many guests are
+    moved: int = 0  # so many guests are in the VLAN above theirs
+    trunk_vlans: int | None = None  # None: all
+    guests: int | None = None
+
+
+def guest_vlan(number: int) -> int:
+    """VLAN of a guest."""
+    return 100 + number
+
+
+class Place:
+    """Namespaces with the devices of a bridge of some size, and at most one daemon."""
+
+    def __init__(self, size: Size, prefix: str, directory: Path) -> None:
+        self.size = size
+        self.bridge, self.guests, self.outer = (f"{prefix}-{what}" for what in ("bridge", "guests", "outer"))
+        self.directory = directory
+        self.file = directory / "scale.toml"
+        self.socket = directory / "scale.sock"
+        self._daemon: net.Process | None = None
+
+    # -- configuration
+
+    def write(self, variant: Variant = Variant()) -> None:
+        """Write the configuration file."""
+        size = self.size
+        top = size.vlans if variant.trunk_vlans is None else variant.trunk_vlans
+        parts = [
+            f'[bridge]\nname = "scale"\nfdb_size = {size.entries}\ncontrol_socket = "{self.socket}"\n',
+            f'[metrics]\naddress = "{METRICS}"\n',
+        ]
+        for number in range(size.trunks):
+            parts.append(_port(f"t{number}", "link", f'vlan = {{ trunk = ["1-{top}"] }}'))
+        for number in range(size.guests if variant.guests is None else variant.guests):
+            vlan = f"vlan = {{ access = {guest_vlan(number) + (number < variant.moved)} }}"
+            more = ["isolated = true"] if number < variant.isolated else []
+            parts.append(_port(f"g{number}", "tap", f'netns = "{self.guests}"', vlan, *more))
+        if size.tables:
+            parts += [f'[[vlan]]\nid = {vid}\nname = "v{vid}"\n' for vid in range(1, size.vlans + 1)]
+        self.file.write_text("\n".join(parts))
+
+    def add_trunks(self) -> None:
+        """Make the veths of the trunks."""
+        for number in range(self.size.trunks):
+            net.add_veth(self.bridge, f"t{number}", self.outer, f"x{number}")
+
+    # -- the daemon
+
+    def start(self) -> float:
+        """Start the daemon; returns the seconds until it answered."""
+        begin = time.monotonic()
+        daemon = net.Process([*command(), "run", str(self.file)], self.bridge, self.directory / "daemon.log")
+        self._daemon = daemon
+        daemon.wait_until(self._answers, "an answer of the daemon", START_SECONDS)
+        return time.monotonic() - begin
+
+    def _answers(self) -> bool:
+        if self.socket.exists():
+            with contextlib.suppress(ControlError):
+                return bool(self.ask("Version"))
+        return False
+
+    def stop(self) -> None:
+        """End the daemon; idempotent."""
+        if self._daemon is not None:
+            self._daemon.end(30.0)
+            self._daemon = None
+
+    @property
+    def pid(self) -> int:
+        """Process of the daemon: what the control socket says, since others stand in between."""
+        return int(self.ask("Version")[0]["pid"])
+
+    def memory(self) -> dict[str, float]:
+        """Resident memory of the daemon in MB: now and at its highest."""
+        text = Path(f"/proc/{self.pid}/status").read_text()
+        kilobytes = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", text, re.MULTILINE))
+        return {"rss": int(kilobytes["VmRSS"]) / 1024, "peak": int(kilobytes["VmHWM"]) / 1024}
+
+    def ask(self, method: str, **parameters: Any) -> list[Row]:
+        """Call the daemon through its control socket."""
+        with Client(str(self.socket)) as client:
+            return client.rows(method, parameters)
+
+    def time_command(self, *words: str) -> tuple[float, str]:
+        """Run `framebridge WORDS` as people do; returns seconds and output."""
+        begin = time.monotonic()
+        done = subprocess.run(
+            [*command(), "-s", str(self.socket), *words],
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        seconds = time.monotonic() - begin
+        if done.returncode:
+            raise BenchError(f"framebridge {' '.join(words)}: {done.stderr.strip()}")
+        return seconds, done.stdout
+
+    def time_rows(self, *words: str) -> tuple[float, list[Row]]:
+        """Run `framebridge -j WORDS`; returns seconds and rows."""
+        seconds, output = self.time_command("-j", *words)
+        return seconds, json.loads(output)
+
+    def thread(self) -> dict[str, float]:
+        """Counters of the data thread, from the metrics."""
+
+        def read() -> str:
+            with urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=COMMAND_SECONDS) as answer:
+                return str(answer.read().decode())
+
+        text = net.inside(self.bridge, read)
+        found = re.findall(r"^framebridge_thread_(\w+?)(?:_total)?(?:\{[^}]*\})? (\S+)$", text, re.MULTILINE)
+        return {name: float(value) for name, value in found}
+
+    def totals(self) -> Row:
+        """Counters of the bridge."""
+        return self.ask("StatsShow")[-1]
+
+
+def _port(name: str, kind: str, *lines: str) -> str:
+    return "\n".join(["[[port]]", f'name = "{name}"', f'kind = "{kind}"', f'device = "{name}"', *lines, ""])
+
+
+@contextlib.contextmanager
+def place(size: Size) -> Iterator[Place]:
+    """Make the namespaces and devices of a bridge of this size, and write its configuration."""
+    prefix = net.make_prefix()
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(net.scratch_directory())
+        made = Place(replace(size), prefix, directory)
+        for space in (made.bridge, made.guests, made.outer):
+            stack.enter_context(net.namespace(space))
+        stack.callback(made.stop)
+        made.add_trunks()
+        made.write()
+        yield made
