@@ -290,6 +290,8 @@ class Bridge:
         """Remove dynamic and sticky entries whose age in ticks is above `max_age`; returns them."""
     def fdb_flush(self, *, port: int | None = None, vid: int | None = None) -> None:
         """Forget dynamic and sticky entries of a port, of a VLAN, of both (logical AND), or all of them."""
+    def fdb_forget(self, port: int, vids: Iterable[int]) -> None:
+        """Forget dynamic and sticky entries of a port in some VLANs: one pass over the table, however many."""
     def fdb_entries(self) -> list[FdbEntry]: ...
     def fdb_find(self, vid: int, mac: int) -> FdbEntry | None: ...
     # -- events and counters

@@ -259,14 +259,14 @@ cdef class Snapshot:
         if tpid not in (0x8100, 0x88A8):
             raise ValueError(f"tpid must be 0x8100 or 0x88a8, not {tpid:#x}")
         config.mode = lookup(MODES, "mode", mode)
-        members = {pvid, *vids} if mode == "trunk" else {pvid}
-        members.discard(0)
+        members = tuple(vids) if mode == "trunk" else ()
         for member in members:
-            check_range("VID", member, 1, VID_MAX)
+            if not 1 <= member <= VID_MAX:
+                check_range("VID", member, 1, VID_MAX)
         config.priority_tags = lookup(PRIORITY_TAGS, "priority_tags", priority_tags)
         config.direction = lookup(DIRECTIONS, "direction", direction)
         if translations:
-            self.translate(config, members, translations)
+            self.translate(config, {pvid, *members} - {0}, translations)
         config.port = port.open_raw()
         config.pvid = pvid
         config.tpid = tpid
@@ -280,8 +280,9 @@ cdef class Snapshot:
         config.horizon = horizon
         config.hairpin = hairpin
         config.plain = up and config.translation is NULL and config.priority_tags == BR_PRIORITY_TAGS_NEVER
-        for member in members:
-            vid = member
+        if pvid:
+            br_set_add(&self.raw.vlan[pvid], port.index)
+        for vid in members:
             br_set_add(&self.raw.vlan[vid], port.index)
         if up and flood_unknown:
             br_set_add(&self.raw.flood[BR_FLOOD_UNKNOWN], port.index)
@@ -575,11 +576,26 @@ cdef class Bridge:
         elif port is None:
             self.change([(BR_FDB_FLUSH_VLAN, vid, 0, 0, 0)])
         else:
-            self.change([
-                (BR_FDB_FORGET, br_fdb_key(entry.vid, entry.mac), port, 0, 0)
-                for entry in self.fdb_entries()
-                if entry.port == port and entry.vid == vid
-            ])
+            self.fdb_forget(port, (vid,))
+
+    def fdb_forget(self, int port, vids):
+        cdef bint wanted[VID_MAX + 1]
+        cdef uint32_t index
+        cdef br_fdb_entry entry
+        cdef br_fdb_value value
+        changes = []
+
+        check_range("port index", port, 0, BR_PORTS_MAX - 1)
+        memset(wanted, 0, sizeof(wanted))
+        for vid in vids:
+            check_range("VID", vid, 1, VID_MAX)
+            wanted[<int>vid] = True
+        for index in range(br_fdb_slots(&self.raw.fdb)):
+            if br_fdb_read(&self.raw.fdb, index, &entry) and wanted[entry.key >> 48]:
+                value.word = entry.value
+                if value.port == port and value.kind < BR_FDB_STATIC:
+                    changes.append((BR_FDB_FORGET, entry.key, port, 0, 0))
+        self.change(changes)
 
     def fdb_entries(self):
         cdef uint32_t index

@@ -99,7 +99,8 @@ class Berth:
 
     async def _attach_tap(self, core: Bridge, links: Links, create: bool) -> None:
         config = self.config
-        found = await self.find(links)
+        is_first = config.mtu is not None and self.own_mtu is None
+        found = await self.find(links) if is_first else None
         link, made = await links.ensure_tap(config.device, config.netns, config.mtu, create=create)
         try:
             self.port = await self._open(links, core.open_tap)
@@ -109,7 +110,7 @@ class Berth:
             raise
         if made:
             release_tap(self.port.fd)
-        if config.mtu is not None and self.own_mtu is None:
+        if is_first:
             self.own_mtu = found.mtu if found else TAP_MTU
 
     async def _attach_link(self, core: Bridge, links: Links, create: bool) -> None:
@@ -212,8 +213,9 @@ def mtu_mismatches(berths: Iterable[Berth]) -> dict[tuple[str, int, str, int], i
     found = {}
     for berth in attached:
         for trunk in attached:
-            common = berth.config.members & trunk.config.members
             is_pair = trunk.config.mode == "trunk" and berth.config.mode != "trunk"
-            if is_pair and common and berth.mtu != trunk.mtu:
+            if not is_pair or berth.mtu == trunk.mtu:
+                continue
+            if common := berth.config.members & trunk.config.members:
                 found[berth.config.name, berth.mtu, trunk.config.name, trunk.mtu] = min(common)
     return found

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -38,17 +39,24 @@ class BadValueError(ValueError):
 class Report:
     """Collects findings and raises them together, in the order of the file.
 
-    `source` is the file, `where` begins every key path, `lines` is its line map; each may be missing.
+    `source` is the file, `where` begins every key path, `make_lines` gives its line map when there is something to
+    report; each may be missing.
     """
 
-    def __init__(self, source: str = "", where: str = "", lines: Mapping[KeyPath, int] | None = None) -> None:
+    def __init__(
+        self, source: str = "", where: str = "", make_lines: Callable[[], Mapping[KeyPath, int]] = dict
+    ) -> None:
         self._source = source
         self._where = where
-        self._lines = lines or {}
+        self._make_lines = make_lines
         self._problems: list[Problem] = []
 
     def __len__(self) -> int:
         return len(self._problems)
+
+    @cached_property
+    def _lines(self) -> Mapping[KeyPath, int]:
+        return self._make_lines()
 
     def add(self, path: KeyPath, message: str) -> None:
         """Note a problem with the key at `path`."""

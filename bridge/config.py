@@ -15,6 +15,7 @@ import os
 import tomllib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -137,17 +138,24 @@ def parse(text: str, source: str = "") -> Config:
     """Validate the text of a file; `source` names it in messages."""
     try:
         document = tomllib.loads(text)
-        lines = line_map(text)
     except RecursionError:
         raise _refusal(
             "arrays or tables are nested too deeply; nothing here needs more than three", source
         ) from None
     except ValueError as error:
         raise _refusal(f"not valid TOML: {error}", source, error_line(error, text)) from None
-    report = Report(source, lines=lines)
+    report = Report(source, make_lines=partial(_find_lines, text))
     config = _read_config(Table(document, (), report))
     report.raise_problems()
     return config
+
+
+def _find_lines(text: str) -> Mapping[KeyPath, int]:
+    """Say where keys stand: only asked when there is something to report, for it takes longer than reading."""
+    try:
+        return line_map(text)
+    except RecursionError:  # just shallow enough for tomllib
+        return {}
 
 
 def with_port(config: Config, port: PortConfig) -> Config:

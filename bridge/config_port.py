@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from bridge import checks
@@ -21,7 +22,7 @@ MODES = ("access", "trunk", "tunnel")
 FLOOD_CLASSES = ("unknown", "multicast", "broadcast")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PortConfig:
     """One `[[port]]`. The native VLAN of a trunk is a member whether or not `vids` lists it."""
 
@@ -43,7 +44,7 @@ class PortConfig:
     admin_up: bool = True
     kernel_filter: bool = True  # link: the kernel holds back frames of VLANs the port does not carry
 
-    @property
+    @cached_property
     def members(self) -> frozenset[int]:
         """Every VLAN the port carries, the native one included."""
         return frozenset(self.vids) | ({self.pvid} - {0})

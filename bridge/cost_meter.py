@@ -123,10 +123,10 @@ class Meter:
                 return
             await self._clock.sleep(2 * CycleRate.SHORTEST)
 
-    def carry(self, name: str, index: int) -> None:
-        """Keep the charges of a port that is about to be closed: the data plane will only know their sum."""
+    def carry(self, names: Mapping[int, str]) -> None:
+        """Keep the charges of ports, by index, about to be closed: the data plane will only know their sum."""
         for charge in self._core.bill().charges:
-            if charge.port == index:
+            if (name := names.get(charge.port)) is not None:
                 _put(self._carried, ChargeKey(name, charge.vid, charge.frame_class), _amount(charge))
 
     def retire(self, name: str) -> None:

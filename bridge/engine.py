@@ -7,10 +7,12 @@ Threads: everything here runs in one asyncio loop, except the data thread (`Brid
 `Links`. Whatever changes ports takes turns under one lock; what has begun is finished even if its caller is
 cancelled, so no change is ever left half done.
 
-Theory of operation. The wanted state is a set of berths; `_refresh` writes it down as a snapshot, applies it,
-and then tells `Learning` which ports carry traffic. A port that leaves does so in two steps: a snapshot in
-which it is down makes its counters final, the next one does not name it. Devices are looked after by level,
-not by edge: an event of a link only says *look*; `_reconcile` compares what is there with what is attached.
+Theory of operation. The wanted state is a set of berths; `_commit` writes it down as a snapshot, applies it,
+and then tells `Learning` which ports carry traffic. An action changes berths and says by `_refresh` that there is
+something to commit: a change of many ports and VLANs is one snapshot, at most one more before static entries, and two
+for all ports that leave. These do so in two steps: a snapshot in which they are down makes their counters final, the
+next one does not name them. Devices are looked after by level, not by edge: an event of a link only says *look*;
+`_reconcile` compares what is there with what is attached.
 
 * up: attached, enabled, device up with carrier. down: anything less. missing: no such device.
 * A port keeps its index and its counters for as long as its name is in the configuration.
@@ -26,7 +28,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from bridge import __version__, engine_rows
@@ -71,6 +73,17 @@ async def _finish(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+def _runs(actions: Iterable[Action]) -> list[list[Action]]:
+    """Split actions into runs of a kind; each port that is opened is a run of its own, for it takes its time."""
+    runs: list[list[Action]] = []
+    for action in actions:
+        if runs and runs[-1][0].kind == action.kind != "open_port":
+            runs[-1].append(action)
+        else:
+            runs.append([action])
+    return runs
+
+
 class Engine:
     """One bridge."""
 
@@ -92,6 +105,8 @@ class Engine:
         self._vlans: dict[int, VlanConfig] = {}
         self._berths: dict[str, Berth] = {}
         self._former: dict[str, int] = {}  # indexes of ports closed in the change under way
+        self._is_due = False  # the data plane does not know everything yet
+        self._news: list[tuple[str, str]] = []  # events with their ports, to be told when it does
         self._mismatches: set[tuple[str, int, str, int]] = set()
         self._changing = asyncio.Lock()
         self._dirty: set[str] = set()
@@ -112,8 +127,9 @@ class Engine:
         try:
             await _finish(self._links.open())
             async with self._changing:
-                for action in plan(None, self.config):
-                    await _finish(self._perform(action))
+                for run in _runs(plan(None, self.config)):
+                    await _finish(self._carry_out(run))
+                self._commit()
                 await self._settle()
         except BaseException:
             await self.stop()
@@ -138,8 +154,7 @@ class Engine:
         async with self._changing:
             await self._metrics.close()
             await self._stop_forwarding()
-            for name in [*self._berths]:
-                await self._remove(name)
+            await self._remove([*self._berths])
             await self._links.close()
         self._events.close()
 
@@ -190,13 +205,15 @@ class Engine:
     async def _apply(self, new: Config) -> tuple[Action, ...]:
         async with self._changing:
             actions = plan(self.config, new)
-            for done, action in enumerate(actions):
-                try:
-                    await self._perform(action)
-                except Exception as error:
-                    await self._roll_back(actions[:done])
-                    await self._settle()
-                    raise ApplyError(f"{error}; the configuration before is in force again") from error
+            done: list[Action] = []
+            try:
+                for run in _runs(actions):
+                    await self._carry_out(run, done)
+                self._commit()
+            except Exception as error:
+                await self._roll_back(done)
+                await self._settle()
+                raise ApplyError(f"{error}; the configuration before is in force again") from error
             self.config = new
             await self._settle()
         if actions:
@@ -204,11 +221,12 @@ class Engine:
         return actions
 
     async def _roll_back(self, done: Sequence[Action]) -> None:
-        for action in reversed(done):
+        for run in _runs([action.inverse for action in reversed(done)]):
             try:
-                await self._perform(action.inverse, strict=False)
+                await self._carry_out(run, strict=False)
             except Exception:
-                log.exception("cannot undo: %s", action)
+                log.exception("cannot carry out: %s", "; ".join(map(str, run)))
+        self._commit()
 
     async def _settle(self) -> None:
         """Let go of what no port of the configuration needs any more."""
@@ -226,14 +244,33 @@ class Engine:
     async def _keep_namespaces(self) -> None:
         await self._links.keep({None, *(berth.config.netns for berth in self._berths.values())})
 
+    async def _carry_out(
+        self, run: Sequence[Action], done: list[Action] | None = None, *, strict: bool = True
+    ) -> None:
+        """Carry out actions that may share a snapshot; each that is done goes to `done`."""
+        done = [] if done is None else done
+        if run[0].kind == "close_port":
+            names = [action.subject for action in run]
+            await self._remove(names)
+            untold = {port for event, port in self._news if event == "port-added"}
+            self._news = [news for news in self._news if news[1] not in names]
+            for name in names:
+                if name not in untold:  # else nobody heard that it came
+                    self._events.emit("port-removed", port=name)
+            done += run
+            return
+        for action in run:
+            await self._perform(action, strict=strict)
+            done.append(action)
+
     async def _perform(self, action: Action, *, strict: bool = True) -> None:
-        """Carry out one action, wholly or not at all. Not `strict`: a port may be left without its device."""
+        """Carry out one action, wholly or not at all. Not `strict`: a port may be left without its device.
+
+        What the data plane has to know it is told by the next `_commit`; `_refresh` says that there is something.
+        """
         match action.kind, action.before, action.after:
             case "open_port", None, PortConfig() as after:
                 await self._open(after, strict)
-            case "close_port", PortConfig() as before, None:
-                await self._remove(before.name)
-                self._events.emit("port-removed", port=before.name)
             case "set_port", PortConfig() as before, PortConfig() as after:
                 await self._set_port(before, after)
             case "set_vlan", before, VlanConfig() as after:
@@ -258,6 +295,7 @@ class Engine:
                 self._budgets.remove(before.name)
                 self._refresh()
             case "add_entry", None, StaticEntry() as after:
+                self._commit()  # the FDB has to know its port
                 self._learning.pin(after)
             case "delete_entry", StaticEntry() as before, None:
                 self._learning.unpin(before.vid, before.mac)
@@ -268,15 +306,13 @@ class Engine:
         berth = self._berths[config.name] = Berth(config, self._choose_index(config.name))
         try:
             await berth.attach(self._core, self._links, create=True)
-            self._refresh()
         except BaseException as error:
             if strict or not isinstance(error, FramebridgeError):
-                await self._remove(config.name)
+                await self._remove([config.name])
                 raise
             log.error("%s; it will be attached when that is over", error)
             berth.link = await berth.find(self._links)
-            self._refresh()
-        self._events.emit("port-added", port=config.name, state=berth.state)
+        self._refresh("port-added", config.name)
 
     def _choose_index(self, name: str) -> int:
         """Choose the index a port had, or the lowest that is free and, if possible, was nobody's."""
@@ -285,43 +321,67 @@ class Engine:
         free = set(range(PORTS_MAX)) - {berth.index for berth in self._berths.values()}
         return min((free - set(self._former.values())) or free)
 
-    async def _remove(self, name: str) -> None:
-        """Close a port and remove the device that was made for it."""
-        berth = self._berths[name]
-        self._detach(berth)
-        del self._berths[name]
-        self._dirty.discard(name)
-        self._former[name] = berth.index
-        self._refresh()
-        try:
-            await berth.remove_device(self._links)
-        except LinkError as error:
-            log.warning("port %s: %s", name, error)
+    async def _remove(self, names: Sequence[str]) -> None:
+        """Close ports and remove the devices that were made for them."""
+        berths = [self._berths[name] for name in names]
+        self._detach(berths)
+        for berth in berths:
+            name = berth.config.name
+            del self._berths[name]
+            self._dirty.discard(name)
+            self._former[name] = berth.index
+        for berth in berths:
+            try:
+                await berth.remove_device(self._links)
+            except LinkError as error:
+                log.warning("port %s: %s", berth.config.name, error)
 
     async def _set_port(self, before: PortConfig, after: PortConfig) -> None:
         berth = self._berths[after.name]
         await berth.configure_mtu(self._links, after.mtu)
         berth.config = after
-        self._refresh()
-        self._events.emit("port-changed", port=after.name)
+        self._refresh("port-changed", after.name)
 
     # -- the data plane ------------------------------------------------------------------------------
 
-    def _detach(self, berth: Berth) -> None:
-        """Take a port out of the data plane and close its device; its entries vanish, its counters stay."""
-        if berth.port is None:
+    def _detach(self, berths: Sequence[Berth]) -> None:
+        """Take ports out of the data plane and close their devices; entries vanish, counters stay."""
+        leaving = [berth for berth in berths if berth.port is not None]
+        if not leaving:
             return
-        berth.ready = False
-        self._refresh(quietly=True)
-        self._ledger.carry(berth.config.name, berth.index)
-        port, berth.port = berth.port, None
-        self._refresh(quietly=True)
-        self.cost.carry(berth.config.name, berth.index)
-        self._core.close_port(port)
-        berth.broken = False
+        for berth in leaving:
+            berth.ready = False
+        self._write()
+        self._ledger.carry({berth.config.name: berth.index for berth in leaving})
+        ports = [berth.port for berth in leaving if berth.port is not None]
+        for berth in leaving:
+            berth.port, berth.broken = None, False
+        self._write()
+        self.cost.carry({berth.index: berth.config.name for berth in leaving})
+        for port in ports:
+            self._core.close_port(port)
 
-    def _refresh(self, *, quietly: bool = False) -> None:
-        """Bring the data plane, the FDB and the world up to date with the berths."""
+    def _refresh(self, event: str = "", port: str = "") -> None:
+        """Note that the data plane is to be told of a change, and the world of an event when that is done."""
+        self._is_due = True
+        if event:
+            self._news.append((event, port))
+
+    def _commit(self) -> None:
+        """Bring the data plane, the FDB and the world up to date with the berths, if there is anything new."""
+        if not self._is_due:
+            return
+        self._write()
+        self._is_due = False
+        for berth in self._berths.values():
+            self._tell_state(berth)
+        news, self._news = self._news, []
+        for event, port in news:
+            state = {"state": self._berths[port].state} if event == "port-added" else {}
+            self._events.emit(event, port=port, **state)
+
+    def _write(self) -> None:
+        """Apply a snapshot of the berths as they are."""
         for berth in self._berths.values():
             berth.lift_filter()
         self._core.apply(self._snapshot())
@@ -330,9 +390,6 @@ class Engine:
         self._learning.set_ports(
             {berth.index: berth.config for berth in self._berths.values() if berth.state == "up"}
         )
-        if not quietly:
-            for berth in self._berths.values():
-                self._tell_state(berth)
 
     def _snapshot(self) -> Snapshot:
         snapshot = Snapshot(
@@ -344,7 +401,8 @@ class Engine:
             waiting=self._bridge.waiting,
         )
         for vlan in self._vlans.values():
-            snapshot.set_vlan_mac_limit(vlan.vid, vlan.mac_limit)
+            if vlan.mac_limit:
+                snapshot.set_vlan_mac_limit(vlan.vid, vlan.mac_limit)
         for berth in self._berths.values():
             berth.add_to(snapshot)
         if self._budgets:
@@ -394,18 +452,29 @@ class Engine:
             self._look.clear()
             async with self._changing:
                 dirty, self._dirty = self._dirty, set()
-                for name in dirty & self._berths.keys():
-                    try:
-                        await _finish(self._reconcile(self._berths[name]))
-                    except Exception:  # a port in trouble must not leave the others alone
-                        log.exception("port %s", name)
+                await _finish(self._reconcile([self._berths[name] for name in dirty & self._berths.keys()]))
 
-    async def _reconcile(self, berth: Berth) -> None:
+    async def _reconcile(self, berths: Sequence[Berth]) -> None:
         """Make what is attached fit what is there."""
+        for berth in berths:
+            try:
+                await self._look_at(berth)
+            except Exception:  # a port in trouble must not leave the others alone
+                log.exception("port %s", berth.config.name)
+        try:
+            self._commit()
+        except OSError:
+            log.exception("the data plane refuses the ports as they are")
+        self._check_mtu()
+        self._audit_due.set()
+
+    async def _look_at(self, berth: Berth) -> None:
+        """Attach or detach a port as its device wants it."""
+        before = berth.port, berth.link
         link = await berth.find(self._links)
         lost = berth.port is not None and (berth.broken or link is None or not berth.is_of(link))
         if lost:
-            self._detach(berth)
+            self._detach([berth])
         berth.link, berth.broken = link, False
         if lost:
             self._tell_state(berth)  # also if its device, or another one, is attached at once
@@ -413,9 +482,8 @@ class Engine:
             berth.made = None  # somebody else removed it
         elif berth.port is None and not self._must_wait(berth, link):
             await self._attach_again(berth)
-        self._refresh()
-        self._check_mtu()
-        self._audit_due.set()
+        if (berth.port, berth.link) != before:
+            self._refresh()
 
     def _must_wait(self, berth: Berth, link: Link) -> bool:
         """Tell whether this device failed a moment ago: one that fails at once must not keep us busy."""

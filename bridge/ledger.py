@@ -66,9 +66,11 @@ class Ledger:
         self._past: dict[str, Tally] = {}  # of ports, from before they were last attached
         self._removed = Tally()
 
-    def carry(self, name: str, index: int) -> None:
-        """Keep the counters of a port that is about to leave the snapshot; it must be quiet already."""
-        self._past.setdefault(name, Tally()).add(self._core.counters().ports[index])
+    def carry(self, ports: Mapping[str, int]) -> None:
+        """Keep the counters of ports that are about to leave the snapshot; they must be quiet already."""
+        live = self._core.counters().ports
+        for name, index in ports.items():
+            self._past.setdefault(name, Tally()).add(live[index])
 
     def close(self, name: str) -> None:
         """Move the counters of a port that is no more to the total."""

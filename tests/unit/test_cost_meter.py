@@ -144,7 +144,7 @@ def test_a_removed_port_is_no_other_one(meter: FakeMeter, clock: ManualClock) ->
 
 def close(meter: FakeMeter, index: int, name: str) -> None:
     """Do as the engine and the data plane do: only classes are left of a closed port."""
-    meter.carry(name, index)
+    meter.carry({index: name})
     core = meter.core
     for charge in [charge for charge in core.charges.values() if charge.port == index]:
         del core.charges[charge[:3]]
