@@ -80,6 +80,7 @@ cdef extern from "event.h" nogil:
     struct br_events:
         int fd
         uint64_t n_lost
+        uint32_t mask
 
     uint32_t br_events_take(br_events *events, br_event *out, uint32_t cap)
 

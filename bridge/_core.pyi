@@ -298,8 +298,11 @@ class Bridge:
     @property
     def event_fd(self) -> int:
         """Readable when events wait."""
-    def events(self) -> tuple[list[Event], int]:
-        """Take all waiting events; the second value counts events lost since the last call (then resync)."""
+    def events(self, most: int = 0) -> tuple[list[Event], int]:
+        """Take waiting events, at most so many (0: as the ring holds); then those lost since the last call.
+
+        `event_fd` stays readable while events are left.
+        """
     def counters(self) -> Counters: ...
     # -- the bill
     def bill(self) -> Bill: ...

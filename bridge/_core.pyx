@@ -619,15 +619,17 @@ cdef class Bridge:
     def event_fd(self):
         return self.raw.events.fd
 
-    def events(self):
+    def events(self, int most=0):
         cdef br_event raw[EVENT_BURST]
-        cdef uint32_t n = EVENT_BURST
+        cdef uint32_t left = most if most > 0 else self.raw.events.mask + 1  # never more: the writer may be faster
+        cdef uint32_t n = 1
         cdef uint32_t i
         cdef uint64_t lost
         events = []
 
-        while n == EVENT_BURST:
-            n = br_events_take(&self.raw.events, raw, EVENT_BURST)
+        while n and left:
+            n = br_events_take(&self.raw.events, raw, min(left, <uint32_t>EVENT_BURST))
+            left -= n
             for i in range(n):
                 events.append(Event(
                     EVENTS[raw[i].kind][0],

@@ -54,6 +54,7 @@ from bridge.plan import Action, plan
 log = logging.getLogger(__name__)
 
 NOMINAL_HZ = 1e9  # cycles per second where they cannot be told
+EVENTS_MIN = 16384  # of the ring
 HOUSEKEEPING = 1.0  # seconds between rounds; also the pause before a port that failed is tried again
 TOLD_AS_STATE = ("down", "carrier")  # checks whose findings are events of the port anyway
 JOIN_TIMEOUT = 10.0  # seconds the data thread has to end
@@ -92,10 +93,18 @@ class Engine:
         self.faults: asyncio.Future[Any]  # from start on; gets the exception if the data thread dies
         self._clock = clock or SystemClock()
         self._links = links or Links()
-        self._core = Bridge(fdb_capacity=config.bridge.fdb_size)
+        size = config.bridge.fdb_size
+        self._core = Bridge(
+            fdb_capacity=size, events=max(EVENTS_MIN, size)
+        )  # all may be learned anew at once
         self._events = Events()
         self._learning = Learning(
-            self._core, self._clock, self._events.emit, self._port_failed, self._budget_changed
+            self._core,
+            self._clock,
+            self._events.emit,
+            self._port_failed,
+            self._budget_changed,
+            lambda: self._events.has_audience,
         )
         self._budgets = Budgets()
         self._ledger = Ledger(self._core)
@@ -138,7 +147,7 @@ class Engine:
             target=self._forward, args=(loop,), name="framebridge-data", daemon=True
         )
         self._thread.start()
-        loop.add_reader(self._core.event_fd, self._learning.drain)
+        loop.add_reader(self._core.event_fd, self._learning.take)
         work = (self._keep_house(), self._attend(), self._keep_audit())
         self._tasks = [loop.create_task(one) for one in work]
 

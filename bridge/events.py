@@ -83,6 +83,11 @@ class Events:
         self._subscriptions.append(subscription)
         return subscription
 
+    @property
+    def has_audience(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._subscriptions)
+
     def emit(self, event: str, /, **fields: object) -> None:
         """Tell all subscribers; a `mac` is an integer here and text there."""
         if not self._subscriptions:

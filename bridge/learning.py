@@ -13,7 +13,8 @@ Thread: control. Only this thread removes entries; that is what lets the mirror 
   its port comes back or it is pinned again; static and drop stay.
 * **Loss.** Events that found the ring full cost a resync of the mirror at the next `tick`, never more than
   one per call. So does a flush, because an event of before may still have been under way.
-* **Storms.** Refusals and requests that repeat are counted, and told once per `tick`.
+* **Storms.** Refusals and requests that repeat are counted, and told once per `tick`. Events are taken in
+  slices, so a storm delays other work of the thread by a slice; what it cannot follow is lost, counted, resynced.
 
 Refuses: pinned entries for which the table has no room; a permission for an address nobody asked about.
 """
@@ -36,6 +37,7 @@ from bridge.mac import format_mac
 TICKS_PER_AGE = 1000  # at most, and far below the 65536 after which a tick comes round
 TICK_MASK = 0xFFFF
 REQUESTS_MAX = 4096  # sources that wait for a decision
+SLICE = 1024  # events in one go: some 2 ms
 FLUSHABLE = ("dynamic", "sticky")
 
 Row = dict[str, object]
@@ -94,14 +96,19 @@ class Learning:
         emit: Emit,
         fail: Callable[[int, int], None],
         budget_changed: Callable[[str, int], None] = lambda kind, place: None,
+        has_audience: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`fail(port, errno)` and `budget_changed(kind, place)` get the events that are not about the FDB."""
+        """`fail(port, errno)` and `budget_changed(kind, place)` get the events that are not about the FDB.
+
+        Entries that are learned or move are told of while `has_audience()`: in a storm the words cost the most.
+        """
         self.counters = LearningCounters()
         self._core = core
         self._clock = clock
         self._emit = emit
         self._fail = fail
         self._budget_changed = budget_changed
+        self._has_audience = has_audience
         self._ageing = 0.0
         self._tick_length = 1.0
         self._begins = deque([clock.now()])  # of the ticks that entries may still carry; the last is current
@@ -133,13 +140,16 @@ class Learning:
         Call it after the snapshot that says the same: what is flushed here must not be learned again.
         """
         self.drain()
+        gone: dict[int, Collection[int] | None] = {}
         for index, before in self._ports.items():
             after = ports.get(index)
             if after is None or after.name != before.name:
-                self._forget(index)
+                gone[index] = None
                 self._lapsed -= {key for key in self._lapsed if self._pinned[key].port == before.name}
-            elif lost := before.members - after.members:
-                self._forget(index, lost & {entry.vid for entry in self._core.fdb_entries()})
+            elif after is not before and (lost := before.members - after.members):
+                gone[index] = lost
+        if gone:
+            self._forget_places(gone)
         self._ports = dict(ports)
         for entry in self._sync([*self._pinned]):
             self._emit("fdb-refused", mac=entry.mac, vlan=entry.vid, port=entry.port, reason="refused_full")
@@ -212,14 +222,19 @@ class Learning:
         """Handle every event that waits."""
         self.handle(*self._core.events())
 
+    def take(self) -> None:
+        """Handle some of the events that wait: so many that others get their turn in time."""
+        self.handle(*self._core.events(SLICE))
+
     def handle(self, events: Sequence[Event], lost: int) -> None:
         """Follow what the data plane did; `lost` events are missing in between."""
+        now, is_heard = self._clock.now(), self._has_audience()
         for event in events:
             match event.kind:
                 case "learned":
-                    self._learn(event)
+                    self._learn(event, now, is_heard)
                 case "moved":
-                    self._move(event)
+                    self._move(event, now, is_heard)
                 case "request":
                     self._request(event)
                 case "refreshed":
@@ -235,17 +250,22 @@ class Learning:
             self._lost += lost
             self._stale = True
 
-    def _learn(self, event: Event) -> None:
+    def _learn(self, event: Event, now: float, is_heard: bool) -> None:
+        _, vid, mac, port, *_ = event
         self.counters.learned += 1
-        self._known[_key(event.vid, event.mac)] = _Known(event.port, "dynamic", self._clock.now())
-        self._emit("fdb-learned", mac=event.mac, vlan=event.vid, port=self._name(event.port))
+        self._known[vid << 48 | mac] = _Known(port, "dynamic", now)
+        if is_heard:
+            self._emit("fdb-learned", mac=mac, vlan=vid, port=self._name(port))
 
-    def _move(self, event: Event) -> None:
+    def _move(self, event: Event, now: float, is_heard: bool) -> None:
         self.counters.moved += 1
-        key = _key(event.vid, event.mac)
-        known = self._known.setdefault(key, _Known(event.port, "dynamic", self._clock.now()))
+        key = event.vid << 48 | event.mac
+        if (known := self._known.get(key)) is None:
+            known = self._known[key] = _Known(event.port, "dynamic", now)
         known.port = event.port
         known.moves += 1
+        if not is_heard:
+            return
         self._emit(
             "fdb-moved",
             mac=event.mac,
@@ -367,6 +387,23 @@ class Learning:
         self._emit("fdb-flushed", port=name, vlan=vid, entries=len(victims))
         return len(victims)
 
+    def _forget_places(self, gone: Mapping[int, Collection[int] | None]) -> None:
+        """Forget what ports know, all of it or of some VLANs."""
+        for port, vids in gone.items():
+            if vids is None:
+                self._core.fdb_flush(port=port)
+            else:
+                self._core.fdb_forget(port, vids)
+        self._strike(
+            {
+                key
+                for key, known in self._known.items()
+                if known.port in gone
+                and known.kind in FLUSHABLE
+                and ((vids := gone[known.port]) is None or key >> 48 in vids)
+            }
+        )
+
     def _forget(self, port: int | None = None, vids: Collection[int] | None = None) -> set[int]:
         victims = {
             key
@@ -375,12 +412,16 @@ class Learning:
         }
         for vid in [None] if vids is None else vids:
             self._core.fdb_flush(port=port, vid=vid)
+        self._strike(victims)
+        return victims
+
+    def _strike(self, victims: Collection[int]) -> None:
+        """Take entries that were flushed out of the mirror."""
         for key in victims:
             del self._known[key]
             self._installed.pop(key, None)
         self.counters.flushed += len(victims)
         self._stale = True
-        return victims
 
     # -- looking -----------------------------------------------------------------------------------
 

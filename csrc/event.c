@@ -46,15 +46,21 @@ void br_events_put(struct br_events *events, const struct br_event *event)
     events->pending = true;
 }
 
-void br_events_notify(struct br_events *events)
+/* Wake the reader, unless it was woken and has not looked yet. Either thread. */
+static void br_events_ring(struct br_events *events)
 {
     const uint64_t one = 1;
 
+    if (!__atomic_exchange_n(&events->notified, true, __ATOMIC_ACQ_REL) && write(events->fd, &one, sizeof(one)) < 0)
+        __atomic_store_n(&events->notified, false, __ATOMIC_RELEASE); /* cannot happen: the counter is 0 or 1 */
+}
+
+void br_events_notify(struct br_events *events)
+{
     if (!events->pending)
         return;
     events->pending = false;
-    if (!__atomic_exchange_n(&events->notified, true, __ATOMIC_ACQ_REL) && write(events->fd, &one, sizeof(one)) < 0)
-        __atomic_store_n(&events->notified, false, __ATOMIC_RELEASE); /* cannot happen: the counter is 0 or 1 */
+    br_events_ring(events);
 }
 
 uint32_t br_events_take(struct br_events *events, struct br_event *out, uint32_t cap)
@@ -65,11 +71,12 @@ uint32_t br_events_take(struct br_events *events, struct br_event *out, uint32_t
     if (read(events->fd, &count, sizeof(count)) > 0)
         __atomic_store_n(&events->notified, false, __ATOMIC_SEQ_CST);
     const uint32_t tail = events->tail;
-    uint32_t n = __atomic_load_n(&events->head, __ATOMIC_ACQUIRE) - tail;
-    if (n > cap)
-        n = cap;
+    const uint32_t waiting = __atomic_load_n(&events->head, __ATOMIC_ACQUIRE) - tail;
+    const uint32_t n = waiting < cap ? waiting : cap;
     for (uint32_t i = 0; i < n; i++)
         out[i] = events->event[(tail + i) & events->mask];
     __atomic_store_n(&events->tail, tail + n, __ATOMIC_RELEASE);
+    if (n < waiting)
+        br_events_ring(events); /* what is left would wait for the next event otherwise */
     return n;
 }

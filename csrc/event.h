@@ -42,7 +42,7 @@ void br_events_fini(struct br_events *events);
 void br_events_put(struct br_events *events, const struct br_event *event);
 /* Wake the reader if there is news; once per batch. */
 void br_events_notify(struct br_events *events);
-/* Up to `cap` events, oldest first; returns how many. */
+/* Up to `cap` events, oldest first; returns how many. The descriptor stays readable while there are more. */
 uint32_t br_events_take(struct br_events *events, struct br_event *out, uint32_t cap);
 
 #endif
