@@ -427,26 +427,43 @@ class Learning:
 
     def rows(self, port: int | None = None, vid: int | None = None, mac: int | None = None) -> list[Row]:
         """Give the table, sorted by VLAN and address; every filter given must fit."""
-        entries = self._core.fdb_entries() if vid is None or mac is None else [self._core.fdb_find(vid, mac)]
-        begins, tick, now = list(self._begins), self._core.tick, self._clock.now()
-
-        def age(entry: FdbEntry) -> int | None:
-            if entry.kind not in FLUSHABLE or not self._ageing:
-                return None
-            ticks = (tick - entry.tick) & TICK_MASK
-            return int(now - begins[-min(ticks, len(begins))]) if ticks else 0
-
+        if vid is not None and mac is not None:
+            entries = [entry for entry in (self._core.fdb_find(vid, mac),) if entry is not None]
+        else:
+            entries = self._core.fdb_entries()
+        if port is not None:
+            entries = [entry for entry in entries if entry.port == port]
+        if vid is not None:
+            entries = [entry for entry in entries if entry.vid == vid]
+        if mac is not None:
+            entries = [entry for entry in entries if entry.mac == mac]
+        entries.sort()
+        names = {index: config.name for index, config in self._ports.items()}
+        age = self._ages()
         return [
             {
-                "mac": format_mac(entry.mac),
-                "vlan": entry.vid,
-                "port": self._name(entry.port),
-                "state": entry.kind,
-                "age": age(entry),
+                "mac": format_mac(address),
+                "vlan": vlan,
+                "port": names.get(place),
+                "state": kind,
+                "age": age[tick] if kind in FLUSHABLE else None,
             }
-            for entry in sorted(entry for entry in entries if entry is not None)
-            if port in (None, entry.port) and vid in (None, entry.vid) and mac in (None, entry.mac)
+            for vlan, address, place, kind, tick in entries
         ]
+
+    def _ages(self) -> Mapping[int, int | None]:
+        """Give the age in seconds of an entry by its tick; those of a table have few."""
+        begins, current, now = list(self._begins), self._core.tick, self._clock.now()
+        ageing = self._ageing
+
+        class Ages(dict[int, int | None]):
+            def __missing__(self, tick: int) -> int | None:
+                ticks = (current - tick) & TICK_MASK
+                age = int(now - begins[-min(ticks, len(begins))]) if ticks else 0
+                self[tick] = age if ageing else None
+                return self[tick]
+
+        return Ages()
 
     def count_by_port(self) -> Counter[int]:
         """Count entries per port index."""

