@@ -255,7 +255,7 @@ def _doubled(subjects: Sequence[Subject]) -> Iterator[Finding]:
     parents = {(one.port.netns, one.facts.index): one for one in subjects if one.port.kind == "link"}
     for child in subjects:
         parent = parents.get((child.port.netns, child.facts.parent))
-        if child.port.kind == "link" and parent and child.facts.vlan in parent.port.members:
+        if child.port.kind == "link" and parent and child.facts.vlan in parent.port.outside:
             finding = (
                 f"{child.facts.name} is VLAN {child.facts.vlan} of {parent.facts.name}, "
                 f"which port {parent.port.name} carries as well: frames come twice"

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 MEMORY_MTU = 1500
 TAP_MTU = 1500  # of a tap that was just made; drivers/net/tun.c:tun_net_initialize
+TAG_LEN = 4
 MTU_MIN, MTU_MAX = 68, 65535  # what a snapshot takes
 
 
@@ -58,6 +59,11 @@ class Berth:
         """Layer-3 bytes: as configured, or the device's own."""
         own = self.link.mtu if self.link else MEMORY_MTU
         return min(max(self.config.mtu or own, MTU_MIN), MTU_MAX)
+
+    def mtu_of(self, vid: int) -> int:
+        """Layer-3 bytes that frames of a VLAN may have: a second tag of theirs is payload (R2)."""
+        is_double = any(one.inner for one in self.config.translations if one.vid == vid)
+        return self.mtu - TAG_LEN if is_double else self.mtu
 
     @property
     def filter_state(self) -> str | None:
@@ -199,7 +205,14 @@ class Berth:
             flood_unknown=config.flood_unknown,
             flood_multicast=config.flood_multicast,
             flood_broadcast=config.flood_broadcast,
+            native_tagged=config.native_tagged,
+            translations=config.translations,
+            priority_tags=config.priority_tags,
+            default_pcp=config.default_pcp,
             isolated=config.isolated,
+            horizon=config.horizon,
+            hairpin=config.hairpin,
+            direction=config.direction,
             mac_limit=config.mac_limit,
         )
 
@@ -207,15 +220,16 @@ class Berth:
 def mtu_mismatches(berths: Iterable[Berth]) -> dict[tuple[str, int, str, int], int]:
     """Find attached ports that do not take the same frames as a trunk of a VLAN of theirs.
 
-    Keys are port, its MTU, trunk, its MTU; values the lowest VLAN they have in common.
+    Keys are port, its MTU, trunk, its MTU; values the VLAN they have in common, of which there is one at most.
     """
     attached = [berth for berth in berths if berth.port is not None]
     found = {}
     for berth in attached:
         for trunk in attached:
             is_pair = trunk.config.mode == "trunk" and berth.config.mode != "trunk"
-            if not is_pair or berth.mtu == trunk.mtu:
+            if not is_pair or (berth.mtu == trunk.mtu and not trunk.config.translations):
                 continue
-            if common := berth.config.members & trunk.config.members:
-                found[berth.config.name, berth.mtu, trunk.config.name, trunk.mtu] = min(common)
+            for vid in berth.config.members & trunk.config.members:
+                if berth.mtu != trunk.mtu_of(vid):
+                    found[berth.config.name, berth.mtu, trunk.config.name, trunk.mtu_of(vid)] = vid
     return found

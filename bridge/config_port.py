@@ -16,10 +16,14 @@ from typing import Any
 from bridge import checks
 from bridge.checks import Keys, Report, Table, plain_table
 from bridge.errors import ConfigError, Problem
+from bridge.translation import Translation, carried_outside, flaws, translation
 from bridge.vids import vid_runs
 
 MODES = ("access", "trunk", "tunnel")
 FLOOD_CLASSES = ("unknown", "multicast", "broadcast")
+PRIORITY_TAGS = ("never", "if_nonzero", "always")
+DIRECTIONS = ("both", "ingress", "egress")
+HORIZON_MAX = 65535
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,14 @@ class PortConfig:
     flood_unknown: bool = True
     flood_multicast: bool = True
     flood_broadcast: bool = True
+    native_tagged: bool = False  # trunk: frames of the native VLAN leave tagged
+    translations: tuple[Translation, ...] = ()  # trunk: by VLAN
+    priority_tags: str = "never"  # never | if_nonzero | always: VID 0 in front of frames that leave untagged
+    default_pcp: int = 0  # of frames that come untagged
     isolated: bool = False
+    horizon: int = 0  # split-horizon group; 0: none
+    hairpin: bool = False  # frames may leave by the port they came by
+    direction: str = "both"  # both | ingress: it only receives | egress: it only sends
     mac_limit: int = 0  # FDB entries; 0: no limit
     admin_up: bool = True
     kernel_filter: bool = True  # link: the kernel holds back frames of VLANs the port does not carry
@@ -48,6 +59,16 @@ class PortConfig:
     def members(self) -> frozenset[int]:
         """Every VLAN the port carries, the native one included."""
         return frozenset(self.vids) | ({self.pvid} - {0})
+
+    @property
+    def untagged(self) -> int:
+        """VLAN whose frames leave without its VID; 0: none."""
+        return 0 if self.native_tagged else self.pvid
+
+    @property
+    def outside(self) -> frozenset[int]:
+        """VID of the tag, the outer one if there are two, that each VLAN has on the wire when it is tagged."""
+        return carried_outside(self.members, self.translations)
 
     @property
     def attachment(self) -> tuple[str, str, str | None]:
@@ -66,7 +87,12 @@ _PORT_KEYS: Keys = {
     "netns": ("netns", checks.text("a network namespace", 255, "/")),
     "mtu": ("mtu", checks.integer(68, 65521)),
     "learning": ("learning", checks.boolean),
+    "priority_tags": ("priority_tags", checks.choice(*PRIORITY_TAGS)),
+    "default_pcp": ("default_pcp", checks.integer(0, 7, "a priority")),
     "isolated": ("isolated", checks.boolean),
+    "horizon": ("horizon", checks.integer(0, HORIZON_MAX, "a split-horizon group (0: none)")),
+    "hairpin": ("hairpin", checks.boolean),
+    "direction": ("direction", checks.choice(*DIRECTIONS)),
     "mac_limit": ("mac_limit", checks.mac_limit),
     "enabled": ("admin_up", checks.boolean),
     "kernel_filter": ("kernel_filter", checks.boolean),
@@ -75,6 +101,7 @@ _MEMBERSHIP_KEYS: Keys = {
     "access": ("access", checks.vid),
     "tunnel": ("tunnel", checks.vid),
     "native": ("native", checks.vid),
+    "native_tagged": ("native_tagged", checks.boolean),
     "tpid": ("tpid", checks.tpid),
 }
 
@@ -102,6 +129,7 @@ def read_port(table: Table) -> PortConfig:
     flood = table.union("flood", lambda word: (_flood_class(word),))
     table.refuse_unknown()
     _check_device(table, fields)
+    _check_roles(table, fields)
     for word in FLOOD_CLASSES:
         fields[f"flood_{word}"] = flood is None or word in flood
     return PortConfig(**{"name": "", "kind": "", **fields})
@@ -119,20 +147,55 @@ def _check_device(table: Table, fields: dict[str, Any]) -> None:
         fields.pop("device", None)  # in an unknown namespace it cannot be compared with other ports' devices
 
 
+def _check_roles(table: Table, fields: Mapping[str, Any]) -> None:
+    """Refuse what would have no effect, or two settings that contradict each other."""
+    if fields.get("hairpin") and fields.get("direction", "both") != "both":
+        table.fail(
+            f"a port that only {_DOES[fields['direction']]} sends nothing back; remove one of the two",
+            "hairpin",
+        )
+    mode = fields.get("mode")
+    if fields.get("priority_tags", "never") != "never":
+        if mode == "tunnel":
+            table.fail("a tunnel port gives frames back as they came; remove this key", "priority_tags")
+        elif mode == "trunk" and not fields["pvid"]:
+            table.fail(
+                "nothing leaves this trunk untagged; add native = VID, or remove this key", "priority_tags"
+            )
+        elif fields.get("native_tagged"):
+            table.fail("native_tagged leaves no frame untagged; remove one of the two", "priority_tags")
+    if fields.get("default_pcp") and mode == "trunk" and not fields["pvid"]:
+        table.fail("this trunk takes no untagged frames; add native = VID, or remove this key", "default_pcp")
+
+
+_DOES = {"ingress": "receives", "egress": "sends"}
+
+
 def _read_membership(port: Table) -> dict[str, Any]:
-    """Return mode, pvid, vids and tpid, or nothing if anything is wrong with them."""
+    """Return mode, pvid, vids, tpid and what a trunk makes of them, or nothing if anything is wrong with them."""
     problems = len(port.report)
     table = port.table("vlan")
     fields = table.fields(_MEMBERSHIP_KEYS)
     vids = table.union("trunk", checks.vids) or set()
+    translations = table.union("map", lambda text: (translation(text),)) or set()
     table.refuse_unknown()
     modes = [mode for mode in MODES if mode in table]
     if len(port.report) == problems:
         _check_mode(table, modes, bool(vids))
+    if len(port.report) == problems:
+        native = fields.get("native", 0)
+        for flaw in flaws(translations, vids | {native} - {0}, native):
+            table.fail(flaw, "map")
     if len(port.report) > problems:
         return {}
-    pvid = fields.get("native" if modes == ["trunk"] else modes[0], 0)
-    return {"mode": modes[0], "pvid": pvid, "vids": tuple(sorted(vids)), "tpid": fields.get("tpid", 0x8100)}
+    return {
+        "mode": modes[0],
+        "pvid": fields.get("native" if modes == ["trunk"] else modes[0], 0),
+        "vids": tuple(sorted(vids)),
+        "tpid": fields.get("tpid", 0x8100),
+        "native_tagged": fields.get("native_tagged", False),
+        "translations": tuple(sorted(translations, key=lambda one: one.vid)),
+    }
 
 
 def _check_mode(table: Table, modes: Sequence[str], lists_vids: bool) -> None:
@@ -141,10 +204,21 @@ def _check_mode(table: Table, modes: Sequence[str], lists_vids: bool) -> None:
     elif modes == ["trunk"]:
         if not lists_vids and "native" not in table:
             table.fail("a trunk carries at least one VLAN; list it", "trunk")
-    elif "native" in table:
-        table.fail(
-            f"only a trunk has a native VLAN; remove this key or replace {modes[0]} by trunk", "native"
-        )
+        if "native_tagged" in table and "native" not in table:
+            table.fail(
+                "says how frames of the native VLAN leave; add native = VID, or remove it", "native_tagged"
+            )
+    else:
+        for key, what in _TRUNK_ONLY.items():
+            if key in table:
+                table.fail(f"only a trunk {what}; remove this key or replace {modes[0]} by trunk", key)
+
+
+_TRUNK_ONLY = {
+    "native": "has a native VLAN",
+    "native_tagged": "has a native VLAN",
+    "map": "translates VLANs",
+}
 
 
 # -- writing
@@ -164,6 +238,10 @@ def _membership_table(port: PortConfig) -> dict[str, object]:
         }
         if port.pvid:
             table["native"] = port.pvid
+        if port.native_tagged:
+            table["native_tagged"] = True
+        if port.translations:
+            table["map"] = [str(one) for one in port.translations]
     if port.tpid != checks.TPIDS["802.1Q"]:
         table["tpid"] = next(name for name, number in checks.TPIDS.items() if number == port.tpid)
     return table

@@ -32,7 +32,15 @@ def _port_row(berth: Berth, tally: Tally, entries: int) -> Row:
         "mode": config.mode,
         "vlan": format_vids(config.vids) if trunk else config.pvid,
         "native": (config.pvid or None) if trunk else None,
+        "native_tagged": config.native_tagged,
+        "map": ",".join(map(str, config.translations)) or None,
         "tpid": _TPID_NAMES[config.tpid],
+        "priority_tags": config.priority_tags,
+        "default_pcp": config.default_pcp,
+        "isolated": config.isolated,
+        "horizon": config.horizon or None,
+        "hairpin": config.hairpin,
+        "direction": config.direction,
         "mtu": berth.mtu,
         "filter": berth.filter_state,
         "fdb_entries": entries,
@@ -50,7 +58,7 @@ def vlan_rows(
     untagged: dict[int, list[str]] = {}
     for berth in berths:
         for vid in berth.config.members:
-            side = untagged if vid == berth.config.pvid else tagged
+            side = untagged if vid == berth.config.untagged else tagged
             side.setdefault(vid, []).append(berth.config.name)
     return [
         {

@@ -120,7 +120,15 @@ VIEW = Reader("a view", _view)
 NUMBER = Reader("a number", _number)
 SWITCH = Reader("on or off", {"on": True, "off": False}.__getitem__)
 
-MEMBERSHIP = ("access", "trunk", "tunnel", "native", "tpid")  # keys of the `vlan` table
+MEMBERSHIP = (
+    "access",
+    "trunk",
+    "tunnel",
+    "native",
+    "native_tagged",
+    "map",
+    "tpid",
+)  # keys of the `vlan` table
 
 PORT_KEYS: dict[str, Reader] = {
     "kind": TEXT,
@@ -130,11 +138,18 @@ PORT_KEYS: dict[str, Reader] = {
     "trunk": Reader("VLAN IDs and ranges like 10,20,100-119", _vid_list),
     "tunnel": NUMBER,
     "native": NUMBER,
+    "native_tagged": SWITCH,
+    "map": Reader("WIRE:VLAN,... like 100:10,200.30:20", lambda value: value.split(",")),
     "tpid": Reader("802.1Q or 802.1ad", _tpid),
     "mtu": NUMBER,
     "learning": SWITCH,
     "flood": Reader("all, none or a list like unknown,multicast,broadcast", _flood),
+    "priority_tags": TEXT,
+    "default_pcp": NUMBER,
     "isolated": SWITCH,
+    "horizon": NUMBER,
+    "hairpin": SWITCH,
+    "direction": TEXT,
     "mac_limit": NUMBER,
     "enabled": SWITCH,
     "kernel_filter": SWITCH,

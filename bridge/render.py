@@ -17,7 +17,7 @@ Row = dict[str, Any]
 COLUMNS: dict[str, tuple[str, ...]] = {
     "port": (
         *("port", "kind", "device", "netns", "state", "mode", "vlan", "native", "mtu", "filter"),
-        *("fdb_entries", "rx_frames", "tx_frames", "drops"),
+        *("fdb_entries", "rx_frames", "tx_frames", "drops", "options"),
     ),
     "vlan": ("vlan", "name", "tagged", "untagged", "fdb_entries", "mac_limit"),
     "fdb": ("mac", "vlan", "port", "state", "age"),
@@ -26,6 +26,18 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("state", "spent", "dropped", "times_over"),
     ),
     "drops": ("port", "direction", "reason", "frames", "meaning"),
+}
+
+# Settings of a port that are told, in one column, where they are not as usual.
+PORT_OPTIONS: dict[str, object] = {
+    "native_tagged": False,
+    "map": None,
+    "priority_tags": "never",
+    "default_pcp": 0,
+    "isolated": False,
+    "horizon": None,
+    "hairpin": False,
+    "direction": "both",
 }
 
 
@@ -47,7 +59,15 @@ def to_text(rows: Sequence[Row], layout: str) -> str:
         return "\n".join(cell(row["text"]) for row in rows)
     if layout == "blocks":
         return "\n\n".join(map(block, rows))
+    if layout == "port":
+        rows = [{**row, "options": _options(row)} for row in rows]
     return table(rows, COLUMNS.get(layout, ()))
+
+
+def _options(row: Row) -> str:
+    """Name the unusual settings of a port: `native_tagged map=100:10`."""
+    told = [key for key, usual in PORT_OPTIONS.items() if row.get(key, usual) != usual]
+    return " ".join(key if row[key] is True else f"{key}={row[key]}" for key in told)
 
 
 def table(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:

@@ -411,7 +411,7 @@ def merge_vlan(port: PortConfig, changes: Message) -> Message:
     if not isinstance(change, dict) or not isinstance(kept, dict):
         return changes
     if change.keys() & set(MODES):
-        keys = ("native", "tpid") if "trunk" in change else ("tpid",)
+        keys = ("native", "native_tagged", "map", "tpid") if "trunk" in change else ("tpid",)
         kept = {key: value for key, value in kept.items() if key in keys}
     vlan = {key: value for key, value in {**kept, **change}.items() if value is not None}
     return {**changes, "vlan": vlan}

@@ -296,13 +296,22 @@ PORT_ARGUMENTS = """\
   access VID            untagged, in one VLAN
   trunk LIST            tagged: VLAN IDs and ranges like 10,20,100-119
   native VID            with trunk: the VLAN of untagged frames
+  native_tagged on|off  with native: its frames leave tagged
+  map LIST              with trunk: VLANs with other tags on the wire, WIRE:VLAN like 100:10,200.30:20
   tunnel VID            untagged, inner tags are payload (dot1q-tunnel)
   tpid 802.1Q|802.1ad   the tag protocol
   mtu BYTES             layer-3 bytes
   flood LIST|all|none   what is flooded to it: unknown, multicast, broadcast
   mac_limit N           most FDB entries, 0 for no limit
   learning on|off       learn source addresses
+  priority_tags never|if_nonzero|always
+                        frames that would leave untagged get a tag with VID 0
+  default_pcp 0-7       PCP of frames that come untagged
   isolated on|off       no traffic between isolated ports
+  horizon N             no traffic between ports of split-horizon group N, 0 for none
+  hairpin on|off        frames may leave by the port they came by
+  direction both|ingress|egress
+                        ingress: it only receives; egress: it only sends
   enabled on|off        administrative state
   kernel_filter on|off  with link: frames of VLANs not carried end in the kernel, uncounted
 The value 'default' puts a key back to its default.

@@ -11,7 +11,8 @@ at most 406 of the 4096 instructions allowed are used, however ragged the set is
 
 Invariants: what the filter refuses the bridge would have dropped as `vlan_not_allowed` or `tag_not_allowed`, and
 everything it would have dropped so is refused, but for what no VLAN explains: VID 4095 and a tag cut short pass,
-to be counted. A refused frame is counted nowhere, not even in the socket's statistics.
+to be counted, and so does a wrong tag behind the outer one
+of a VLAN that has two. A refused frame is counted nowhere, not even in the socket's statistics.
 
 Sources: include/uapi/linux/{filter,bpf_common}.h; Documentation/networking/filter.rst; offset 0 is the destination
 address on a SOCK_RAW packet socket (net/packet/af_packet.c:tpacket_rcv).
@@ -92,7 +93,7 @@ def _carried(port: PortConfig) -> frozenset[int]:
     """Which VIDs in a tag of the port's TPID pass; 0 stands for untagged frames too."""
     if port.mode == "access":
         return frozenset((0, VID_RESERVED))
-    return port.members | {VID_RESERVED} | ({0} if port.pvid else frozenset())
+    return port.outside | {VID_RESERVED} | ({0} if port.pvid else frozenset())
 
 
 def _bitmap(vids: frozenset[int]) -> list[int]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.config import BridgeConfig, Config, CostConfig, MetricsConfig, StaticEntry, VlanConfig
 from bridge.config_port import PortConfig
+from bridge.translation import Translation
 
 Draw = Any
 NAMES = st.from_regex(r"[A-Za-z0-9_.-]{1,32}", fullmatch=True)
@@ -96,7 +97,43 @@ def _memberships(draw: Draw, pools: Pools) -> dict[str, Any]:
     for first in draw(st.lists(st.integers(1, 4000), max_size=1)) if pools is WIDE else ():
         vids |= set(range(first, first + draw(st.integers(1, 90))))
     pvid = draw(pools.vids if not vids else st.just(0) | pools.vids)
-    return {"mode": mode, "pvid": pvid, "vids": tuple(sorted(vids)), "tpid": tpid}
+    return {
+        "mode": mode,
+        "pvid": pvid,
+        "vids": tuple(sorted(vids)),
+        "tpid": tpid,
+        "native_tagged": bool(pvid) and draw(st.booleans()),
+        "translations": draw(_translations(vids | {pvid} - {0}, pvid)),
+    }
+
+
+@st.composite
+def _translations(draw: Draw, members: set[int], native: int) -> tuple[Translation, ...]:
+    """Draw tags on the wire for some VLANs: single ones, which may change places, and double ones."""
+    chosen = [vid for vid in sorted(members - {native})[:6] if draw(st.booleans())]
+    free = [vid for vid in range(1, 4095) if vid not in members or vid in chosen]
+    outers = draw(st.lists(st.sampled_from(free), unique=True, min_size=7, max_size=7)) if chosen else []
+    return tuple(
+        Translation(outers[6], n + 1, vid) if draw(st.booleans()) else Translation(outers[n], 0, vid)
+        for n, vid in enumerate(chosen)
+    )
+
+
+@st.composite
+def _roles(draw: Draw, membership: dict[str, Any]) -> dict[str, Any]:
+    """Draw what a port does beside its VLANs, as far as it can."""
+    trunk, native = membership["mode"] == "trunk", membership["pvid"]
+    gives_untagged = membership["mode"] != "tunnel" and native and not membership.get("native_tagged")
+    hairpin = draw(st.booleans())
+    return {
+        "priority_tags": draw(st.sampled_from(["never", "if_nonzero", "always"]))
+        if gives_untagged
+        else "never",
+        "default_pcp": draw(st.integers(0, 7)) if native or not trunk else 0,
+        "horizon": draw(st.just(0) | st.integers(1, 65535)),
+        "hairpin": hairpin,
+        "direction": "both" if hairpin else draw(st.sampled_from(["both", "ingress", "egress"])),
+    }
 
 
 @st.composite
@@ -106,13 +143,15 @@ def _ports(draw: Draw, pools: Pools, name: str) -> PortConfig:
     flag = st.booleans()
     flags = ("learning", "flood_unknown", "flood_multicast", "flood_broadcast", "isolated", "admin_up")
     flags += ("kernel_filter",)
+    membership = draw(_memberships(pools))
     return PortConfig(
         name=name,
         kind=kind,
         mtu=draw(st.none() | st.integers(68, 65521)),
         mac_limit=draw(pools.limits),
         **place,
-        **draw(_memberships(pools)),
+        **membership,
+        **draw(_roles(membership)),
         **{name: draw(flag) for name in flags},
     )
 

@@ -525,7 +525,7 @@ def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
         ("port add x", "'kind' is missing"),
         ("port add x kind", "'kind' needs a value"),
         ("port add x kind tap kind tap", "'kind' is given twice"),
-        ("port add x kind tap m 5", "word 'm' is ambiguous: mtu, mac_limit"),
+        ("port add x kind tap m 5", "word 'm' is ambiguous: map, mtu, mac_limit"),
         ("port add x kind tap colour 5", "unknown word 'colour'; there are: kind, device"),
         ("port set x", "nothing to set"),
         ("port set x mtu big", "'mtu' needs a number, not 'big'"),

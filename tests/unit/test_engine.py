@@ -360,6 +360,8 @@ async def test_rows_of_ports_and_vlans() -> None:
     async with running(config(*ports, vlans=(VlanConfig(10, "ten", 7), VlanConfig(99, "unused")))) as engine:
         await speak(engine, "a", 1)
         common = {"kind": "memory", "device": "", "netns": None, "state": "up", "filter": None}
+        common |= {"native_tagged": False, "map": None, "priority_tags": "never", "default_pcp": 0}
+        common |= {"isolated": False, "horizon": None, "hairpin": False, "direction": "both"}
         counts = {"rx_frames": 0, "tx_frames": 0, "drops": 0, "fdb_entries": 0}
         assert engine.port_rows() == [
             {

@@ -127,3 +127,19 @@ def test_pretty_json_is_the_same_indented() -> None:
 
     assert text.startswith('[\n    {\n        "port": "guests"')
     assert json.loads(text) == ROWS
+
+
+def test_ports_name_their_unusual_settings_in_one_column() -> None:
+    usual = {"port": "a", **render.PORT_OPTIONS}
+    unusual = {
+        **usual,
+        "port": "b",
+        "native_tagged": True,
+        "map": "100:10",
+        "default_pcp": 5,
+        "hairpin": True,
+    }
+    first, second = written([usual, unusual], "port").splitlines()[1:]
+
+    assert first.endswith("  -")
+    assert second.endswith("  native_tagged map=100:10 default_pcp=5 hairpin")

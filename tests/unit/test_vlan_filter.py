@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 from helpers import bpf, frames
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from model import Frame
 
 from bridge.config_port import PortConfig
+from bridge.translation import Translation
 from bridge.vlan_filter import program
 
 A, B = frames.host(1), frames.host(2)
@@ -35,19 +37,34 @@ vid_sets = st.one_of(
     st.builds(lambda a, b: frozenset(range(min(a, b), max(a, b) + 1)), vids, vids),
     st.sampled_from(RAGGED).map(frozenset),
 )
+
+
+def translated(port: PortConfig, shift: int, doubled: bool) -> PortConfig:
+    """Some of its VLANs under other tags, one of them under two."""
+    chosen = sorted(port.members - {port.pvid})[:5]
+    free = [vid for vid in EVERY_VID if vid not in port.members]
+    outers = [free[(shift + n) % len(free)] for n in range(len(chosen))] if len(free) > len(chosen) else []
+    pairs = list(enumerate(zip(outers, chosen, strict=False)))
+    found = [Translation(outer, 30 if doubled and n == 0 else 0, vid) for n, (outer, vid) in pairs]
+    return replace(port, translations=tuple(found))
+
+
 trunks = st.builds(
     lambda vids, pvid, tpid: link(vids=tuple(sorted(vids)), pvid=pvid if vids or pvid else 1, tpid=tpid),
     vid_sets,
     st.just(0) | vids,
     TPIDS,
 )
-ports = st.one_of(trunks, st.builds(lambda pvid, tpid: link("access", pvid=pvid, tpid=tpid), vids, TPIDS))
+maps = st.builds(translated, trunks, st.integers(0, 4093), st.booleans())
+ports = st.one_of(
+    trunks, maps, st.builds(lambda pvid, tpid: link("access", pvid=pvid, tpid=tpid), vids, TPIDS)
+)
 
 
 @st.composite
 def frames_for(draw: st.DrawFn, port: PortConfig) -> Frame:
     """A frame: no tag or up to two inline, one beside them or none, sometimes cut; VIDs near the port's."""
-    near = [vid + by for vid in port.members for by in (-1, 0, 1)][:60]
+    near = [vid + by for vid in {*port.outside, *port.members} for by in (-1, 0, 1)][:60]
     tci = st.builds(
         lambda vid, pcp: pcp << 13 | vid, st.sampled_from([0, 1, 4094, 4095, *near]), st.integers(0, 7)
     )
@@ -73,7 +90,10 @@ def carried(port: PortConfig, frame: Frame) -> bool:
         return True  # no VLAN, for the bridge to count
     if port.mode == "access":
         return vid == 0
-    return vid in port.members if vid else port.pvid != 0
+    if not vid:
+        return port.pvid != 0
+    wires = {one.vid: one.outer for one in port.translations}
+    return vid in {wires.get(member, member) for member in port.members}
 
 
 def passes(port: PortConfig, frame: Frame) -> bool:
@@ -97,7 +117,7 @@ def test_the_bridge_would_have_dropped_what_the_filter_refuses_and_nothing_else(
     """The two are written apart, the one in C and the other here: they must agree on every frame."""
     port = data.draw(ports)
     frame = data.draw(frames_for(port))
-    members = {"pvid": port.pvid, "vids": port.vids, "tpid": port.tpid}
+    members = {"pvid": port.pvid, "vids": port.vids, "tpid": port.tpid, "translations": port.translations}
     lab = Lab(trunk(*port.members or (1,)))
     lab.change(0, mode=port.mode, **members)
     drops = lab.send(0, frame).drops
@@ -107,7 +127,8 @@ def test_the_bridge_would_have_dropped_what_the_filter_refuses_and_nothing_else(
     elif by_vlan:
         data_, beside, _ = frame
         tci = beside[1] if beside and beside[0] == port.tpid else struct.unpack_from("!H", data_, 14)[0]
-        assert (port.mode, tci & 0xFFF) == ("access", 4095)
+        needs_inner = {one.outer for one in port.translations if one.inner}
+        assert (port.mode, tci & 0xFFF) == ("access", 4095) or tci & 0xFFF in needs_inner
 
 
 @pytest.mark.parametrize("members", [(1,), (10, 20, *range(100, 120)), EVERY_VID, *RAGGED])
