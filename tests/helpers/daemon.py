@@ -35,6 +35,16 @@ NOBODY = (
 READY_SECONDS = 120.0  # an emulated machine that reads all of Python for the first time
 COMMAND_SECONDS = 60.0
 
+MEMBERSHIP = (
+    "access",
+    "trunk",
+    "tunnel",
+    "native",
+    "native_tagged",
+    "map",
+    "tpid",
+)  # keys of the `vlan` table
+
 Row = dict[str, Any]
 
 
@@ -43,7 +53,7 @@ Row = dict[str, Any]
 
 def port(name: str, kind: str, device: str = "", space: Namespace | None = None, **keys: Any) -> str:
     """A `[[port]]` table; the keys of its `vlan` table stand among the others."""
-    vlan = {key: keys.pop(key) for key in ("access", "trunk", "tunnel", "native", "tpid") if key in keys}
+    vlan = {key: keys.pop(key) for key in MEMBERSHIP if key in keys}
     place = {"device": device} if device else {}
     place |= {"netns": space.name} if space else {}
     table = {"name": name, "kind": kind, **place, "vlan": vlan, **keys}
