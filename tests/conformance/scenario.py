@@ -40,7 +40,9 @@ DIRECTORY = Path(__file__).with_name("scenarios")
 RULES = {f"R{number}" for number in range(1, 13)}
 KINDS = ("send", "fdb", "silence", "flush", "add", "forget", "change", "down", "up")
 MODES = ("access", "trunk", "tunnel")
-PORT_KEYS = {*MODES, "native", "tpid", "isolated", "learning", "flood", "mac_limit"}
+PORT_KEYS = {*MODES, "native", "tpid", "isolated", "learning", "flood", "mac_limit"} | {
+    *("native_tagged", "map", "priority_tags", "default_pcp", "horizon", "hairpin", "direction")
+}
 BRIDGE_KEYS = {"pass_reserved", "static_move"}
 FLOODS = ("unknown", "multicast", "broadcast")
 SHORTEST, LONGEST = 14, 1518  # what every kind of wire carries: header to full size with a tag
@@ -56,7 +58,7 @@ class ScenarioError(ValueError):
 
 @dataclass(frozen=True)
 class Port:
-    """A port's table. `members`: its VLANs; `untagged`: the one whose frames cross it without a tag."""
+    """A port's table. `members`: its VLANs; `untagged`: the one that untagged frames enter."""
 
     keys: Mapping[str, Any]
 
@@ -87,6 +89,28 @@ class Port:
     @property
     def isolated(self) -> bool:
         return bool(self.keys.get("isolated"))
+
+    @property
+    def native_tagged(self) -> bool:
+        return bool(self.keys.get("native_tagged"))
+
+    @property
+    def horizon(self) -> int:
+        return int(self.keys.get("horizon", 0))
+
+    @property
+    def translations(self) -> tuple[tuple[int, int, int], ...]:
+        """VIDs outer and inner (0: none) on the wire, and the VLAN, as `map` lists them."""
+        texts = [text.partition(":") for text in self.keys.get("map", ())]
+        wires = [(wire.partition("."), int(vid)) for wire, _, vid in texts]
+        return tuple((int(outer), int(inner or 0), vid) for (outer, _, inner), vid in wires)
+
+    def tags(self, vid: int) -> tuple[tuple[int, int], ...]:
+        """VID and TPID of the tags that frames of a VLAN come in with, the outer one first."""
+        if vid == self.untagged:
+            return ()
+        outer, inner = next((one[:2] for one in self.translations if one[2] == vid), (vid, 0))
+        return ((outer, self.tpid), (inner, 0x8100)) if inner else ((outer, self.tpid),)
 
     def changed(self, to: Mapping[str, Any]) -> Port:
         return Port({**self.keys, **to})

@@ -145,19 +145,21 @@ class WiredTarget(Target):
     def _route(self, source: str, target: str) -> Route | None:
         one, other = self.ports[source], self.ports[target]
         shared = one.members & other.members
-        if source == target or not shared or not other.flood or (one.isolated and other.isolated):
+        if source == target or not shared or not other.flood:
+            return None
+        if (one.isolated and other.isolated) or (one.horizon and one.horizon == other.horizon):
             return None
         kinds = [kind for kind in DESTINATIONS if kind in other.flood]
         return Route(min(shared), kinds[0])
 
     def _fence_frame(self, source: str, route: Route, serial: int) -> bytes:
         port = self.ports[source]
-        tag = () if route.vid == port.untagged else (frames.tag(route.vid, tpid=port.tpid),)
+        tags = [frames.tag(vid, tpid=tpid) for vid, tpid in port.tags(route.vid)]
         address = frames.host(FENCE + list(self.ports).index(source))
         if "mac_limit" in port.keys:
             address = self._last.get(source, address)
         body = MARK.pack(FENCE_TYPE, MAGIC, serial).ljust(48, b"\0")
-        return DESTINATIONS[route.kind] + address + b"".join(tag) + body
+        return DESTINATIONS[route.kind] + address + b"".join(tags) + body
 
     # -- what needs the devices only
 

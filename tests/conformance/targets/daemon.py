@@ -23,7 +23,8 @@ class LinkTarget(WiredTarget):
     title = "framebridge, links"
     kind = "link"
     abilities: ClassVar = frozenset(
-        {
+        {"native_tagged", "map", "priority_tags", "default_pcp", "horizon", "hairpin"}
+        | {
             "tunnel",
             "tpid",
             "isolated",

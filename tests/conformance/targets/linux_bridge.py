@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from helpers.net import Net, wait_until
 
-from conformance.scenario import Entry
+from conformance.scenario import Entry, Port
 from conformance.target import Ports
 from conformance.wired import WiredTarget, bridge_side, without_fences
 
@@ -23,7 +23,19 @@ class LinuxBridgeTarget(WiredTarget):
     name = "linux"
     title = "Linux bridge"
     abilities: ClassVar = frozenset(
-        {"isolated", "learning", "flood", "silence", "flush", "flush port", "flush vlan", "static", "sticky"}
+        {
+            "native_tagged",
+            "hairpin",
+            "isolated",
+            "learning",
+            "flood",
+            "silence",
+            "flush",
+            "flush port",
+            "flush vlan",
+            "static",
+            "sticky",
+        }
         | {"carrier", "change"}
     )
 
@@ -61,7 +73,11 @@ class LinuxBridgeTarget(WiredTarget):
 
     def _set_flags(self, name: str) -> None:
         port = self.ports[name]
-        flags = {"isolated": port.isolated, "learning": port.keys.get("learning", True)}
+        flags = {
+            "isolated": port.isolated,
+            "hairpin": port.keys.get("hairpin", False),
+            "learning": port.keys.get("learning", True),
+        }
         flags |= {flag: what in port.flood for what, flag in FLOODS.items()}
         words = " ".join(f"{flag} {'on' if on else 'off'}" for flag, on in flags.items())
         self._batch("bridge", [f"link set dev {bridge_side(name)} {words}"])
@@ -72,7 +88,8 @@ class LinuxBridgeTarget(WiredTarget):
         old = [entry["vlan"] for row in table for entry in row.get("vlans", ())]
         lines = [f"vlan del dev {device} vid {vid}" for vid in old]
         lines += [f"vlan add dev {device} vid {vid}" for vid in port.tagged]
-        lines += [f"vlan add dev {device} vid {port.untagged} pvid untagged"] if port.untagged else []
+        form = "" if port.native_tagged else " untagged"
+        lines += [f"vlan add dev {device} vid {port.untagged} pvid{form}"] if port.untagged else []
         self._batch("bridge", lines)
 
     def fdb(self) -> set[Entry]:
@@ -108,13 +125,18 @@ class LinuxBridgeTarget(WiredTarget):
     def change(self, port: str, to: Mapping[str, Any]) -> None:
         before, after = self.ports[port], self.merge(port, to)
         self._set_flags(port)
-        if (before.tagged, before.untagged) != (after.tagged, after.untagged):
+        if set_of_vlans(before) != set_of_vlans(after):
             self._set_vlans(port)
 
     def wait_port(self, port: str, up: bool) -> None:
         state = "forwarding" if up else "disabled"
         show = ("ip", "-j", "-d", "link", "show", "dev", bridge_side(port))
         wait_until(lambda: port_state(self._run(*show)) == state, f"port {port} {state}")
+
+
+def set_of_vlans(port: Port) -> tuple[object, ...]:
+    """What `bridge vlan` is told of a port."""
+    return port.tagged, port.untagged, port.native_tagged
 
 
 def port_state(shown: str) -> str:

@@ -18,13 +18,15 @@ from conformance.scenario import FLOODS, Entry, Port
 from conformance.target import Ports, Target
 
 AGE = 300
+PLAIN_KEYS = ("priority_tags", "default_pcp", "hairpin", "direction")  # called the same by the core
 
 
 class MemoryTarget(Target):
     name = "memory"
     title = "framebridge, memory ports"
     abilities: ClassVar = frozenset(
-        {"short", "long", "tunnel", "tpid", "isolated", "learning", "flood", "mac_limit", "static_move"}
+        {"native_tagged", "map", "priority_tags", "default_pcp", "horizon", "hairpin", "direction"}
+        | {"short", "long", "tunnel", "tpid", "isolated", "learning", "flood", "mac_limit", "static_move"}
         | {
             "pass_reserved",
             "silence",
@@ -91,6 +93,10 @@ def port_config(port: Port) -> PortConfig:
         isolated=port.isolated,
         learning=port.keys.get("learning", True),
         mac_limit=port.keys.get("mac_limit", 0),
+        native_tagged=port.native_tagged,
+        translations=port.translations,
+        horizon=port.horizon,
+        **{key: port.keys[key] for key in PLAIN_KEYS if key in port.keys},
         **{f"flood_{what}": what in port.flood for what in FLOODS},
     )
 

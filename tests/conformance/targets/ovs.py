@@ -78,9 +78,12 @@ def port_settings(port: Port) -> list[str]:
         case "tunnel":
             columns = [f"tag={port.untagged}", "vlan_mode=dot1q-tunnel", "other_config:qinq-ethtype=802.1q"]
         case _ if port.untagged:
-            columns = [f"trunks={vids}", f"tag={port.untagged}", "vlan_mode=native-untagged"]
+            form = "native-tagged" if port.native_tagged else "native-untagged"
+            columns = [f"trunks={vids}", f"tag={port.untagged}", f"vlan_mode={form}"]
         case _:
             columns = [f"trunks={vids}", "vlan_mode=trunk"]
+    priority_tags = port.keys.get("priority_tags", "never").replace("_", "-")
+    columns.append(f"other_config:priority-tags={priority_tags}")
     return [*columns, f"protected={str(port.isolated).lower()}"]
 
 
@@ -88,7 +91,10 @@ class OvsTarget(WiredTarget):
     name = "ovs"
     title = "Open vSwitch netdev"
     datapath = "netdev"
-    abilities: ClassVar = frozenset({"tunnel", "isolated", "silence", "flush", "static", "carrier", "change"})
+    abilities: ClassVar = frozenset(
+        {"native_tagged", "priority_tags"}
+        | {"tunnel", "isolated", "silence", "flush", "static", "carrier", "change"}
+    )
 
     def __init__(self, net: Net, ports: Ports, _bridge: Mapping[str, Any]) -> None:
         require()
