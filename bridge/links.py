@@ -25,7 +25,8 @@ import fcntl
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Collection
+import threading
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,28 @@ class _UnusableError(Exception):
     """Why a device cannot serve, in words; becomes a LinkError."""
 
 
+_own = threading.local()
+
+
+@contextlib.contextmanager
+def _netlink() -> Iterator[IPRoute]:
+    """Give the thread's netlink socket; opening one takes nearly as long as a request."""
+    ipr = getattr(_own, "ipr", None)
+    if ipr is None:
+        ipr = _own.ipr = IPRoute()
+    try:
+        yield ipr
+    except BaseException:  # an answer may still be under way
+        _close_netlink()
+        raise
+
+
+def _close_netlink() -> None:
+    if (ipr := getattr(_own, "ipr", None)) is not None:
+        _own.ipr = None
+        ipr.close()
+
+
 def _parse(message: Any) -> Link:
     kind = message.get(("linkinfo", "kind"))
     if kind == "tun":
@@ -158,23 +181,23 @@ def _need(ipr: IPRoute, device: str) -> Link:
 
 
 def _get(device: str) -> Link | None:
-    with IPRoute() as ipr:
+    with _netlink() as ipr:
         return _find(ipr, device)
 
 
 def _inspect(device: str) -> Facts | None:
-    with IPRoute() as ipr:
+    with _netlink() as ipr:
         return None if (message := _ask(ipr, device)) is None else read_facts(ipr, message)
 
 
 def _change(device: str, changes: dict[str, object]) -> None:
-    with IPRoute() as ipr:
+    with _netlink() as ipr:
         ipr.link("set", index=_need(ipr, device).index, **changes)
 
 
 def _delete(device: str, index: int | None) -> bool:
     """Remove the device unless another one (another index) took its name."""
-    with IPRoute() as ipr:
+    with _netlink() as ipr:
         link = _find(ipr, device)
         if link is None or index not in (None, link.index):
             return False
@@ -183,7 +206,7 @@ def _delete(device: str, index: int | None) -> bool:
 
 
 def _ensure_tap(device: str, mtu: int | None, create: bool) -> Created:
-    with IPRoute() as ipr:
+    with _netlink() as ipr:
         made = create and _find(ipr, device) is None
         if made:
             ipr.link("add", ifname=device, kind="tuntap", mode="tap")
@@ -204,7 +227,7 @@ def _ensure_tap(device: str, mtu: int | None, create: bool) -> Created:
 
 
 def _ensure_link(device: str) -> Created:
-    with IPRoute() as ipr:
+    with _netlink() as ipr:
         if (link := _find(ipr, device)) is not None:
             return Created(link, False)
         name, _, vid = device.rpartition(".")
@@ -279,7 +302,11 @@ class _Room:
 
     async def leave(self) -> None:
         """End the thread, and with it our hold on the namespace; waits for what runs there."""
-        await asyncio.to_thread(self._executor.shutdown)
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        self._executor.submit(_close_netlink)
+        self._executor.shutdown()
 
 
 class _Namespace:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from bench.errors import BenchError
 from bench.lab import traffic
 
-from .place import Place, Variant, guest_vlan
+from .place import Place, Timing, Variant, guest_vlan
 
 KNOWN_RATE = 5_000  # frames per second
 LEARN_RATE = 15_000  # new addresses per second
@@ -29,7 +29,7 @@ POLL_SECONDS = 0.1  # between questions during a storm
 SETTLE_SECONDS = 30.0
 SPREAD = "02:%02x:00:00:00:00*%d"  # addresses counting up, one family for each purpose
 
-Values = dict[str, float]
+Values = dict[str, float | Timing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,12 @@ def measure_start(place: Place) -> Values:
     """Start the daemon; it stays."""
     place.stop()
     place.write()
-    seconds = place.start()
+    timing = place.start()
     rows = place.ask("PortShow")
     up = sum(row["state"] == "up" for row in rows)
     if up != place.size.ports:
         raise BenchError(f"{up} of {place.size.ports} ports are up")
-    return {"start": seconds, "start_rss": place.memory()["rss"]}
+    return {"start": timing, "start_rss": place.memory()["rss"]}
 
 
 RELOADS = {
@@ -110,7 +110,7 @@ RELOADS = {
 
 def measure_reload(place: Place) -> Values:
     """Change and change back, each timed; what it is after is checked by the number of actions."""
-    values = {}
+    values: Values = {}
     for name, variant in RELOADS.items():
         values[name] = _reload(place, variant)
         back = _reload(place, Variant())
@@ -119,7 +119,7 @@ def measure_reload(place: Place) -> Values:
     return values
 
 
-def _reload(place: Place, variant: Variant) -> float:
+def _reload(place: Place, variant: Variant) -> Timing:
     place.write(_absolute(place, variant))
     return place.time_command("reload")[0]
 

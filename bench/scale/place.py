@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import resource
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.errors import BenchError
 from bench.lab import net
@@ -55,6 +57,24 @@ class Variant:
     moved: int = 0  # so many guests are in the VLAN above theirs
     trunk_vlans: int | None = None  # None: all
     guests: int | None = None
+
+
+class Timing(NamedTuple):
+    """How long something took, and the CPU time of all who worked on it: what it takes on a machine at rest."""
+
+    seconds: float
+    cpu: float
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def guest_vlan(number: int) -> int:
@@ -100,13 +120,13 @@ class Place:
 
     # -- the daemon
 
-    def start(self) -> float:
-        """Start the daemon; returns the seconds until it answered."""
+    def start(self) -> Timing:
+        """Start the daemon; returns how long it took until it answered."""
         begin = time.monotonic()
         daemon = net.Process([*command(), "run", str(self.file)], self.bridge, self.directory / "daemon.log")
         self._daemon = daemon
         daemon.wait_until(self._answers, "an answer of the daemon", START_SECONDS)
-        return time.monotonic() - begin
+        return Timing(time.monotonic() - begin, _cpu_seconds(self.pid))
 
     def _answers(self) -> bool:
         if self.socket.exists():
@@ -136,9 +156,10 @@ class Place:
         with Client(str(self.socket)) as client:
             return client.rows(method, parameters)
 
-    def time_command(self, *words: str) -> tuple[float, str]:
-        """Run `framebridge WORDS` as people do; returns seconds and output."""
-        begin = time.monotonic()
+    def time_command(self, *words: str) -> tuple[Timing, str]:
+        """Run `framebridge WORDS` as people do; returns how long it took, and its output."""
+        pid = self.pid
+        begin, spent = time.monotonic(), _cpu_seconds(pid) + _cpu_of_children()
         done = subprocess.run(
             [*command(), "-s", str(self.socket), *words],
             capture_output=True,
@@ -146,15 +167,15 @@ class Place:
             timeout=COMMAND_SECONDS,
             check=False,
         )
-        seconds = time.monotonic() - begin
+        timing = Timing(time.monotonic() - begin, _cpu_seconds(pid) + _cpu_of_children() - spent)
         if done.returncode:
             raise BenchError(f"framebridge {' '.join(words)}: {done.stderr.strip()}")
-        return seconds, done.stdout
+        return timing, done.stdout
 
-    def time_rows(self, *words: str) -> tuple[float, list[Row]]:
-        """Run `framebridge -j WORDS`; returns seconds and rows."""
-        seconds, output = self.time_command("-j", *words)
-        return seconds, json.loads(output)
+    def time_rows(self, *words: str) -> tuple[Timing, list[Row]]:
+        """Run `framebridge -j WORDS`; returns how long it took, and the rows."""
+        timing, output = self.time_command("-j", *words)
+        return timing, json.loads(output)
 
     def thread(self) -> dict[str, float]:
         """Counters of the data thread, from the metrics."""

@@ -17,7 +17,7 @@ from bench.lab.session import describe_host
 from bench.stats import summarise
 
 from .figures import FIGURES, MEASURES, Values, measure_moves
-from .place import Place, Size, place
+from .place import Place, Size, Timing, place
 
 SCHEMA = "framebridge-bench-scale/1"
 
@@ -37,7 +37,7 @@ def choose(names: Sequence[str], storm_seconds: float) -> dict[str, Callable[[Pl
 def measure(size: Size, names: Sequence[str], rounds: int, storm_seconds: float) -> Report:
     """Measure `rounds` times, in a place of its own each."""
     chosen = choose(names, storm_seconds)
-    samples: dict[str, list[float]] = defaultdict(list)
+    samples: dict[str, list[Timing]] = defaultdict(list)
     for number in range(rounds):
         with place(size) as made:
             if "start" not in chosen:
@@ -45,7 +45,7 @@ def measure(size: Size, names: Sequence[str], rounds: int, storm_seconds: float)
             for name, one in chosen.items():
                 print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
                 for figure, value in one(made).items():
-                    samples[figure].append(value)
+                    samples[figure].append(value if isinstance(value, Timing) else Timing(value, 0.0))
     return {
         "schema": SCHEMA,
         "version": __version__,
@@ -57,8 +57,9 @@ def measure(size: Size, names: Sequence[str], rounds: int, storm_seconds: float)
     }
 
 
-def _row(name: str, values: list[float]) -> Report:
+def _row(name: str, timings: Sequence[Timing]) -> Report:
     figure = FIGURES[name]
+    values = [timing.seconds for timing in timings]
     median = summarise(values).median
     return {
         "figure": name,
@@ -67,6 +68,7 @@ def _row(name: str, values: list[float]) -> Report:
         "target": figure.target,
         "kept": None if figure.target is None else figure.keeps(median),
         **summarise(values).as_row(),
+        "cpu": summarise([timing.cpu for timing in timings]).median,
         "values": values,
     }
 
@@ -88,7 +90,8 @@ def _line(row: Mapping[str, Any]) -> str:
         target = f"{'at most' if FIGURES[row['figure']].at_most else 'at least'} {_number(row['target'])}"
         word = "kept" if row["kept"] else "MISSED"
     value = f"{_number(row['median'])} {row['unit']}".strip()
-    return f"{row['figure']:20} {value:>14} {spread:22} {target:16} {word:7} {row['what']}".rstrip()
+    cpu = f"cpu {row['cpu']:.2f} s" if row["cpu"] else ""
+    return f"{row['figure']:18} {value:>12} {spread:18} {cpu:10} {target:16} {word:7} {row['what']}".rstrip()
 
 
 def _number(value: float) -> str:
