@@ -261,6 +261,7 @@ cdef extern from "bridge.h" nogil:
         BR_FDB_DELETE
         BR_FDB_FORGET
         BR_FDB_EXPIRE
+        BR_FDB_RESTORE
         BR_FDB_FLUSH_PORT
         BR_FDB_FLUSH_VLAN
         BR_FDB_FLUSH_ALL
@@ -297,10 +298,15 @@ cdef extern from "bridge.h" nogil:
         bint static_forward
         uint8_t waiting
         bint controlled
+        bint evict
+        bint vrrp_aware
+        bint local_first
+        uint32_t mac_limit
         br_port_set *flood
         br_port_config *port
         br_port_set *vlan
         uint32_t *vlan_limit
+        uint64_t *vlan_learning_off
         br_udp_ports heartbeat
         uint32_t n_budgets
         br_budget *budget

@@ -54,7 +54,10 @@ class Frame(NamedTuple):
     offload: Offload = Offload()
 
 class Event(NamedTuple):
-    """What the data thread saw. `kind` is a name of EVENTS; `old_port` is -1 unless the entry moved."""
+    """What the data thread saw. `kind` is a name of EVENTS; `old_port` is -1 unless the entry moved or was evicted.
+
+    evicted: `mac` on `port` gave way to a station on `old_port`.
+    """
 
     kind: str
     vid: int
@@ -167,8 +170,15 @@ class Snapshot:
         age_ticks: int = 300,
         heartbeat_ports: Iterable[int] = (5404, 5405),
         waiting: str = "balanced",
+        full_table: str = "evict",
+        mac_limit: int = 0,
+        vrrp_aware: bool = False,
+        local_first: bool = False,
     ) -> None:
         """`reserved_pass`: bit n passes 01-80-C2-00-00-0n. `static_move`: drop | forward (R9).
+
+        `full_table`: evict | refuse, where the table, `mac_limit` or a VLAN's limit is full (csrc/fdb_evict.c).
+        `mac_limit`: dynamic and sticky entries at most, 0: none. `vrrp_aware`, `local_first`: csrc/moves.h.
 
         `heartbeat_ports`: UDP destination ports whose frames are of class heartbeat.
         `waiting`: a name of WAITINGS.
@@ -198,6 +208,7 @@ class Snapshot:
         direction: str = "both",  # | ingress (only receives) | egress (only sends)
     ) -> None: ...
     def set_vlan_mac_limit(self, vid: int, limit: int) -> None: ...
+    def set_vlan_learning(self, vid: int, learning: bool) -> None: ...
     def add_budget(
         self,
         serial: int,
@@ -292,6 +303,13 @@ class Bridge:
         """Forget dynamic and sticky entries of a port, of a VLAN, of both (logical AND), or all of them."""
     def fdb_forget(self, port: int, vids: Iterable[int]) -> None:
         """Forget dynamic and sticky entries of a port in some VLANs: one pass over the table, however many."""
+    def fdb_forget_each(self, entries: Iterable[FdbEntry], *, if_silent: bool = False) -> list[FdbEntry]:
+        """Forget those of these that are dynamic or sticky and still on their port; returns them.
+
+        `if_silent`: only what was not seen since, wherever it is.
+        """
+    def fdb_restore(self, entries: Sequence[FdbEntry]) -> list[bool]:
+        """Add dynamic and sticky entries with their ticks; False: known by now, a limit, or not a VLAN of the port."""
     def fdb_entries(self) -> list[FdbEntry]: ...
     def fdb_find(self, vid: int, mac: int) -> FdbEntry | None: ...
     # -- events and counters

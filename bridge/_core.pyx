@@ -215,14 +215,20 @@ cdef class Snapshot:
         self.ports = []
 
     def __init__(self, *, int reserved_pass=0, static_move="drop", bint controlled=False, int age_ticks=300,
-                 heartbeat_ports=(5404, 5405), waiting="balanced"):
+                 heartbeat_ports=(5404, 5405), waiting="balanced", full_table="evict", int mac_limit=0,
+                 bint vrrp_aware=False, bint local_first=False):
         cdef uint16_t udp
 
         check_range("reserved_pass", reserved_pass, 0, 0xFFFF)
         check_range("age_ticks", age_ticks, 0, 0x7FFF)
+        check_range("mac_limit", mac_limit, 0, 0x7FFFFFFF)
         self.raw.reserved_pass = reserved_pass
         self.raw.static_forward = lookup({"drop": False, "forward": True}, "static_move", static_move)
         self.raw.controlled = controlled
+        self.raw.evict = lookup({"evict": True, "refuse": False}, "full_table", full_table)
+        self.raw.mac_limit = mac_limit
+        self.raw.vrrp_aware = vrrp_aware
+        self.raw.local_first = local_first
         self.raw.waiting = lookup(WAITING_NUMBERS, "waiting", waiting)
         self.raw.age_ticks = age_ticks
         for number in heartbeat_ports:
@@ -320,6 +326,16 @@ cdef class Snapshot:
         check_range("VID", vid, 1, VID_MAX)
         check_range("limit", limit, 0, 0x7FFFFFFF)
         self.raw.vlan_limit[vid] = limit
+
+    def set_vlan_learning(self, int vid, bint learning):
+        cdef uint64_t bit = <uint64_t>1 << (vid & 63)
+
+        self.check_open()
+        check_range("VID", vid, 1, VID_MAX)
+        if learning:
+            self.raw.vlan_learning_off[vid >> 6] &= ~bit
+        else:
+            self.raw.vlan_learning_off[vid >> 6] |= bit
 
     def add_budget(self, int serial, *, str unit, double rate, double burst, str action, classes=CLASS_NAMES, port=None,
                    int vid=0, uint64_t talker=0):
@@ -596,6 +612,22 @@ cdef class Bridge:
                 if value.port == port and value.kind < BR_FDB_STATIC:
                     changes.append((BR_FDB_FORGET, entry.key, port, 0, 0))
         self.change(changes)
+
+    def fdb_forget_each(self, entries, *, bint if_silent=False):
+        verb = BR_FDB_EXPIRE if if_silent else BR_FDB_FORGET
+        entries = [entry for entry in entries if entry.kind in ("dynamic", "sticky")]
+        changes = [(verb, make_key(entry.vid, entry.mac), entry.port, entry.tick, 0) for entry in entries]
+        return [gone for gone, result in zip(entries, self.change(changes), strict=True) if result == 0]
+
+    def fdb_restore(self, entries):
+        for entry in entries:
+            lookup({"dynamic": 0, "sticky": 0}, "kind", entry.kind)
+            check_range("port index", entry.port, 0, BR_PORTS_MAX - 1)
+        changes = [
+            (BR_FDB_RESTORE, make_key(entry.vid, entry.mac), entry.port, entry.tick, KINDS[entry.kind])
+            for entry in entries
+        ]
+        return [result == 0 for result in self.change(changes)]
 
     def fdb_entries(self):
         cdef uint32_t index

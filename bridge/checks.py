@@ -283,6 +283,17 @@ def socket_path(value: object) -> str:
     raise BadValueError(f"expected an absolute path, got {show(value)}; begin it with '/'")
 
 
+_path_text = text("a file path", 4095)
+
+
+def file_path(value: object) -> str:
+    """Check for an absolute path of a file."""
+    path: str = _path_text(value)
+    if path.startswith("/") and not path.endswith("/"):
+        return path
+    raise BadValueError(f"expected an absolute path of a file, got {show(value)}; begin it with '/'")
+
+
 def listen_address(value: object) -> str:
     """Check for an IP address and a TCP port to listen on; return it in its canonical form."""
     wanted = "an address like '127.0.0.1:9464' or '[::1]:9464'"

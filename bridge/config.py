@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bridge import checks
 from bridge._core import BUDGETS_MAX
@@ -49,6 +49,7 @@ class VlanConfig:
     vid: int
     name: str = ""
     mac_limit: int = 0  # FDB entries; 0: no limit
+    learning: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ class BridgeConfig:
     waiting: str = "balanced"  # latency | balanced | throughput
     reserved: int = 0  # bit n set: 01-80-C2-00-00-0n is forwarded
     heartbeat_ports: tuple[int, ...] = (5404, 5405)  # UDP; frames to them are of class heartbeat
+    full_table: str = "evict"  # evict | refuse: new stations where the table or a VLAN is full
+    mac_limit: int = 0  # dynamic and sticky entries in all; 0: as many as fdb_size
+    vrrp_aware: bool = False  # what backup routers emit does not move the virtual address
+    local_first: bool = False  # entries of access and tunnel ports do not move to trunks
+    fdb_file: str = ""  # keeps the FDB over a restart; "": nothing does
 
     @property
     def socket_path(self) -> str:
@@ -211,12 +217,18 @@ _BRIDGE_KEYS: Keys = {
     "control_socket": ("control_socket", checks.socket_path),
     "learning": ("learning", checks.choice("automatic", "controlled")),
     "static_move": ("static_move", checks.choice("drop", "forward")),
+    "full_table": ("full_table", checks.choice("evict", "refuse")),
+    "mac_limit": ("mac_limit", checks.mac_limit),
+    "vrrp_aware": ("vrrp_aware", checks.boolean),
+    "local_first": ("local_first", checks.boolean),
+    "fdb_file": ("fdb_file", checks.file_path),
     "waiting": ("waiting", checks.choice(*WAITINGS)),
 }
 _VLAN_KEYS: Keys = {
     "id": ("vid", checks.vid),
     "name": ("name", checks.name),
     "mac_limit": ("mac_limit", checks.mac_limit),
+    "learning": ("learning", checks.boolean),
 }
 _COST_KEYS: Keys = {
     "price_per_core_hour": ("price_per_core_hour", checks.price),
@@ -258,9 +270,18 @@ def _read_bridge(table: Table) -> BridgeConfig:
     passed = table.union("pass_reserved", checks.reserved) or set()
     heartbeat = table.union("heartbeat_ports", checks.udp_ports)
     table.refuse_unknown()
+    _check_fdb_keys(table, fields)
     if heartbeat is not None:
         fields["heartbeat_ports"] = tuple(sorted(heartbeat))
     return BridgeConfig(**fields, reserved=sum(1 << (parse_mac(mac) & 0xF) for mac in passed))
+
+
+def _check_fdb_keys(table: Table, fields: Mapping[str, Any]) -> None:
+    size = fields.get("fdb_size", BridgeConfig().fdb_size)
+    if ("fdb_size" in fields or "fdb_size" not in table) and fields.get("mac_limit", 0) > size:
+        table.fail(f"the table has room for {size} entries; lower this limit or raise fdb_size", "mac_limit")
+    if "fdb_file" in fields and fields["fdb_file"] == fields.get("control_socket"):
+        table.fail("this is the control socket; name a file of its own", "fdb_file")
 
 
 def _read_vlan(table: Table) -> VlanConfig:

@@ -44,6 +44,7 @@ from bridge.cost_meter import Meter
 from bridge.cost_views import Price
 from bridge.errors import ApplyError, FramebridgeError, PortError
 from bridge.events import Events, Subscription
+from bridge.fdb_file import SAVE_EVERY, FdbFile
 from bridge.learning import Learning
 from bridge.ledger import Ledger, Row
 from bridge.links import Link, LinkError, Links
@@ -106,6 +107,7 @@ class Engine:
             self._budget_changed,
             lambda: self._events.has_audience,
         )
+        self._fdb_file = FdbFile(self._learning, lambda: self.config)
         self._budgets = Budgets()
         self._ledger = Ledger(self._core)
         self.cost = Meter(self._core, self._clock, self._names, self._egress, cycles_now, HISTOGRAM_BOUNDS)
@@ -140,6 +142,7 @@ class Engine:
                     await _finish(self._carry_out(run))
                 self._commit()
                 await self._settle()
+                self._fdb_file.open()
         except BaseException:
             await self.stop()
             raise
@@ -148,7 +151,7 @@ class Engine:
         )
         self._thread.start()
         loop.add_reader(self._core.event_fd, self._learning.take)
-        work = (self._keep_house(), self._attend(), self._keep_audit())
+        work = (self._keep_house(), self._attend(), self._keep_audit(), self._keep_fdb_file())
         self._tasks = [loop.create_task(one) for one in work]
 
     async def stop(self) -> None:
@@ -163,6 +166,7 @@ class Engine:
         async with self._changing:
             await self._metrics.close()
             await self._stop_forwarding()
+            await self._fdb_file.save()
             await self._remove([*self._berths])
             await self._links.close()
         self._events.close()
@@ -399,6 +403,7 @@ class Engine:
         self._learning.set_ports(
             {berth.index: berth.config for berth in self._berths.values() if berth.state == "up"}
         )
+        self._fdb_file.restore()
 
     def _snapshot(self) -> Snapshot:
         snapshot = Snapshot(
@@ -408,10 +413,16 @@ class Engine:
             age_ticks=self._learning.age_ticks,
             heartbeat_ports=self._bridge.heartbeat_ports,
             waiting=self._bridge.waiting,
+            full_table=self._bridge.full_table,
+            mac_limit=self._bridge.mac_limit,
+            vrrp_aware=self._bridge.vrrp_aware,
+            local_first=self._bridge.local_first,
         )
         for vlan in self._vlans.values():
             if vlan.mac_limit:
                 snapshot.set_vlan_mac_limit(vlan.vid, vlan.mac_limit)
+            if not vlan.learning:
+                snapshot.set_vlan_learning(vlan.vid, False)
         for berth in self._berths.values():
             berth.add_to(snapshot)
         if self._budgets:
@@ -522,6 +533,15 @@ class Engine:
                 if berth.port is None and berth.link is not None:
                     self._mark(name)
 
+    async def _keep_fdb_file(self) -> None:
+        """Keep the file of the FDB up to date."""
+        while True:
+            await self._clock.sleep(SAVE_EVERY)
+            try:
+                await self._fdb_file.save()
+            except Exception:
+                log.exception("the file of the FDB")
+
     def _check_mtu(self) -> None:
         """Warn of trunks and other ports of a common VLAN that do not take the same frames."""
         found = mtu_mismatches(self._berths.values())
@@ -598,9 +618,16 @@ class Engine:
         """One row per VLAN that a port carries or the configuration names."""
         return engine_rows.vlan_rows(self._chosen(None), self._vlans, self._learning.count_by_vlan())
 
-    def fdb_rows(self, port: str | None = None, vlan: int | None = None, mac: int | None = None) -> list[Row]:
-        """One row per FDB entry that fits every filter given."""
-        return self._learning.rows(self._index(port), vlan, mac)
+    def fdb_rows(
+        self,
+        port: str | None = None,
+        vlan: int | None = None,
+        mac: int | None = None,
+        state: str | None = None,
+        older: float | None = None,
+    ) -> list[Row]:
+        """One row per FDB entry that fits every filter given; `older`: silent for so many seconds or more."""
+        return self._learning.rows(self._index(port), vlan, mac, state, older)
 
     def stats_rows(self, name: str | None = None) -> list[Row]:
         """One row per port with every counter, and for all ports the total with its balance, which is 0."""
@@ -663,7 +690,14 @@ class Engine:
         async with self._changing:
             return self._learning.delete(vlan, mac)
 
-    async def fdb_flush(self, port: str | None = None, vlan: int | None = None) -> int:
+    async def fdb_flush(
+        self,
+        port: str | None = None,
+        vlan: int | None = None,
+        mac: int | None = None,
+        state: str | None = None,
+        older: float | None = None,
+    ) -> int:
         """Forget learned and sticky entries that fit every filter given; returns how many."""
         async with self._changing:
-            return self._learning.flush(self._index(port), vlan)
+            return self._learning.flush(self._index(port), vlan, mac, state, older)

@@ -68,6 +68,7 @@ def vlan_rows(
             "untagged": untagged.get(vid, []),
             "fdb_entries": entries.get(vid, 0),
             "mac_limit": vlans[vid].mac_limit if vid in vlans else 0,
+            "learning": vlans[vid].learning if vid in vlans else True,
         }
         for vid in sorted(tagged.keys() | untagged.keys())
     ]

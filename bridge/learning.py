@@ -5,9 +5,8 @@ file is the authority over everything else: ageing, static entries, flushing, de
 keeps a mirror of the table, so that what happened to an entry can be told; the table itself stays the truth.
 Thread: control. Only this thread removes entries; that is what lets the mirror follow by events alone.
 
-* **Ageing.** `tick` advances the data plane's tick every max(1 s, ageing_time / 1000) and remembers when each
-  tick began, so ages are seconds of the clock, also across a change of ageing_time or a late call. An entry
-  leaves between ageing_time and one tick later. With ageing_time 0 the tick stands still.
+* **Ageing.** `tick` advances the data plane's tick (fdb_ticks.py). An entry leaves between ageing_time and one tick
+  later, or sooner by command: `flush` with an age is 802.1Q's fast ageing. With ageing_time 0 the tick stands still.
 * **Pinned entries** (static, sticky, drop: from the configuration or by command) are in the table while
   their port carries their VLAN. A sticky one ages and is flushed like a learned one, and is then gone until
   its port comes back or it is pinned again; static and drop stay.
@@ -21,26 +20,22 @@ Refuses: pinned entries for which the table has no room; a permission for an add
 
 from __future__ import annotations
 
-import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bridge._core import Bridge, Event, FdbEntry
 from bridge.clock import Clock
 from bridge.config import BridgeConfig, StaticEntry
 from bridge.config_port import PortConfig
 from bridge.errors import FramebridgeError
+from bridge.fdb_ticks import Ticks
+from bridge.fdb_view import FLUSHABLE, Row, View
 from bridge.mac import format_mac
 
-TICKS_PER_AGE = 1000  # at most, and far below the 65536 after which a tick comes round
-TICK_MASK = 0xFFFF
 REQUESTS_MAX = 4096  # sources that wait for a decision
 SLICE = 1024  # events in one go: some 2 ms
-FLUSHABLE = ("dynamic", "sticky")
-
-Row = dict[str, object]
 
 
 class Emit(Protocol):
@@ -58,6 +53,8 @@ class LearningCounters:
     moved: int = 0
     aged: int = 0
     flushed: int = 0
+    evicted: int = 0
+    restored: int = 0
     requests: int = 0
     refused: Counter[str] = field(default_factory=Counter)  # by event kind
     lost: int = 0  # events
@@ -72,6 +69,16 @@ class _Known:
     kind: str
     since: float
     moves: int = 0
+
+
+class Saved(NamedTuple):
+    """A dynamic or sticky entry as it outlives the process."""
+
+    vid: int
+    mac: int
+    port: str  # its name
+    kind: str
+    silent: float  # seconds
 
 
 def _key(vid: int, mac: int) -> int:
@@ -110,8 +117,8 @@ class Learning:
         self._budget_changed = budget_changed
         self._has_audience = has_audience
         self._ageing = 0.0
-        self._tick_length = 1.0
-        self._begins = deque([clock.now()])  # of the ticks that entries may still carry; the last is current
+        self._ticks = Ticks(core, clock)
+        self._view = View(core, self._ticks)
         self._ports: dict[int, PortConfig] = {}
         self._known: dict[int, _Known] = {}
         self._pinned: dict[int, StaticEntry] = {}
@@ -127,12 +134,14 @@ class Learning:
     def configure(self, bridge: BridgeConfig) -> None:
         """Put ageing into force; entries keep the age they have."""
         self._ageing = bridge.ageing_time
-        self._tick_length = max(1.0, bridge.ageing_time / TICKS_PER_AGE)
+        self._ticks.configure(bridge.ageing_time)
+        if bridge.fdb_file and not self._ports and not self._pinned:
+            self._ticks.begin_in_the_past()
 
     @property
     def age_ticks(self) -> int:
         """Age limit in ticks, for the snapshot; 0: entries do not age."""
-        return math.ceil(self._ageing / self._tick_length)
+        return self._ticks.limit
 
     def set_ports(self, ports: Mapping[int, PortConfig]) -> None:
         """Say which ports carry traffic. Entries of others, and of VLANs a port lost, vanish; pins return.
@@ -235,6 +244,8 @@ class Learning:
                     self._learn(event, now, is_heard)
                 case "moved":
                     self._move(event, now, is_heard)
+                case "evicted":
+                    self._evict(event, is_heard)
                 case "request":
                     self._request(event)
                 case "refreshed":
@@ -275,6 +286,14 @@ class Learning:
             moves=known.moves,
         )
 
+    def _evict(self, event: Event, is_heard: bool) -> None:
+        self.counters.evicted += 1
+        self._known.pop(event.vid << 48 | event.mac, None)
+        if not is_heard:
+            return
+        name, by = self._name(event.port), self._name(event.old_port)
+        self._emit("fdb-evicted", mac=event.mac, vlan=event.vid, port=name, by=by)
+
     def _request(self, event: Event) -> None:
         self.counters.requests += 1
         key = _key(event.vid, event.mac)
@@ -310,24 +329,15 @@ class Learning:
         if self._stale:
             self.resync()
         if self._ageing:
-            self._advance()
+            self._ticks.advance()
             self._expire()
-
-    def _advance(self) -> None:
-        now = self._clock.now()
-        if now - self._begins[-1] >= self._tick_length:
-            self._begins.append(now)
-            self._core.tick = (self._core.tick + 1) & TICK_MASK
 
     def _expire(self) -> None:
         """Remove what was last seen in a tick that ended ageing_time ago."""
-        ticks = len(self._begins)
-        while len(self._begins) > 1 and self._begins[1] <= self._clock.now() - self._ageing:
-            self._begins.popleft()
-        if len(self._begins) == ticks:
+        if (oldest := self._ticks.forget(self._ageing)) is None:
             return
         self.drain()
-        for entry in self._core.fdb_expire(len(self._begins) - 1):
+        for entry in self._core.fdb_expire(oldest):
             self._age(entry)
 
     def _age(self, entry: FdbEntry) -> None:
@@ -378,13 +388,30 @@ class Learning:
         self._stale = True
         return self._core.fdb_delete(vid, mac) or pinned
 
-    def flush(self, port: int | None = None, vid: int | None = None) -> int:
-        """Forget dynamic and sticky entries of a port, of a VLAN, of both, or all; returns how many."""
+    def flush(
+        self,
+        port: int | None = None,
+        vid: int | None = None,
+        mac: int | None = None,
+        state: str | None = None,
+        older: float | None = None,
+    ) -> int:
+        """Forget dynamic and sticky entries that fit every filter given; returns how many.
+
+        `older`: silent for so many seconds or more; refused with FramebridgeError where entries do not age.
+        """
         self.drain()
-        victims = self._forget(port, None if vid is None else {vid})
+        if (mac, state, older) == (None, None, None):
+            victims = self._forget(port, None if vid is None else {vid})
+        else:
+            victims = self._forget_each(
+                self._view.fitting(port, vid, mac, state, older), if_silent=older is not None
+            )
         self._lapsed |= victims & self._pinned.keys()
+        told = {"mac": mac, "state": state, "older": older}
         name = None if port is None else self._name(port)
-        self._emit("fdb-flushed", port=name, vlan=vid, entries=len(victims))
+        filters = {key: value for key, value in told.items() if value is not None}
+        self._emit("fdb-flushed", port=name, vlan=vid, **filters, entries=len(victims))
         return len(victims)
 
     def _forget_places(self, gone: Mapping[int, Collection[int] | None]) -> None:
@@ -415,55 +442,78 @@ class Learning:
         self._strike(victims)
         return victims
 
+    def _forget_each(self, entries: Iterable[FdbEntry], *, if_silent: bool) -> set[int]:
+        """Forget these one by one; `if_silent`: only those not seen since."""
+        gone = self._core.fdb_forget_each(entries, if_silent=if_silent)
+        victims = {_key(entry.vid, entry.mac) for entry in gone}
+        self._strike(victims)
+        return victims
+
     def _strike(self, victims: Collection[int]) -> None:
         """Take entries that were flushed out of the mirror."""
         for key in victims:
-            del self._known[key]
+            self._known.pop(key, None)
             self._installed.pop(key, None)
         self.counters.flushed += len(victims)
         self._stale = True
 
-    # -- looking -----------------------------------------------------------------------------------
+    # -- over a restart ----------------------------------------------------------------------------
 
-    def rows(self, port: int | None = None, vid: int | None = None, mac: int | None = None) -> list[Row]:
-        """Give the table, sorted by VLAN and address; every filter given must fit."""
-        if vid is not None and mac is not None:
-            entries = [entry for entry in (self._core.fdb_find(vid, mac),) if entry is not None]
-        else:
-            entries = self._core.fdb_entries()
-        if port is not None:
-            entries = [entry for entry in entries if entry.port == port]
-        if vid is not None:
-            entries = [entry for entry in entries if entry.vid == vid]
-        if mac is not None:
-            entries = [entry for entry in entries if entry.mac == mac]
-        entries.sort()
-        names = {index: config.name for index, config in self._ports.items()}
-        age = self._ages()
+    @property
+    def port_names(self) -> list[str]:
+        """Ports that carry traffic."""
+        return [port.name for port in self._ports.values()]
+
+    def remember(self) -> list[Saved]:
+        """Give the dynamic and sticky entries that a restart should not lose."""
+        self.drain()
+        ages = self._view.ages()
         return [
-            {
-                "mac": format_mac(address),
-                "vlan": vlan,
-                "port": names.get(place),
-                "state": kind,
-                "age": age[tick] if kind in FLUSHABLE else None,
-            }
-            for vlan, address, place, kind, tick in entries
+            Saved(entry.vid, entry.mac, name, entry.kind, ages[entry.tick] if self._ageing else 0.0)
+            for entry in self._core.fdb_entries()
+            if entry.kind in FLUSHABLE and (name := self._name(entry.port)) is not None
         ]
 
-    def _ages(self) -> Mapping[int, int | None]:
-        """Give the age in seconds of an entry by its tick; those of a table have few."""
-        begins, current, now = list(self._begins), self._core.tick, self._clock.now()
-        ageing = self._ageing
+    def restore(self, saved: Iterable[Saved]) -> int:
+        """Put entries of before a restart back, with their age, inside all limits; returns how many.
 
-        class Ages(dict[int, int | None]):
-            def __missing__(self, tick: int) -> int | None:
-                ticks = (current - tick) & TICK_MASK
-                age = int(now - begins[-min(ticks, len(begins))]) if ticks else 0
-                self[tick] = age if ageing else None
-                return self[tick]
+        What is there by now, or pinned, wins. Entries of ports that do not carry traffic or their VLAN are passed over.
+        """
+        self.drain()
+        places = {port.name: (index, port.members) for index, port in self._ports.items()}
+        entries = []
+        for one in saved:
+            index, members = places.get(one.port, (-1, frozenset[int]()))
+            if one.vid in members and _key(one.vid, one.mac) not in self._pinned:
+                tick = self._ticks.carried(one.silent)
+                entries.append(FdbEntry(one.vid, one.mac, index, one.kind, tick))
+        done = self._core.fdb_restore(entries)
+        restored = [entry for entry, is_done in zip(entries, done, strict=True) if is_done]
+        for entry in restored:
+            self._take_back(entry)
+        self.counters.restored += len(restored)
+        return len(restored)
 
-        return Ages()
+    def _take_back(self, entry: FdbEntry) -> None:
+        key = _key(entry.vid, entry.mac)
+        self._known[key] = _Known(entry.port, entry.kind, self._clock.now())
+        if entry.kind == "sticky":
+            self._pinned[key] = StaticEntry(entry.vid, entry.mac, "sticky", self._ports[entry.port].name)
+            self._installed[key] = entry.port, entry.kind
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    def rows(
+        self,
+        port: int | None = None,
+        vid: int | None = None,
+        mac: int | None = None,
+        state: str | None = None,
+        older: float | None = None,
+    ) -> list[Row]:
+        """Give the table, sorted by VLAN and address; filters and errors as for `flush`."""
+        names = {index: config.name for index, config in self._ports.items()}
+        return self._view.rows(self._view.fitting(port, vid, mac, state, older), names)
 
     def count_by_port(self) -> Counter[int]:
         """Count entries per port index."""

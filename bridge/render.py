@@ -19,7 +19,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("port", "kind", "device", "netns", "state", "mode", "vlan", "native", "mtu", "filter"),
         *("fdb_entries", "rx_frames", "tx_frames", "drops", "options"),
     ),
-    "vlan": ("vlan", "name", "tagged", "untagged", "fdb_entries", "mac_limit"),
+    "vlan": ("vlan", "name", "tagged", "untagged", "fdb_entries", "mac_limit", "learning"),
     "fdb": ("mac", "vlan", "port", "state", "age"),
     "budget": (
         *("budget", "port", "vlan", "class", "talker", "per_second", "unit", "action"),

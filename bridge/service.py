@@ -56,6 +56,9 @@ Verb = TypeVar("Verb", bound=Callable[..., Awaitable[Any]])
 logger = logging.getLogger(__name__)
 
 ROWS_MAX = 100_000  # of a view of the bill
+FORWARD_DELAY = (
+    15  # seconds an entry may be silent after a change of the topology; IEEE 802.1Q-2022 table 13-5
+)
 
 
 # -- the table
@@ -244,10 +247,16 @@ class Service:
 
     @method()
     async def fdb_show(
-        self, port: str | None = None, vlan: int | None = None, mac: str | None = None
+        self,
+        port: str | None = None,
+        vlan: int | None = None,
+        mac: str | None = None,
+        state: str | None = None,
+        older: int | None = None,
     ) -> list[Row]:
-        """One row per FDB entry that fits every parameter given."""
-        return self._engine.fdb_rows(self._known(port), _vid(vlan), _station(mac))
+        """One row per FDB entry that fits every parameter given; `older`: silent for so many seconds or more."""
+        kind = None if state is None else _checked("state", _state, state)
+        return self._engine.fdb_rows(*self._filters(port, vlan, mac, kind, older))
 
     @method(changes=True)
     async def fdb_add(self, mac: str, vlan: int, port: str | None = None, kind: str = "static") -> list[Row]:
@@ -268,9 +277,25 @@ class Service:
         return []
 
     @method(changes=True)
-    async def fdb_flush(self, port: str | None = None, vlan: int | None = None) -> list[Row]:
-        """Forget learned FDB entries that fit every parameter given. One row: how many."""
-        return [{"flushed": await self._engine.fdb_flush(self._known(port), _vid(vlan))}]
+    async def fdb_flush(
+        self,
+        port: str | None = None,
+        vlan: int | None = None,
+        mac: str | None = None,
+        state: str | None = None,
+        older: int | None = None,
+    ) -> list[Row]:
+        """Forget dynamic and sticky FDB entries that fit every parameter given. One row: how many."""
+        kind = None if state is None else _checked("state", _flushable, state)
+        return [{"flushed": await self._engine.fdb_flush(*self._filters(port, vlan, mac, kind, older))}]
+
+    @method(changes=True)
+    async def fdb_age(
+        self, seconds: int = FORWARD_DELAY, port: str | None = None, vlan: int | None = None
+    ) -> list[Row]:
+        """Forget dynamic and sticky FDB entries silent for so long: 802.1Q's fast ageing. One row: how many."""
+        older = _checked("seconds", _age, seconds)
+        return [{"aged": await self._engine.fdb_flush(*self._filters(port, vlan, None, None, older))}]
 
     @method()
     async def stats_show(self, port: str | None = None) -> list[Row]:
@@ -371,6 +396,13 @@ class Service:
             raise ControlError(f"no port {name!r}; there are: {known}", NO_SUCH_PORT, {"port": name})
         return ports[name]
 
+    def _filters(
+        self, port: str | None, vlan: int | None, mac: str | None, state: str | None, older: int | None
+    ) -> tuple[str | None, Any, Any, str | None, int | None]:
+        """Check the filters of an FDB question, but for the state, which depends on the question."""
+        age = None if older is None else _checked("older", _age, older)
+        return self._known(port), _vid(vlan), _station(mac), state, age
+
     def _span(self, last: int | None, since: str | None) -> tuple[int | None, str]:
         """Check which window of the bill is meant."""
         if last is not None and since is not None:
@@ -426,6 +458,9 @@ def _top(rows: int | None) -> int | None:
     return None if rows is None else _checked("top", _rows, rows)
 
 
+_state = checks.choice("dynamic", "sticky", "static", "drop")
+_flushable = checks.choice("dynamic", "sticky")
+_age = checks.integer(0, 1_000_000, "seconds")
 _entry_kind = checks.choice("static", "sticky", "drop", "dynamic")
 
 

@@ -100,8 +100,19 @@ def port_to_set(values: Message) -> Message:
 
 def flushed(options: Options, words: list[str]) -> int:
     """Forget FDB entries and tell how many."""
-    rows = ask(options, "FdbFlush", Grammar(keys={"port": TEXT, "vlan": NUMBER}).read(words))
+    rows = ask(options, "FdbFlush", FDB_FILTER.read(words))
     show(options, [{**row, "text": f"{row['flushed']} FDB entries flushed"} for row in rows], "lines")
+    return 0
+
+
+def aged(options: Options, words: list[str]) -> int:
+    """Age FDB entries fast and tell how many went."""
+    values = Grammar(option="seconds", keys={"port": TEXT, "vlan": NUMBER}).read(
+        words if words and words[0].isdigit() else ["", *words]
+    )
+    seconds = values.pop("seconds")
+    rows = ask(options, "FdbAge", {**values, "seconds": int(seconds)} if seconds else values)
+    show(options, [{**row, "text": f"{row['aged']} FDB entries aged"} for row in rows], "lines")
     return 0
 
 
@@ -321,7 +332,9 @@ COST_WINDOW = {"last": NUMBER, "since": TEXT}
 COST_FLAGS = {**dict.fromkeys(COST_VIEWS, "by"), "what_if": "by"}  # 'by' may be left out
 COST_HISTOGRAM = Grammar(keys={"since": TEXT}, flags=dict.fromkeys(COST_HISTOGRAMS, "name"))
 
-FDB_FILTER = {"port": TEXT, "vlan": NUMBER, "mac": TEXT}
+FDB_FILTER = Grammar(
+    keys={"port": TEXT, "vlan": NUMBER, "mac": TEXT, "state": TEXT, "older": NUMBER},
+)
 FDB_WORDS = Grammar(
     names=("mac",),
     keys={"vlan": NUMBER, "port": TEXT},
@@ -418,10 +431,12 @@ price of cycles. The daemon looks whenever a port or its device changes, and log
     Verb("vlan show", "", "VLANs and the ports that carry them", query("VlanShow", "vlan")),
     Verb(
         "fdb show",
-        "[port PORT] [vlan VID] [mac MAC]",
+        "[port PORT] [vlan VID] [mac MAC] [state STATE] [older SECONDS]",
         "the forwarding database: which address is on which port",
-        query("FdbShow", "fdb", Grammar(keys=FDB_FILTER)),
+        query("FdbShow", "fdb", FDB_FILTER),
         """\
+Every filter given has to fit. STATE is dynamic, sticky, static or drop; older: silent for so long, or longer.
+
 examples:
   framebridge fdb show vlan 10
   framebridge -j fdb show port uplink | jq -r '.[].mac'
@@ -448,7 +463,31 @@ examples:
         "remove an FDB entry",
         query("FdbDel", "lines", Grammar(("mac",), keys={"vlan": NUMBER}, required=("vlan",))),
     ),
-    Verb("fdb flush", "[port PORT] [vlan VID]", "forget learned FDB entries", flushed),
+    Verb(
+        "fdb flush",
+        "[port PORT] [vlan VID] [mac MAC] [state dynamic|sticky] [older SECONDS]",
+        "forget learned FDB entries",
+        flushed,
+        """\
+Every filter given has to fit. Static and drop entries stay; use fdb del. That nothing fits is no error.
+
+example:
+  framebridge fdb flush vlan 10 older 60
+""",
+    ),
+    Verb(
+        "fdb age",
+        "[SECONDS] [port PORT] [vlan VID]",
+        "forget learned FDB entries that were silent for SECONDS (15) or longer",
+        aged,
+        """\
+What a switch does when the topology changes: who speaks stays, who may be elsewhere by now is looked for again. 15
+seconds are 802.1Q's forward delay. The ageing time of the bridge stays as it is.
+
+example:
+  framebridge fdb age 5 port uplink
+""",
+    ),
     Verb(
         "stats show",
         "[PORT]",

@@ -89,11 +89,16 @@ struct br_snapshot {
     bool static_forward; /* R9: forward instead of drop */
     uint8_t waiting;     /* enum br_waiting */
     bool controlled;
+    bool evict;       /* a full table or VLAN takes new stations, in place of others */
+    bool vrrp_aware;  /* moves.h */
+    bool local_first;
+    uint32_t mac_limit; /* of dynamic and sticky entries in all, 0: none */
     struct br_port_set barred[BR_PORTS_MAX]; /* by ingress port: where its frames may not leave (reach.h) */
     struct br_port_set flood[BR_FLOOD_CLASSES]; /* up and willing */
     struct br_port_config port[BR_PORTS_MAX] __attribute__((aligned(64)));
     struct br_port_set vlan[BR_VLANS]; /* members */
     uint32_t vlan_limit[BR_VLANS];
+    uint64_t vlan_learning_off[BR_VLANS / 64]; /* a bit for each VID */
     struct br_udp_ports heartbeat;
     uint32_t n_budgets;
     struct br_budget budget[BR_BUDGETS_MAX];
@@ -127,6 +132,7 @@ struct br_thread {
     bool busy;      /* the last turn left work behind */
     bool has_tails; /* a frame of the batch has a tail */
     bool relieved;  /* part of the batch was transmitted before its end (egress.c) */
+    bool evicted;   /* an entry was evicted in this batch */
     uint64_t stamp; /* end of the last stage */
     struct br_port_counters *ingress; /* of the batch in work */
     uint16_t touched[BR_PORTS_MAX];   /* ports with a queue */
@@ -219,6 +225,7 @@ enum br_fdb_verb {
     BR_FDB_DELETE,
     BR_FDB_FORGET,
     BR_FDB_EXPIRE,
+    BR_FDB_RESTORE, /* -EPERM: the port is not up in that VLAN */
     BR_FDB_FLUSH_PORT,
     BR_FDB_FLUSH_VLAN,
     BR_FDB_FLUSH_ALL,
@@ -226,9 +233,9 @@ enum br_fdb_verb {
 struct br_fdb_change {
     uint64_t key;  /* FLUSH_VLAN: the VID in its place */
     uint16_t port;
-    uint16_t tick; /* EXPIRE */
+    uint16_t tick; /* EXPIRE, RESTORE */
     uint8_t verb;
-    uint8_t kind;  /* SET */
+    uint8_t kind;  /* SET, RESTORE */
     int16_t result;
 };
 void br_bridge_fdb(struct br_bridge *bridge, struct br_fdb_change *change, uint32_t n);
@@ -239,6 +246,21 @@ static inline void br_drop(struct br_thread *thread, struct br_frame *frame, enu
     frame->fate = (uint8_t)fate;
     frame->class = reason == BR_DROP_reserved ? BR_CLASS_reserved : BR_CLASS_dropped;
     thread->ingress->rx_drops[reason]++;
+}
+
+/* What learning in a VLAN on a port is bound to. */
+static inline struct br_learn_rules br_learn_rules(const struct br_snapshot *snapshot, const struct br_port_config *port,
+                                                   uint16_t vid)
+{
+    return (struct br_learn_rules){
+        .port = port->port->index,
+        .controlled = snapshot->controlled,
+        .evict = snapshot->evict,
+        .age_ticks = snapshot->age_ticks,
+        .port_limit = port->mac_limit,
+        .vlan_limit = snapshot->vlan_limit[vid],
+        .total_limit = snapshot->mac_limit,
+    };
 }
 
 /* Data thread; see budget.c. */

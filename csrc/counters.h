@@ -63,7 +63,10 @@
     X(tx_segmented, "super-frames cut in software because the port cannot take them")                                 \
     X(learned, "FDB entries learned")                                                                                 \
     X(moved, "FDB entries moved to this port")                                                                        \
-    X(not_learned, "sources not learned: a limit, a full table, or controlled mode")                                  \
+    X(not_learned, "sources not learned: a limit, a full table, or controlled mode")                                   \
+    X(evicted, "FDB entries of this port that gave way to new stations where a limit was met")                         \
+    X(backup_ignored, "frames of backup routers that did not move the virtual address (vrrp_aware)")                   \
+    X(local_kept, "frames whose source stays on an access or tunnel port (local_first)")                               \
     X(rx_cycles, "cycles in receive calls of this port that brought frames")                                          \
     X(tx_cycles, "cycles in transmit calls of this port")
 
@@ -124,6 +127,9 @@
     X(refreshed, "an entry past its age was seen again before it was removed")                                        \
     X(request, "controlled mode: a source waits for a decision")                                                      \
     X(static_move, "a static or sticky source was seen on another port")                                              \
+    X(backup_ignored, "vrrp_aware: a backup router spoke under the virtual address, which stays where it is")          \
+    X(local_kept, "local_first: a source of an access or tunnel port was seen on a trunk, and stays")                  \
+    X(evicted, "a limit was met: the entry gave way to a station on old_port")                                         \
     X(refused_port_limit, "not learned: the port is at its limit")                                                    \
     X(refused_vlan_limit, "not learned: the VLAN is at its limit")                                                    \
     X(refused_full, "not learned: the table has no room")                                                             \

@@ -16,7 +16,7 @@
 struct br_event {
     uint64_t key; /* as in the FDB; 0 for port events */
     uint16_t port;
-    uint16_t old_port; /* BR_EVENT_moved: where it was */
+    uint16_t old_port; /* BR_EVENT_moved: where it was; BR_EVENT_evicted: where the new station is */
     uint16_t kind;
     uint16_t error; /* BR_EVENT_port_error: errno */
 };

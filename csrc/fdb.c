@@ -24,6 +24,12 @@ int br_fdb_init(struct br_fdb *fdb, uint32_t capacity, const uint64_t secret[2])
         return -ENOMEM;
     madvise(fdb->entry, table_len, MADV_HUGEPAGE); /* two lookups a frame at random: a hint, and no harm if refused */
     memset(fdb->entry, 0, table_len);
+    fdb->occupied = calloc((n_buckets + 63) / 64, sizeof(*fdb->occupied));
+    fdb->n_dynamic = calloc(BR_VLANS, sizeof(*fdb->n_dynamic)); /* 4 MB, of which pages are used as VLANs are */
+    if (!fdb->occupied || !fdb->n_dynamic) {
+        br_fdb_fini(fdb);
+        return -ENOMEM;
+    }
     fdb->bucket_mask = n_buckets - 1;
     fdb->capacity = capacity;
     fdb->secret[0] = secret[0];
@@ -34,7 +40,11 @@ int br_fdb_init(struct br_fdb *fdb, uint32_t capacity, const uint64_t secret[2])
 void br_fdb_fini(struct br_fdb *fdb)
 {
     free(fdb->entry);
+    free(fdb->occupied);
+    free(fdb->n_dynamic);
     fdb->entry = NULL;
+    fdb->occupied = NULL;
+    fdb->n_dynamic = NULL;
 }
 
 /* The one place a value is written: value before key, for readers in other threads. */
@@ -48,25 +58,40 @@ static void br_fdb_store(struct br_fdb_entry *entry, uint64_t key, union br_fdb_
 static void br_fdb_uncount(struct br_fdb *fdb, uint64_t key, union br_fdb_value value)
 {
     fdb->n_entries--;
+    fdb->n_pinned -= value.kind >= BR_FDB_STATIC;
     if (value.kind >= BR_FDB_STATIC)
         return;
     fdb->n_by_port[value.port] -= value.port_generation == fdb->port_generation[value.port];
     fdb->n_by_vlan[key >> 48] -= value.vlan_generation == fdb->vlan_generation[key >> 48];
+    if (value.kind == BR_FDB_DYNAMIC && br_fdb_live(fdb, key, value)) {
+        fdb->n_dynamic[key >> 48][value.port]--;
+        fdb->n_dynamic_by_port[value.port]--;
+    }
 }
 
 static void br_fdb_count(struct br_fdb *fdb, uint64_t key, union br_fdb_value value)
 {
     fdb->n_entries++;
+    fdb->n_pinned += value.kind >= BR_FDB_STATIC;
     if (value.kind >= BR_FDB_STATIC)
         return;
     fdb->n_by_port[value.port]++;
     fdb->n_by_vlan[key >> 48]++;
+    if (value.kind == BR_FDB_DYNAMIC) {
+        fdb->n_dynamic[key >> 48][value.port]++;
+        fdb->n_dynamic_by_port[value.port]++;
+    }
 }
 
 static void br_fdb_remove(struct br_fdb *fdb, struct br_fdb_entry *entry)
 {
+    const uint32_t bucket = (uint32_t)(entry - fdb->entry) / BR_FDB_WAYS;
+    const struct br_fdb_entry *way = &fdb->entry[bucket * BR_FDB_WAYS];
+
     br_fdb_uncount(fdb, entry->key, br_fdb_value(entry));
     __atomic_store_n(&entry->key, 0, __ATOMIC_RELEASE);
+    if (!(way[0].key | way[1].key | way[2].key | way[3].key))
+        fdb->occupied[bucket / 64] &= ~(1ull << bucket % 64);
 }
 
 static union br_fdb_value br_fdb_value_make(const struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind)
@@ -151,8 +176,11 @@ static int br_fdb_insert(struct br_fdb *fdb, uint64_t key, uint16_t port, enum b
     if (!entry)
         return -ENOSPC;
     const union br_fdb_value value = br_fdb_value_make(fdb, key, port, kind);
+    const uint32_t bucket = (uint32_t)(entry - fdb->entry) / BR_FDB_WAYS;
+
     br_fdb_count(fdb, key, value);
     br_fdb_store(entry, key, value);
+    fdb->occupied[bucket / 64] |= 1ull << bucket % 64;
     return 0;
 }
 
@@ -168,23 +196,52 @@ static enum br_learn br_fdb_refresh(struct br_fdb *fdb, struct br_fdb_entry *ent
     return age_ticks && age > age_ticks && value.kind < BR_FDB_STATIC ? BR_LEARN_REFRESHED : BR_LEARN_KNOWN;
 }
 
-static enum br_learn br_fdb_learn_new(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules)
+/* Entries the table may have, of all kinds: what may be learned comes beside what is pinned. */
+static uint32_t br_fdb_most(const struct br_fdb *fdb, const struct br_learn_rules *rules)
 {
+    const uint64_t most = (uint64_t)rules->total_limit + fdb->n_pinned;
+
+    return rules->total_limit && most < fdb->capacity ? (uint32_t)most : fdb->capacity;
+}
+
+/* Whether a station may come where `*count` meets `limit`, be it in place of another. */
+static bool br_fdb_make_room(struct br_fdb *fdb, const uint32_t *count, uint32_t limit, uint16_t vid,
+                             const struct br_learn_rules *rules, struct br_learned *learned)
+{
+    if (br_fdb_below(fdb, count, limit) || learned->evicted)
+        return true;
+    struct br_fdb_entry *victim = rules->evict ? br_fdb_victim(fdb, vid, rules->port) : NULL;
+    if (!victim)
+        return false;
+    learned->evicted = victim->key;
+    learned->evicted_port = br_fdb_value(victim).port;
+    br_fdb_remove(fdb, victim);
+    return true;
+}
+
+static enum br_learn br_fdb_learn_new(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules,
+                                      struct br_learned *learned)
+{
+    const uint16_t vid = (uint16_t)(key >> 48);
+
     if (rules->controlled)
         return BR_LEARN_REQUEST;
     if (rules->port_limit && !br_fdb_below(fdb, &fdb->n_by_port[rules->port], rules->port_limit))
         return BR_LEARN_PORT_LIMIT;
-    if (rules->vlan_limit && !br_fdb_below(fdb, &fdb->n_by_vlan[key >> 48], rules->vlan_limit))
+    if (rules->vlan_limit && !br_fdb_make_room(fdb, &fdb->n_by_vlan[vid], rules->vlan_limit, vid, rules, learned))
         return BR_LEARN_VLAN_LIMIT;
+    if (!br_fdb_make_room(fdb, &fdb->n_entries, br_fdb_most(fdb, rules), 0, rules, learned))
+        return BR_LEARN_FULL;
     return br_fdb_insert(fdb, key, rules->port, BR_FDB_DYNAMIC) ? BR_LEARN_FULL : BR_LEARN_NEW;
 }
 
-enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules, uint16_t *old_port)
+enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules,
+                           struct br_learned *learned)
 {
     struct br_fdb_entry *entry = br_fdb_find(fdb, key, br_fdb_first(fdb, key));
 
     if (!entry)
-        return br_fdb_learn_new(fdb, key, rules);
+        return br_fdb_learn_new(fdb, key, rules, learned);
     const union br_fdb_value value = br_fdb_value(entry);
     if (value.kind == BR_FDB_DROP)
         return BR_LEARN_DROP;
@@ -198,7 +255,7 @@ enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_lea
         br_fdb_remove(fdb, entry); /* it is not there any more: better flooded than lost */
         return BR_LEARN_PORT_LIMIT;
     }
-    *old_port = value.port;
+    learned->old_port = value.port;
     br_fdb_insert(fdb, key, rules->port, BR_FDB_DYNAMIC); /* replaces in place, cannot fail */
     return BR_LEARN_MOVED;
 }
@@ -206,6 +263,22 @@ enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_lea
 int br_fdb_set(struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind)
 {
     return br_fdb_insert(fdb, key, port, kind);
+}
+
+int br_fdb_restore(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules, enum br_fdb_kind kind,
+                   uint16_t tick)
+{
+    if (br_fdb_find(fdb, key, br_fdb_first(fdb, key)))
+        return -EEXIST;
+    if ((rules->port_limit && !br_fdb_below(fdb, &fdb->n_by_port[rules->port], rules->port_limit)) ||
+        (rules->vlan_limit && !br_fdb_below(fdb, &fdb->n_by_vlan[key >> 48], rules->vlan_limit)) ||
+        !br_fdb_below(fdb, &fdb->n_entries, br_fdb_most(fdb, rules)) || br_fdb_insert(fdb, key, rules->port, kind))
+        return -ENOSPC;
+    struct br_fdb_entry *entry = br_fdb_any(fdb, key);
+    union br_fdb_value value = br_fdb_value(entry);
+    value.tick = tick;
+    __atomic_store_n(&entry->value, value.word, __ATOMIC_RELAXED);
+    return 0;
 }
 
 int br_fdb_delete(struct br_fdb *fdb, uint64_t key)
@@ -261,6 +334,10 @@ void br_fdb_flush_port(struct br_fdb *fdb, uint16_t port)
 {
     fdb->port_generation[port]++;
     fdb->n_by_port[port] = 0;
+    fdb->n_dynamic_by_port[port] = 0;
+    for (int vid = 0; vid < BR_VLANS; vid++)
+        if (fdb->n_by_vlan[vid])
+            fdb->n_dynamic[vid][port] = 0;
     br_fdb_sweep_request(fdb);
 }
 
@@ -268,6 +345,10 @@ void br_fdb_flush_vlan(struct br_fdb *fdb, uint16_t vid)
 {
     fdb->vlan_generation[vid]++;
     fdb->n_by_vlan[vid] = 0;
+    for (int port = 0; port < BR_PORTS_MAX; port++) {
+        fdb->n_dynamic_by_port[port] -= fdb->n_dynamic[vid][port];
+        fdb->n_dynamic[vid][port] = 0;
+    }
     br_fdb_sweep_request(fdb);
 }
 
@@ -276,6 +357,10 @@ void br_fdb_flush_all(struct br_fdb *fdb)
     for (int port = 0; port < BR_PORTS_MAX; port++)
         fdb->port_generation[port]++;
     memset(fdb->n_by_port, 0, sizeof(fdb->n_by_port));
+    memset(fdb->n_dynamic_by_port, 0, sizeof(fdb->n_dynamic_by_port));
+    for (int vid = 0; vid < BR_VLANS; vid++)
+        if (fdb->n_by_vlan[vid])
+            memset(fdb->n_dynamic[vid], 0, sizeof(fdb->n_dynamic[vid]));
     br_fdb_sweep_request(fdb);
 }
 

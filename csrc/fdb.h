@@ -12,7 +12,11 @@
  * Kinds: dynamic (learned; ages, moves, is flushed), sticky (ages and is flushed, does not move), static (stays until it
  *      is deleted), drop (static, and frames from or to it end).
  * Clock: `tick` advances only when the control thread says so; an entry is written by a hit only when the tick changed.
- * Refuses: a full table or two full buckets (BR_FDB_FULL); nothing is evicted.
+ * Room: where the table, what may be learned in all, or a VLAN is full, the greediest port pays if the rules say `evict`: of
+ *      the port with the most dynamic entries (in the table, or in that VLAN) the longest silent one goes (fdb_evict.c).
+ *      At most one entry goes for one that comes. A port at its own limit is refused: it would only push out its own.
+ * Refuses: whatever meets a limit and may not evict, or finds nobody to evict within bounds; two full buckets
+ *      (BR_LEARN_FULL).
  */
 #ifndef BR_FDB_H
 #define BR_FDB_H
@@ -70,6 +74,12 @@ struct br_fdb {
     uint8_t vlan_generation[BR_VLANS];
     uint32_t n_by_port[BR_PORTS_MAX]; /* dynamic and sticky entries; upper bounds while a sweep is due */
     uint32_t n_by_vlan[BR_VLANS];
+    uint32_t n_pinned; /* static and drop entries */
+    /* for eviction; exact at any time */
+    uint32_t hand;      /* bucket the next search begins with */
+    uint64_t *occupied; /* a bit for each bucket that is not empty */
+    uint32_t (*n_dynamic)[BR_PORTS_MAX]; /* live dynamic entries by VLAN and port */
+    uint32_t n_dynamic_by_port[BR_PORTS_MAX];
 };
 
 /* What became of a source address. */
@@ -80,6 +90,8 @@ enum br_learn {
     BR_LEARN_REFRESHED, /* known, but older than the limit */
     BR_LEARN_REQUEST,
     BR_LEARN_STATIC,    /* a static or sticky entry on another port keeps it */
+    BR_LEARN_BACKUP,    /* a backup router spoke under the virtual address (moves.h) */
+    BR_LEARN_LOCAL,     /* an entry of an access or tunnel port stays there (moves.h) */
     BR_LEARN_DROP,      /* a drop entry */
     BR_LEARN_PORT_LIMIT,
     BR_LEARN_VLAN_LIMIT,
@@ -90,18 +102,31 @@ struct br_learn_rules {
     uint16_t port;
     bool controlled;
     uint16_t age_ticks; /* 0: entries do not age */
-    uint32_t port_limit; /* 0: none */
+    bool evict;
+    uint32_t port_limit; /* 0: none; dynamic and sticky entries */
     uint32_t vlan_limit;
+    uint32_t total_limit;
+};
+
+/* What learning did to others. */
+struct br_learned {
+    uint64_t evicted; /* key of who gave way; 0: nobody */
+    uint16_t evicted_port;
+    uint16_t old_port; /* BR_LEARN_MOVED: where it was */
 };
 
 int br_fdb_init(struct br_fdb *fdb, uint32_t capacity, const uint64_t secret[2]);
 void br_fdb_fini(struct br_fdb *fdb);
 
-/* The slow part of learning: everything but "known, same port, same tick". `*old_port` is set on BR_LEARN_MOVED. */
-enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules, uint16_t *old_port);
+/* The slow part of learning: everything but "known, same port, same tick". `learned->evicted` begins as 0. */
+enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules,
+                           struct br_learned *learned);
 
 /* Add or replace; 0 or -ENOSPC. */
 int br_fdb_set(struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind);
+/* Add an entry of before a restart, last seen at `tick`: 0, -EEXIST when there is one, -ENOSPC at a limit. Evicts nobody. */
+int br_fdb_restore(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules, enum br_fdb_kind kind,
+                   uint16_t tick);
 /* 0 or -ENOENT. */
 int br_fdb_delete(struct br_fdb *fdb, uint64_t key);
 /* Delete a dynamic or sticky entry that is on this port; -ENOENT if it is not. */
@@ -115,6 +140,9 @@ void br_fdb_flush_all(struct br_fdb *fdb);
 
 /* Visit BR_FDB_SWEEP buckets if a sweep is due. */
 void br_fdb_sweep(struct br_fdb *fdb);
+
+/* The dynamic entry that gives way in a VLAN, or in the table when `vid` is 0, to a station at `port`; or NULL. */
+struct br_fdb_entry *br_fdb_victim(struct br_fdb *fdb, uint16_t vid, uint16_t port);
 
 /* Any thread: live entry at `index` < br_fdb_slots(), or false. */
 bool br_fdb_read(const struct br_fdb *fdb, uint32_t index, struct br_fdb_entry *copy);

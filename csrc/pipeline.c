@@ -14,6 +14,7 @@
  * Thread: the data thread. Allocates, locks and logs nothing.
  */
 #include "bridge.h"
+#include "moves.h"
 #include "offload.h"
 #include "reach.h"
 #include "translate.h"
@@ -225,6 +226,8 @@ static enum br_drop br_learn_verdict(struct br_bridge *bridge, enum br_learn lea
         [BR_LEARN_REFRESHED] = BR_EVENT_refreshed,
         [BR_LEARN_REQUEST] = BR_EVENT_request,
         [BR_LEARN_STATIC] = BR_EVENT_static_move,
+        [BR_LEARN_BACKUP] = BR_EVENT_backup_ignored,
+        [BR_LEARN_LOCAL] = BR_EVENT_local_kept,
         [BR_LEARN_PORT_LIMIT] = BR_EVENT_refused_port_limit,
         [BR_LEARN_VLAN_LIMIT] = BR_EVENT_refused_vlan_limit,
         [BR_LEARN_FULL] = BR_EVENT_refused_full,
@@ -238,6 +241,8 @@ static enum br_drop br_learn_verdict(struct br_bridge *bridge, enum br_learn lea
     ingress->learned += learn == BR_LEARN_NEW;
     ingress->moved += learn == BR_LEARN_MOVED;
     ingress->not_learned += learn == BR_LEARN_REQUEST || learn >= BR_LEARN_PORT_LIMIT;
+    ingress->backup_ignored += learn == BR_LEARN_BACKUP;
+    ingress->local_kept += learn == BR_LEARN_LOCAL;
     br_events_put(&bridge->events, &(struct br_event){
                                        .key = key,
                                        .port = port,
@@ -247,23 +252,7 @@ static enum br_drop br_learn_verdict(struct br_bridge *bridge, enum br_learn lea
     return learn == BR_LEARN_STATIC && !bridge->snapshot->static_forward ? BR_DROP_static_move : BR_PASS;
 }
 
-static enum br_drop br_learn_slow(struct br_bridge *bridge, const struct br_port_config *port, uint64_t key)
-{
-    const struct br_snapshot *snapshot = bridge->snapshot;
-    const struct br_learn_rules rules = {
-        .port = port->port->index,
-        .controlled = snapshot->controlled,
-        .age_ticks = snapshot->age_ticks,
-        .port_limit = port->mac_limit,
-        .vlan_limit = snapshot->vlan_limit[key >> 48],
-    };
-    uint16_t old_port = UINT16_MAX;
-    const enum br_learn learn = br_fdb_learn(&bridge->fdb, key, &rules, &old_port);
-
-    return br_learn_verdict(bridge, learn, key, rules.port, old_port);
-}
-
-/* A port that does not learn still honours drop entries and addresses fixed elsewhere (R9). */
+/* A port or VLAN that does not learn still honours drop entries and addresses fixed elsewhere (R9). */
 static enum br_drop br_learn_off(struct br_bridge *bridge, const struct br_fdb_entry *entry, uint64_t source, uint16_t port)
 {
     if (BR_LIKELY(!entry))
@@ -276,7 +265,54 @@ static enum br_drop br_learn_off(struct br_bridge *bridge, const struct br_fdb_e
     return br_learn_verdict(bridge, BR_LEARN_STATIC, source, port, UINT16_MAX);
 }
 
-static void br_learn(struct br_bridge *bridge, const struct br_port_config *port)
+/* Count and tell who gave way to the station that spoke on `port`. */
+static void br_learn_evicted(struct br_bridge *bridge, const struct br_learned *learned, uint16_t port)
+{
+    struct br_port *loser = bridge->snapshot->port[learned->evicted_port].port;
+
+    if (loser)
+        loser->counters.evicted++;
+    bridge->thread.evicted = true;
+    br_events_put(&bridge->events, &(struct br_event){
+                                       .key = learned->evicted,
+                                       .port = learned->evicted_port,
+                                       .old_port = port,
+                                       .kind = BR_EVENT_evicted,
+                                   });
+}
+
+/* Stations that were evicted after they spoke in this batch have no row on the bill: another may have it now. */
+static void br_learn_forget_talkers(struct br_thread *thread, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (thread->stations[i].talker && thread->stations[i].talker->key != thread->stations[i].source)
+            thread->stations[i].talker = NULL;
+    thread->evicted = false;
+}
+
+static enum br_drop br_learn_slow(struct br_bridge *bridge, const struct br_port_config *port, const struct br_frame *frame,
+                                  uint64_t key)
+{
+    const struct br_snapshot *snapshot = bridge->snapshot;
+    const uint16_t index = port->port->index;
+
+    if (snapshot->vlan_learning_off[frame->vid / 64] >> frame->vid % 64 & 1)
+        return br_learn_off(bridge, br_fdb_find(&bridge->fdb, key, br_fdb_first(&bridge->fdb, key)), key, index);
+    if (snapshot->vrrp_aware || snapshot->local_first) {
+        const enum br_learn stays = br_move_judge(bridge, port, frame, key);
+        if (stays != BR_LEARN_KNOWN)
+            return br_learn_verdict(bridge, stays, key, index, UINT16_MAX);
+    }
+    const struct br_learn_rules rules = br_learn_rules(snapshot, port, frame->vid);
+    struct br_learned learned = {.old_port = UINT16_MAX};
+    const enum br_learn learn = br_fdb_learn(&bridge->fdb, key, &rules, &learned);
+
+    if (learned.evicted)
+        br_learn_evicted(bridge, &learned, index);
+    return br_learn_verdict(bridge, learn, key, index, learned.old_port);
+}
+
+static void br_learn(struct br_bridge *bridge, const struct br_port_config *port, uint32_t n)
 {
     struct br_thread *thread = &bridge->thread;
     struct br_fdb *fdb = &bridge->fdb;
@@ -309,7 +345,7 @@ static void br_learn(struct br_bridge *bridge, const struct br_port_config *port
             decision = br_learn_off(bridge, entry, stations->source, port->port->index);
             thread->ingress->not_learned++;
         } else if (!entry || br_fdb_value(entry).word != known.word) {
-            decision = br_learn_slow(bridge, port, stations->source);
+            decision = br_learn_slow(bridge, port, frame, stations->source);
             entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
         }
         stations->talker = entry;
@@ -319,6 +355,8 @@ static void br_learn(struct br_bridge *bridge, const struct br_port_config *port
             br_drop(thread, frame, BR_FATE_ENDED, decision);
     }
     thread->n_live = n_live;
+    if (__builtin_expect(thread->evicted, 0))
+        br_learn_forget_talkers(thread, n);
 }
 
 /* ---- lookup: R8 -------------------------------------------------------------------------------------------------- */
@@ -400,7 +438,7 @@ void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingr
         br_budget_refill(bridge);
     br_admit(bridge, ingress, n);
     br_stage_end(thread, BR_STAGE_admit);
-    br_learn(bridge, ingress);
+    br_learn(bridge, ingress, n);
     br_stage_end(thread, BR_STAGE_learn);
     br_lookup(bridge, ingress);
     if (__builtin_expect(thread->n_over, 0))

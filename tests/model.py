@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from classes import classify
+from routers import is_of_backup, is_virtual
 
 TPIDS = (0x8100, 0x88A8)
 HEADER = 14
@@ -139,6 +140,11 @@ class Config:
     controlled: bool = False
     age_ticks: int = 300
     vlan_limits: dict[int, int] = field(default_factory=dict)
+    vlans_not_learning: frozenset[int] = frozenset()
+    full_table: str = "evict"
+    mac_limit: int = 0
+    vrrp_aware: bool = False
+    local_first: bool = False
 
 
 @dataclass
@@ -409,10 +415,13 @@ class Model:
             if self.config.static_move == "drop":
                 raise Drop("static_move")
             return
-        if not config.learning:
+        if not config.learning or frame.vid in self.config.vlans_not_learning:
             return
         if entry and entry.port == index:
             self._refresh(entry)
+        elif entry and (why := self._why_stay(entry, frame)):
+            self._event(why, *key, index)
+            self.ports[index].values[why] += 1
         elif reason := self._why_not_install(entry, key[0], index):
             self._event(reason, *key, index)
             self.ports[index].values["not_learned"] += 1
@@ -430,7 +439,7 @@ class Model:
         self.fdb[entry.vid, entry.mac] = entry._replace(tick=self.tick)
 
     def _why_not_install(self, entry: FdbEntry | None, vid: int, index: int) -> str:
-        """Name of the event that says why an address is not learned, or moved, here; empty: it may be."""
+        """Name of the event that says why an address is not learned, or moved, here; empty: there is room now."""
         port_limit, vlan_limit = self.config.ports[index].mac_limit, self.config.vlan_limits.get(vid, 0)
         if self.config.controlled:
             return "request"
@@ -438,9 +447,44 @@ class Model:
             return "refused_port_limit"
         if entry:  # a move takes no more room in its VLAN or in the table
             return ""
+        evicted = False
         if vlan_limit and sum(ages(e) and e.vid == vid for e in self.fdb.values()) >= vlan_limit:
-            return "refused_vlan_limit"
-        return "refused_full" if len(self.fdb) >= self.capacity else ""
+            if not self._evict([e for e in self.fdb.values() if e.vid == vid], index):
+                return "refused_vlan_limit"
+            evicted = True
+        most = self.capacity
+        if self.config.mac_limit:
+            most = min(most, self.config.mac_limit + sum(not ages(e) for e in self.fdb.values()))
+        if len(self.fdb) >= most and not evicted and not self._evict([*self.fdb.values()], index):
+            return "refused_full"
+        return ""
+
+    def _evict(self, scope: list[FdbEntry], learner: int) -> bool:
+        """Let the greediest port of these entries lose the dynamic one that was silent for longest."""
+        scope = [entry for entry in scope if entry.kind == "dynamic"]
+        if self.config.full_table == "refuse" or not scope:
+            return False
+        greed = Counter(entry.port for entry in scope)
+        loser = min(greed, key=lambda port: (-greed[port], port == learner, port))
+        victim = min(
+            (entry for entry in scope if entry.port == loser),
+            key=lambda entry: (-((self.tick - entry.tick) & 0xFFFF), entry.vid, entry.mac),
+        )
+        del self.fdb[victim.vid, victim.mac]
+        self._event("evicted", victim.vid, victim.mac, loser, learner)
+        if loser in self.config.ports:
+            self.ports[loser].values["evicted"] += 1
+        return True
+
+    def _why_stay(self, entry: FdbEntry, frame: Admitted) -> str:
+        """Name of the event that says why an entry stays on another port; empty: it may move."""
+        ports, home = self.config.ports, self.config.ports.get(entry.port)
+        if is_virtual(frame.source):
+            return "backup_ignored" if self.config.vrrp_aware and is_of_backup(frame.data) else ""
+        age = (self.tick - entry.tick) & 0xFFFF
+        is_alive = not self.config.age_ticks or age <= self.config.age_ticks
+        is_local = home is not None and home.mode != "trunk" and ports[frame.ingress].mode == "trunk"
+        return "local_kept" if self.config.local_first and is_alive and is_local else ""
 
     def _event(self, kind: str, vid: int, mac: int, port: int, old_port: int = -1) -> None:
         self._events.append(Event(kind, vid, mac, port, old_port))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from helpers import frames
+from helpers import frames, router_frames
 from helpers.bridge import Lab
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -81,7 +81,10 @@ def port_configs(draw: st.DrawFn) -> PortConfig:
 
 # -- frames: mostly what the port expects, and every kind of damage
 
-source_addresses = [frames.host(n) for n in range(1, 5)] * 8 + [bytes(6), frames.BROADCAST]
+
+source_addresses = (
+    [frames.host(n) for n in range(1, 5)] * 8 + [router_frames.VIRTUAL] * 4 + [bytes(6), frames.BROADCAST]
+)
 destination_addresses = [frames.host(n) for n in range(1, 8)] * 2 + [
     frames.BROADCAST,
     frames.BROADCAST,
@@ -165,8 +168,10 @@ def any_frames(draw: st.DrawFn, config: PortConfig) -> Frame:
     destination = draw(st.sampled_from(destination_addresses))
     source = draw(st.sampled_from(source_addresses))
     tags = draw(stacks(config))
-    kind = draw(st.sampled_from(["plain"] * 6 + ["offload"] * 3 + ["cut", "nonsense"]))
-    if kind == "offload":
+    kind = draw(st.sampled_from(["plain"] * 6 + ["offload"] * 3 + ["cut", "nonsense", "router"]))
+    if kind == "router":
+        frame = Frame(draw(st.sampled_from(router_frames.ALL))(destination, source, *tags))
+    elif kind == "offload":
         frame = draw(offload_frames(destination, source, tags))
     else:
         ethertype, payload = draw(st.sampled_from(ethertypes)), draw(st.sampled_from(lengths))
@@ -189,6 +194,17 @@ def take_out_tag(frame: Frame) -> Frame:
     return Frame(data[:12] + data[16:], tag, offload)
 
 
+policies = st.fixed_dictionaries(
+    {
+        "static_move": st.sampled_from(["drop", "forward"]),
+        "age_ticks": st.sampled_from([0, 2, 5]),
+        "full_table": st.sampled_from(["evict", "refuse"]),  # so few stations: eviction is exact
+        "mac_limit": limits,
+        "vlans_not_learning": st.sampled_from([frozenset()] * 7 + [frozenset({10})]),
+        "vrrp_aware": st.booleans(),
+        "local_first": st.booleans(),
+    }
+)
 headrooms = st.sampled_from([64] * 5 + [0, 3, 4, 8])
 DOWN = PortConfig("access", 10)
 
@@ -204,10 +220,9 @@ class Bridges(RuleBasedStateMachine):
         burst=st.sampled_from([1, 2, 3, 8]),
         capacity=st.sampled_from([64, 64, 64, 6, 3]),
         vlan_limits=st.dictionaries(vids, st.integers(1, 3), max_size=1),
-        static_move=st.sampled_from(["drop", "forward"]),
-        age_ticks=st.sampled_from([0, 2, 5]),
+        policy=policies,
     )
-    def begin(self, ports, no_vnet, burst, capacity, vlan_limits, static_move, age_ticks) -> None:
+    def begin(self, ports, no_vnet, burst, capacity, vlan_limits, policy) -> None:
         self.lab = Lab(
             *ports,
             no_vnet=no_vnet,
@@ -215,8 +230,7 @@ class Bridges(RuleBasedStateMachine):
             fdb_capacity=capacity,
             slots=SLOTS,
             vlan_limits=vlan_limits,
-            static_move=static_move,
-            age_ticks=age_ticks,
+            **policy,
         )
 
     def pick(self, choice: int) -> int:
@@ -271,14 +285,9 @@ class Bridges(RuleBasedStateMachine):
         ports = {index: port for index, port in self.lab.config.ports.items() if index != self.pick(choice)}
         self.lab.change_bridge(ports=ports)
 
-    @rule(
-        reserved_pass=st.sampled_from([0, 1, 1 << 14, 0xFFFF]),
-        static_move=st.sampled_from(["drop", "forward"]),
-        controlled=mostly_false,
-        age_ticks=st.sampled_from([0, 2, 5]),
-    )
-    def change_bridge(self, **changes) -> None:
-        self.lab.change_bridge(**changes)
+    @rule(reserved_pass=st.sampled_from([0, 1, 1 << 14, 0xFFFF]), controlled=mostly_false, policy=policies)
+    def change_bridge(self, policy, **changes) -> None:
+        self.lab.change_bridge(**changes, **policy)
 
     # -- the FDB
 

@@ -233,7 +233,7 @@ def test_move_to_a_port_at_its_limit_is_refused() -> None:
 
 
 def test_vlan_limit() -> None:
-    lab = Lab(trunk(10, 20), access(10), vlan_limits={10: 2})
+    lab = Lab(trunk(10, 20), access(10), vlan_limits={10: 2}, full_table="refuse")
     lab.send(0, *(hello(n, vid=vid) for vid in (10, 20) for n in (1, 2, 3)))
     lab.learn(1, 4)
     assert set(lab.fdb()) == {(10, 1), (10, 2), (20, 1), (20, 2), (20, 3)}
@@ -251,7 +251,7 @@ def test_move_inside_a_full_vlan() -> None:
 
 
 def test_full_table() -> None:
-    lab = Lab(access(10), access(10), fdb_capacity=4)
+    lab = Lab(access(10), access(10), fdb_capacity=4, full_table="refuse")
     verdict = lab.send(0, *(hello(n) for n in range(1, 7)))
     assert len(verdict.sent[1]) == 6
     assert set(lab.fdb()) == {(10, n) for n in (1, 2, 3, 4)}

@@ -31,6 +31,8 @@ REPEATABLE = {
     "refused_port_limit",
     "refused_vlan_limit",
     "refused_full",
+    "backup_ignored",
+    "local_kept",
 }
 
 Sendable = Frame | bytes
@@ -282,12 +284,18 @@ def make_snapshot(config: Config, ports: dict[int, _core.MemoryPort]) -> _core.S
         static_move=config.static_move,
         controlled=config.controlled,
         age_ticks=config.age_ticks,
+        full_table=config.full_table,
+        mac_limit=config.mac_limit,
+        vrrp_aware=config.vrrp_aware,
+        local_first=config.local_first,
     )
     for index, port in sorted(config.ports.items()):
         options = {name: getattr(port, name) for name in port.__dataclass_fields__}
         snapshot.add_port(ports[index], **options)
     for vid, limit in config.vlan_limits.items():
         snapshot.set_vlan_mac_limit(vid, limit)
+    for vid in config.vlans_not_learning:
+        snapshot.set_vlan_learning(vid, False)
     return snapshot
 
 

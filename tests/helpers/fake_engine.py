@@ -24,6 +24,8 @@ Row = dict[str, Any]
 QUEUE_CAP = 100
 REASONS = {"runt": "fewer than 14 bytes", "bad_vid": "VID 4095"}
 
+AGE = 20  # seconds
+
 
 class FakeEngine:
     def __init__(self, config: Config) -> None:
@@ -111,15 +113,34 @@ class FakeEngine:
                 "untagged": [p.name for p in self.config.ports if vid == p.pvid],
                 "fdb_entries": sum(key[0] == vid for key in self.fdb),
                 "mac_limit": 0,
+                "learning": True,
             }
             for vid in vids
         ]
 
-    def fdb_rows(self, port: str | None = None, vlan: int | None = None, mac: int | None = None) -> list[Row]:
+    def _fitting(
+        self, port: str | None, vlan: int | None, mac: int | None, state: str | None, older: float | None
+    ) -> list[tuple[int, int]]:
+        """Keys of entries that fit; all are AGE seconds old."""
         return [
-            {"mac": format_mac(key[1]), "vlan": key[0], "port": place or None, "state": state, "age": None}
-            for key, (place, state) in sorted(self.fdb.items())
+            key
+            for key, (place, kind) in sorted(self.fdb.items())
             if port in (None, place) and vlan in (None, key[0]) and mac in (None, key[1])
+            if state in (None, kind) and (older is None or older <= AGE)
+        ]
+
+    def fdb_rows(
+        self,
+        port: str | None = None,
+        vlan: int | None = None,
+        mac: int | None = None,
+        state: str | None = None,
+        older: float | None = None,
+    ) -> list[Row]:
+        return [
+            {"mac": format_mac(mac), "vlan": vid, "port": place or None, "state": kind, "age": None}
+            for vid, mac in self._fitting(port, vlan, mac, state, older)
+            for place, kind in [self.fdb[vid, mac]]
         ]
 
     def stats_rows(self, name: str | None = None) -> list[Row]:
@@ -143,10 +164,15 @@ class FakeEngine:
     async def fdb_delete(self, vlan: int, mac: int) -> bool:
         return self.fdb.pop((vlan, mac), None) is not None
 
-    async def fdb_flush(self, port: str | None = None, vlan: int | None = None) -> int:
-        victims = [
-            key for key, value in self.fdb.items() if port in (None, value[0]) and vlan in (None, key[0])
-        ]
+    async def fdb_flush(
+        self,
+        port: str | None = None,
+        vlan: int | None = None,
+        mac: int | None = None,
+        state: str | None = None,
+        older: float | None = None,
+    ) -> int:
+        victims = self._fitting(port, vlan, mac, state, older)
         for key in victims:
             del self.fdb[key]
         return len(victims)

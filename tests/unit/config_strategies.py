@@ -66,6 +66,11 @@ WIDE = Pools(
         static_move=st.sampled_from(["drop", "forward"]),
         waiting=st.sampled_from(["latency", "balanced", "throughput"]),
         reserved=st.integers(0, 0xFFFF),
+        full_table=st.sampled_from(["evict", "refuse"]),
+        mac_limit=st.integers(0, 64),
+        vrrp_aware=st.booleans(),
+        local_first=st.booleans(),
+        fdb_file=st.just("") | _texts(200, forbidden="/").map(lambda text: f"/var/{text}.fdb"),
     ),
     costs=st.builds(
         CostConfig,
@@ -174,7 +179,7 @@ def configs(draw: Draw, pools: Pools = WIDE) -> Config:
     by_place = {(port.device, port.netns) if port.device else port.name: port for port in drawn}
     ports = sorted(by_place.values(), key=lambda port: port.name)
     vlans = {
-        vid: VlanConfig(vid, name, draw(pools.limits))
+        vid: VlanConfig(vid, name, draw(pools.limits), draw(st.booleans()))
         for vid, name in zip(
             draw(st.lists(pools.vids, unique=True, max_size=3)),
             draw(st.permutations(["", "web", "dmz"])),

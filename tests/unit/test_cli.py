@@ -498,7 +498,7 @@ def test_words_may_be_shortened_and_show_left_out(
 
 
 def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
-    assert run(f"f a {MAC} v 10 p guests sti", capsys)[0] == 0
+    assert run(f"f ad {MAC} v 10 p guests sti", capsys)[0] == 0
     assert shown("fdb show", capsys)[0]["state"] == "sticky"
 
 
@@ -599,7 +599,7 @@ def test_the_help_of_an_object_and_of_a_verb(capsys: Capture) -> None:
     usages = [
         line.partition("] fdb ")[2].split()[0] for line in out.splitlines() if line.startswith("framebridge")
     ]
-    assert usages == ["show", "add", "del", "flush"]
+    assert usages == ["show", "add", "del", "flush", "age"]
 
     status, out, _ = run("port add -h", capsys)
     assert status == 0

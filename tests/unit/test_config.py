@@ -83,6 +83,11 @@ def test_a_whole_file() -> None:
         control_socket = "/run/dmz.sock"
         learning = "controlled"
         static_move = "forward"
+        full_table = "refuse"
+        mac_limit = 1000
+        vrrp_aware = true
+        local_first = true
+        fdb_file = "/var/lib/framebridge/dmz.fdb"
         waiting = "latency"
         pass_reserved = ["lldp", "01-80-C2-00-00-05"]
 
@@ -114,6 +119,7 @@ def test_a_whole_file() -> None:
         [[vlan]]
         id = 20
         mac_limit = 100
+        learning = false
         [[vlan]]
         id = 10
         name = "web"
@@ -167,10 +173,22 @@ def test_a_whole_file() -> None:
     )
     assert parse(text) == Config(
         bridge=BridgeConfig(
-            "dmz", 60.0, 1024, "/run/dmz.sock", "controlled", "forward", "latency", 1 << 14 | 1 << 5
+            "dmz",
+            60.0,
+            1024,
+            "/run/dmz.sock",
+            "controlled",
+            "forward",
+            "latency",
+            1 << 14 | 1 << 5,
+            full_table="refuse",
+            mac_limit=1000,
+            vrrp_aware=True,
+            local_first=True,
+            fdb_file="/var/lib/framebridge/dmz.fdb",
         ),
         ports=(guests, PortConfig("test", "memory", mode="tunnel", pvid=30), uplink),
-        vlans=(VlanConfig(10, "web"), VlanConfig(20, "", 100)),
+        vlans=(VlanConfig(10, "web"), VlanConfig(20, "", 100, learning=False)),
         entries=(
             StaticEntry(10, 0x02005E000001, "static", "guests"),
             StaticEntry(99, 0x02005E000001, "drop"),
@@ -406,6 +424,21 @@ def test_an_address_is_kept_in_one_form() -> None:
         ),
         ("learning = true", "learning: expected 'automatic' or 'controlled', got true"),
         ("static_move = 'pass'", "static_move: expected 'drop' or 'forward', got 'pass'"),
+        ("full_table = 'full'", "full_table: expected 'evict' or 'refuse', got 'full'"),
+        ("mac_limit = 1048577", "mac_limit: expected a whole number from 0 to 1048576, got 1048577"),
+        (
+            "mac_limit = 101\nfdb_size = 100",
+            "mac_limit: the table has room for 100 entries; lower this limit or raise fdb_size",
+        ),
+        ("mac_limit = 65537", "mac_limit: the table has room for 65536 entries; lower"),
+        ("vrrp_aware = 1", "vrrp_aware: expected true or false, got 1"),
+        ("local_first = 'yes'", "local_first: expected true or false, got 'yes'"),
+        ("fdb_file = 'dmz.fdb'", "fdb_file: expected an absolute path of a file, got 'dmz.fdb'; begin it"),
+        ("fdb_file = '/var/lib/'", "fdb_file: expected an absolute path of a file, got '/var/lib/'"),
+        (
+            "fdb_file = '/run/x'\ncontrol_socket = '/run/x'",
+            "fdb_file: this is the control socket; name a file of its own",
+        ),
         ("waiting = 'slow'", "waiting: expected 'latency' or 'balanced' or 'throughput', got 'slow'"),
         (
             "pass_reserved = 'lldp'",

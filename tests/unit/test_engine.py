@@ -404,10 +404,11 @@ async def test_rows_of_ports_and_vlans() -> None:
         assert engine.port_rows("q") == engine.port_rows()[1:2]
         with pytest.raises(PortError, match="'nope': there is none of that name, only a, q, t"):
             engine.port_rows("nope")
-        empty = {"name": "", "tagged": [], "untagged": [], "fdb_entries": 0, "mac_limit": 0}
+        empty = {"name": "", "tagged": [], "untagged": [], "fdb_entries": 0, "mac_limit": 0, "learning": True}
         assert engine.vlan_rows() == [
             {**empty, "vlan": 1, "untagged": ["t"]},
-            {"vlan": 10, "name": "ten", "tagged": ["t"], "untagged": ["a"], "fdb_entries": 1, "mac_limit": 7},
+            {**empty, "vlan": 10, "name": "ten", "tagged": ["t"], "untagged": ["a"]}
+            | {"fdb_entries": 1, "mac_limit": 7},
             *({**empty, "vlan": vid, "tagged": ["t"]} for vid in (20, 21, 22)),
             {**empty, "vlan": 30, "untagged": ["q"]},
             {**empty, "vlan": 99, "name": "unused"},

@@ -17,7 +17,7 @@ from bridge._core import Bridge, Event, MemoryPort, Snapshot
 from bridge.config import BridgeConfig, StaticEntry
 from bridge.config_port import PortConfig
 from bridge.errors import FramebridgeError
-from bridge.learning import REQUESTS_MAX, Learning
+from bridge.learning import REQUESTS_MAX, Learning, Saved
 
 VID = 10
 
@@ -62,6 +62,9 @@ class Table:
             age_ticks=self.learning.age_ticks,
             controlled=self.bridge.learning == "controlled",
             static_move=self.bridge.static_move,
+            full_table=self.bridge.full_table,
+            mac_limit=self.bridge.mac_limit,
+            local_first=self.bridge.local_first,
         )
         for vid, limit in self.vlan_limits.items():
             snapshot.set_vlan_mac_limit(vid, limit)
@@ -425,7 +428,10 @@ def test_pins_of_ports_that_are_no_more_are_let_go() -> None:
 )
 def test_refusals_are_counted_all_and_told_once_a_tick(limits: dict[str, int], reason: str) -> None:
     table = Table(
-        access("a", mac_limit=limits.get("mac_limit", 0)), access("b"), capacity=limits.get("capacity", 4096)
+        access("a", mac_limit=limits.get("mac_limit", 0)),
+        access("b"),
+        capacity=limits.get("capacity", 4096),
+        full_table="refuse",
     )
     table.vlan_limits = {VID: limits.get("vlan", 0)}
     table.apply()
@@ -702,3 +708,173 @@ class AnyOrder(RuleBasedStateMachine):
 
 AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
+
+
+# -- eviction --------------------------------------------------------------------------------------
+
+
+def test_who_gives_way_is_told_counted_and_gone_from_the_mirror() -> None:
+    table = Table(mac_limit=2)
+    table.send(0, 1)
+    table.pass_time(1)
+    table.send(0, 2)
+    table.send(1, 3)
+    assert table.heard("fdb-evicted") == [{"mac": mac(1), "vlan": VID, "port": "a", "by": "b"}]
+    assert table.learning.counters.evicted == 1
+    assert table.learning.count_by_port() == Counter({0: 1, 1: 1})
+    assert table.stations() == {2: "a", 3: "b"}
+
+
+def test_the_mirror_follows_a_flood_whose_events_were_lost() -> None:
+    table = Table(mac_limit=8, events=64)
+    for first in range(1, 241, 60):
+        table.send(0, *range(first, first + 60), drain=False)
+    table.learning.drain()
+    table.pass_time(1)
+    assert table.learning.counters.resyncs == 1
+    assert table.learning.count_by_port() == Counter({0: 8})
+
+
+def test_a_storm_of_moves_ends_right_with_a_mirror_of_bounded_size() -> None:
+    """Twenty stations on two ports at once, twenty thousand moves, most of their events lost."""
+    table = Table(events=1024)
+    for turn in range(1000):
+        table.send(turn % 2, *range(1, 21), drain=turn % 100 == 99)
+    table.pass_time(1)
+    assert table.stations() == dict.fromkeys(range(1, 21), "b")
+    assert table.learning.count_by_port() == Counter({1: 20})
+    assert table.core.counters().ports[1].values["moved"] == 500 * 20
+
+
+# -- filters, fast ageing --------------------------------------------------------------------------
+
+
+def aged_table() -> Table:
+    """Stations 1 (a, VLAN 10), 2 (b, VLAN 10), 3 (a, VLAN 20), silent for 19, 9 and 0 seconds; 7 sticky, 8 static."""
+    table = Table(trunk("a", 10, 20), trunk("b", 10, 20))
+    table.learning.pin(StaticEntry(10, mac(7), "sticky", "a"))
+    table.learning.pin(StaticEntry(10, mac(8), "static", "a"))
+    table.send(0, 1, vid=10)
+    table.pass_time(10)
+    table.send(1, 2, vid=10)
+    table.pass_time(10)
+    table.send(0, 3, vid=20)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("filters", "gone"),
+    [
+        ({}, {1, 2, 3, 7}),
+        ({"older": 0}, {1, 2, 3, 7}),
+        ({"older": 9}, {1, 2, 7}),
+        ({"older": 10}, {1, 7}),
+        ({"older": 20}, set()),
+        ({"state": "dynamic"}, {1, 2, 3}),
+        ({"state": "sticky"}, {7}),
+        ({"state": "sticky", "older": 19}, {7}),
+        ({"state": "static"}, set()),
+        ({"mac": mac(2)}, {2}),
+        ({"mac": mac(8)}, set()),
+        ({"mac": mac(2), "vid": 10}, {2}),
+        ({"mac": mac(2), "vid": 20}, set()),
+        ({"mac": mac(2), "port": 0}, set()),
+        ({"port": 0, "vid": 10, "older": 15, "state": "dynamic"}, {1}),
+        ({"port": 1, "older": 15}, set()),
+    ],
+)
+def test_flush_and_rows_know_the_same_filters_and_all_have_to_fit(
+    filters: dict[str, Any], gone: set[int]
+) -> None:
+    table = aged_table()
+    shown = table.learning.rows(**filters)
+    flushable = {int(row["mac"][-2:], 16) for row in shown if row["state"] != "static"}  # type: ignore[index]
+    assert flushable == gone
+    before = table.stations().keys()
+    assert table.learning.flush(**filters) == len(gone)
+    assert table.stations().keys() == before - gone
+    assert sum(table.learning.count_by_port().values()) == len(before) - len(gone)
+    assert table.heard("fdb-flushed")[0]["entries"] == len(gone)
+
+
+def test_fast_ageing_leaves_who_speaks_and_changes_no_ageing_time() -> None:
+    table = Table(ageing_time=300)
+    table.send(0, 1, 2)
+    table.pass_time(16)
+    table.send(0, 2)
+    assert table.learning.flush(older=15) == 1
+    assert table.stations() == {2: "a"}
+    table.pass_time(299)
+    assert table.stations() == {2: "a"}
+
+
+def test_an_age_is_refused_where_entries_do_not_age() -> None:
+    table = Table(ageing_time=0)
+    table.send(0, 1)
+    for ask in (table.learning.flush, table.learning.rows):
+        with pytest.raises(FramebridgeError, match="nobody knows how old an entry is"):
+            ask(older=15)
+    assert table.stations() == {1: "a"}
+
+
+def test_ageing_time_changes_live_in_both_directions() -> None:
+    table = Table(ageing_time=300)
+    table.send(0, 1)
+    table.pass_time(20)
+    table.bridge = BridgeConfig(ageing_time=10)
+    table.apply()
+    table.pass_time(2)
+    assert table.stations() == {}
+    table.send(0, 2)
+    table.bridge = BridgeConfig(ageing_time=100)
+    table.apply()
+    table.pass_time(99)
+    assert table.stations() == {2: "a"}
+
+
+# -- over a restart --------------------------------------------------------------------------------
+
+
+def test_what_is_remembered_comes_back_with_its_age_and_ages_on() -> None:
+    before = Table(ageing_time=60)
+    before.learning.pin(StaticEntry(VID, mac(8), "static", "a"))
+    before.learning.pin(StaticEntry(VID, mac(7), "sticky", "b"))
+    before.send(0, 1)
+    before.pass_time(40)
+    before.send(1, 2)
+    saved = before.learning.remember()
+    assert [(one.mac, one.port, one.kind, one.silent) for one in sorted(saved)] == [
+        (mac(1), "a", "dynamic", 39),
+        (mac(2), "b", "dynamic", 0),
+        (mac(7), "b", "sticky", 39),
+    ]
+    after = Table(ageing_time=60, fdb_file="/nowhere")
+    assert after.learning.restore(saved) == 3
+    assert after.stations() == {1: "a", 2: "b", 7: "b"}
+    assert [row["age"] for row in after.rows()] == [39, 0, 39]
+    after.send(1, 7)
+    after.pass_time(25)
+    assert after.stations() == {2: "b", 7: "b"}
+    after.send(0, 7)
+    assert after.stations() == {2: "b", 7: "b"}, "sticky stays where it was"
+
+
+def test_restoring_keeps_to_ports_vlans_limits_and_what_is_there() -> None:
+    table = Table(access("a", mac_limit=2), access("b"), fdb_file="/nowhere")
+    table.learning.pin(StaticEntry(VID, mac(4), "static", "b"))
+    table.send(1, 3)
+    wanted = [
+        (1, VID, "a"),
+        (2, 20, "a"),
+        (2, VID, "gone"),
+        (3, VID, "a"),
+        (4, VID, "a"),
+        (5, VID, "a"),
+        (6, VID, "a"),
+    ]
+    saved = [Saved(vid, mac(number), port, "dynamic", 1.0) for number, vid, port in wanted]
+    assert table.learning.restore(saved) == 2
+    assert table.stations() == {1: "a", 3: "b", 4: "b", 5: "a"}
+    assert table.learning.count_by_port() == Counter({0: 2, 1: 2})
+    table.learning.flush()
+    assert table.stations() == {4: "b"}

@@ -151,8 +151,9 @@ def with_guests(**changes: object) -> Config:
 def test_start_reads_well() -> None:
     assert lines(None, BASE) == [
         "set bridge bridge0: ageing_time 300, fdb_size 65536, learning automatic, static_move drop, "
-        "waiting balanced, pass_reserved none, heartbeat_ports 5404-5405",
-        "set vlan 10: name web, mac_limit 0",
+        "full_table evict, mac_limit 0, vrrp_aware false, local_first false, waiting balanced, "
+        "pass_reserved none, heartbeat_ports 5404-5405",
+        "set vlan 10: name web, mac_limit 0, learning true",
         "open port guests: tap tap0, access 10",
         "open port uplink: link eth1, trunk 10,20,100-119 native 1",
         "add entry 02:00:5e:00:00:01 vlan 10: static on guests",
@@ -208,7 +209,7 @@ def test_vlan_and_bridge_changes_read_well() -> None:
     assert lines(BASE, replace(BASE, bridge=bridge, vlans=(VlanConfig(20, mac_limit=7),))) == [
         "set vlan 10: settings removed",
         "set bridge bridge0: ageing_time 300 -> 1000000, pass_reserved none -> 01:80:c2:00:00:05,lldp",
-        "set vlan 20: mac_limit 7",
+        "set vlan 20: mac_limit 7, learning true",
     ]
     assert lines(BASE, replace(BASE, vlans=(VlanConfig(10, "dmz"),))) == ["set vlan 10: name web -> dmz"]
 

@@ -1,0 +1,82 @@
+"""The FDB as it is asked for: entries that fit filters, how long they are silent, rows for people.
+
+Every filter that is given (not None) has to fit. Fast, as tables are large: 65,536 rows in a fifth of a second. Thread:
+control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bridge._core import Bridge, FdbEntry
+from bridge.errors import FramebridgeError
+from bridge.fdb_ticks import Ticks
+from bridge.mac import format_mac
+
+FLUSHABLE = ("dynamic", "sticky")  # and they age
+
+Row = dict[str, object]
+
+
+class View:
+    """One FDB, looked at."""
+
+    def __init__(self, core: Bridge, ticks: Ticks) -> None:
+        self._core = core
+        self._ticks = ticks
+
+    def ages(self) -> Mapping[int, float]:
+        """Give the seconds since a tick ended by tick; a table has few, each is worked out once."""
+        ticks = self._ticks
+
+        class Ages(dict[int, float]):
+            def __missing__(self, tick: int) -> float:
+                age = self[tick] = ticks.age(tick)
+                return age
+
+        return Ages()
+
+    def fitting(
+        self,
+        port: int | None = None,
+        vid: int | None = None,
+        mac: int | None = None,
+        state: str | None = None,
+        older: float | None = None,
+    ) -> list[FdbEntry]:
+        """Give the entries that fit, sorted; `older`: silent for so many seconds or more."""
+        if older is not None and not self._ticks.limit:
+            raise FramebridgeError(
+                "with bridge.ageing_time 0 nobody knows how old an entry is; leave out the age"
+            )
+        if vid is not None and mac is not None:
+            entries = [entry for entry in (self._core.fdb_find(vid, mac),) if entry is not None]
+        else:
+            entries = self._core.fdb_entries()
+        if port is not None:
+            entries = [entry for entry in entries if entry.port == port]
+        if vid is not None:
+            entries = [entry for entry in entries if entry.vid == vid]
+        if mac is not None:
+            entries = [entry for entry in entries if entry.mac == mac]
+        if state is not None:
+            entries = [entry for entry in entries if entry.kind == state]
+        if older is not None:
+            ages = self.ages()
+            entries = [entry for entry in entries if entry.kind in FLUSHABLE and ages[entry.tick] >= older]
+        entries.sort()
+        return entries
+
+    def rows(self, entries: list[FdbEntry], names: Mapping[int, str]) -> list[Row]:
+        """Write entries as rows."""
+        ages, is_ageing = self.ages(), self._ticks.limit > 0
+        return [
+            {
+                "mac": format_mac(address),
+                "vlan": vlan,
+                "port": names.get(place),
+                "state": kind,
+                "age": int(ages[tick]) if is_ageing and kind in FLUSHABLE else None,
+            }
+            for vlan, address, place, kind, tick in entries
+        ]
