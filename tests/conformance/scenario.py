@@ -8,6 +8,7 @@ Job: read `scenarios/*.toml` and refuse what makes no sense, naming file, scenar
     source = "Open vSwitch tests/ofproto-dpif.at"   # where the case is from; optional
     ports = { A = { access = 10 }, T = { trunk = [10, 20], native = 1 } }    # keys of the product's [[port]]
     bridge = { static_move = "forward" }            # keys of its [bridge]; optional
+    vlans = { 10 = { mac_limit = 5 } }              # keys of its [[vlan]]; optional
     steps = [ ... ]
 
 A step is one of these; `notation` says how frames are written, entries are `VLAN ADDRESS PORT`:
@@ -16,7 +17,7 @@ A step is one of these; `notation` says how frames are written, entries are `VLA
     { send = [...], times = 300, expect = ... }           # the list so many times, in one burst
     { fdb = ["10 h1 A"] }                                 # exactly these dynamic entries
     { silence = true }                                    # the ageing time passes, nobody speaks
-    { flush = { port = "A", vlan = 10 } }                 # both, one or none of them
+    { flush = { port = "A", vlan = 10 } }                 # these, or mac, or state, or nothing
     { add = "10 h1 A static" }, { forget = "10 h1" }      # entries by hand: static, sticky, drop
     { change = "A", to = { learning = false } }           # the port's table, merged
     { down = "A" }, { up = "A" }                          # its carrier
@@ -43,7 +44,9 @@ MODES = ("access", "trunk", "tunnel")
 PORT_KEYS = {*MODES, "native", "tpid", "isolated", "learning", "flood", "mac_limit"} | {
     *("native_tagged", "map", "priority_tags", "default_pcp", "horizon", "hairpin", "direction")
 }
-BRIDGE_KEYS = {"pass_reserved", "static_move"}
+BRIDGE_KEYS = {"pass_reserved", "static_move", "full_table", "mac_limit", "vrrp_aware", "local_first"}
+VLAN_KEYS = {"mac_limit", "learning"}
+FLUSH_KEYS = {"port", "vlan", "mac", "state"}
 FLOODS = ("unknown", "multicast", "broadcast")
 SHORTEST, LONGEST = 14, 1518  # what every kind of wire carries: header to full size with a tag
 
@@ -148,6 +151,7 @@ class Scenario:
     source: str
     ports: Mapping[str, Port]
     bridge: Mapping[str, Any]
+    vlans: Mapping[int, Mapping[str, Any]]
     steps: Sequence[Step]
 
     @property
@@ -157,7 +161,8 @@ class Scenario:
     @property
     def needs(self) -> set[str]:
         """Abilities a target must have to play it."""
-        needs = set(self.bridge)
+        needs = {f"bridge {key}" if key == "mac_limit" else key for key in self.bridge}
+        needs |= {f"vlan {key}" for keys in self.vlans.values() for key in keys}
         for port in self.ports.values():
             needs |= port_needs(port.keys)
         for step in self.steps:
@@ -201,12 +206,16 @@ def load(path: Path) -> list[Scenario]:
 def read(file: str, table: Mapping[str, Any]) -> Scenario:
     name = table.get("name", "?")
     try:
-        check_keys(table, {"name", "rule", "source", "ports", "bridge", "steps"}, {"source", "bridge"})
+        optional = {"source", "bridge", "vlans"}
+        check_keys(table, {"name", "rule", "ports", "steps", *optional}, optional)
         if not set(str(table["rule"]).split()) <= RULES:
             raise ScenarioError(f"no rule: {table['rule']!r}")
         ports = {port: read_port(keys) for port, keys in table["ports"].items()}
         bridge = table.get("bridge", {})
         check_keys(bridge, BRIDGE_KEYS, BRIDGE_KEYS)
+        vlans = {int(vid): keys for vid, keys in table.get("vlans", {}).items()}
+        for keys in vlans.values():
+            check_keys(keys, VLAN_KEYS, VLAN_KEYS)
         steps = [
             read_step(one, ports, f"step {number}")
             for number, step in enumerate(table["steps"], 1)
@@ -214,7 +223,7 @@ def read(file: str, table: Mapping[str, Any]) -> Scenario:
         ]
     except ValueError as error:
         raise ScenarioError(f"{file}.toml, {name!r}: {error}") from error
-    return Scenario(file, name, table["rule"], table.get("source", ""), ports, bridge, steps)
+    return Scenario(file, name, table["rule"], table.get("source", ""), ports, bridge, vlans, steps)
 
 
 def check_keys(table: Mapping[str, Any], known: set[str], optional: set[str]) -> None:
@@ -291,7 +300,7 @@ def read_change(step: Mapping[str, Any], ports: Mapping[str, Port]) -> tuple[str
 
 
 def read_flush(step: Mapping[str, Any], ports: Mapping[str, Port]) -> Mapping[str, Any]:
-    check_keys(step["flush"], {"port", "vlan"}, {"port", "vlan"})
+    check_keys(step["flush"], FLUSH_KEYS, FLUSH_KEYS)
     if "port" in step["flush"]:
         known(step["flush"]["port"], ports)
     return dict(step["flush"])

@@ -33,7 +33,13 @@ class Target(ABC):
         """Let the ageing time pass; returns when silent stations are forgotten."""
         raise NotImplementedError
 
-    def flush(self, port: str | None = None, vlan: int | None = None) -> None:
+    def flush(
+        self,
+        port: str | None = None,
+        vlan: int | None = None,
+        mac: str | None = None,
+        state: str | None = None,
+    ) -> None:
         raise NotImplementedError
 
     def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:
@@ -51,3 +57,4 @@ class Target(ABC):
 
 
 Ports = Mapping[str, Port]
+Vlans = Mapping[int, Mapping[str, Any]]

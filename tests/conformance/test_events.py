@@ -21,15 +21,19 @@ def test_a_burst_of_new_stations_is_told_station_by_station() -> None:
     assert lab.events() == [("learned", 10, station, 0, -1) for station in STATIONS]
 
 
-def test_one_greedy_vlan_fills_the_table_for_all() -> None:
-    """VPP test/test_l2bd_learnlimit_enabled.py: without a limit of its own. `mac_limit` of a VLAN is the way out."""
+def test_one_greedy_vlan_fills_the_table_for_all_only_where_nobody_gives_way() -> None:
+    """VPP test/test_l2bd_learnlimit_enabled.py, where nobody does. A `mac_limit` of the VLAN is another way out."""
     burst = [hello(station, frames.tag(10)) for station in range(1, 21)]
     late = hello(99, frames.tag(20))
 
-    greedy = Lab(trunk(10, 20), trunk(10, 20), fdb_capacity=4)
+    fair = Lab(trunk(10, 20), trunk(10, 20), fdb_capacity=4)
+    fair.send(0, *burst, late)
+    assert (20, 99) in fair.fdb()
+
+    greedy = Lab(trunk(10, 20), trunk(10, 20), fdb_capacity=4, full_table="refuse")
     greedy.send(0, *burst, late)
     assert {vid for vid, _station in greedy.fdb()} == {10}
 
-    limited = Lab(trunk(10, 20), trunk(10, 20), fdb_capacity=4, vlan_limits={10: 3})
+    limited = Lab(trunk(10, 20), trunk(10, 20), fdb_capacity=4, vlan_limits={10: 3}, full_table="refuse")
     assert len(limited.send(0, *burst, late).sent[1]) == 21  # forwarded all the same
     assert sorted(limited.fdb()) == [(10, 1), (10, 2), (10, 3), (20, 99)]

@@ -25,7 +25,7 @@ def played_on(target: type[Target]) -> Callable[..., None]:
 
     @pytest.mark.parametrize("one", playable, ids=[one.id for one in playable])
     def test(one: Scenario, net: Net) -> None:
-        play(one, target(net, one.ports, one.bridge))
+        play(one, target(net, one.ports, one.bridge, one.vlans))
 
     return test
 

@@ -11,7 +11,7 @@ batch of the first. Ports that a fence from there cannot reach get one from a po
 out of a port before its last fence is the result. A port keeps frames in order, so nothing can be missed.
 
 A fence must not change what is tested: its source is a station nobody else uses (FENCE and above), which `fdb` leaves
-out. On a port with a `mac_limit`, where one more station matters, it is the address the port spoke from last. The
+out. Where one more station matters (a port or a bridge with a limit), it is the address the port spoke from last. The
 thread stays on one CPU while it sends and collects: then veth's queues (one per CPU) are in order, too. Bursts longer
 than CHUNK are sent in pieces, each with its fences: no target has to queue more than that.
 """
@@ -57,13 +57,15 @@ class Route(NamedTuple):
 class WiredTarget(Target):
     """The traffic half of a target; subclasses make the bridge and its devices."""
 
-    def __init__(self, net: Net, ports: Ports) -> None:
+    def __init__(self, net: Net, ports: Ports, *, is_tight: bool = False) -> None:
+        """`is_tight`: one more station would matter, wherever it is."""
         self.net = net
         self.ports = dict(ports)
         self.hosts: Namespace = net.namespace()
         self.middle: Namespace = net.namespace()
         self.down: set[str] = set()
         self.wires: dict[str, PacketSocket] = {}
+        self._is_tight = is_tight
         self._serial = itertools.count(1)
         self._last: dict[str, bytes] = {}  # source of the last frame sent to a port
 
@@ -108,12 +110,15 @@ class WiredTarget(Target):
     def settle(self) -> None:
         """Return when frames from every port come out; whatever came out meanwhile is forgotten."""
         for port in self._witnesses():
-            if "mac_limit" not in self.ports[port].keys:
+            if not self._is_full(port):
                 self.send(port, [])
+
+    def _is_full(self, port: str) -> bool:
+        return self._is_tight or "mac_limit" in self.ports[port].keys
 
     def _witnesses(self) -> list[str]:
         """Ports to send fences from, those that may learn as they like first."""
-        return sorted(self.watched, key=lambda name: ("mac_limit" in self.ports[name].keys, name))
+        return sorted(self.watched, key=lambda name: (self._is_full(name), name))
 
     def _fence(self, source: str, targets: Iterable[str], seen: dict[str, list[bytes]]) -> set[str]:
         """Send fences towards those targets that can be reached; returns them, collected up to the fence."""
@@ -156,7 +161,7 @@ class WiredTarget(Target):
         port = self.ports[source]
         tags = [frames.tag(vid, tpid=tpid) for vid, tpid in port.tags(route.vid)]
         address = frames.host(FENCE + list(self.ports).index(source))
-        if "mac_limit" in port.keys:
+        if self._is_full(source):
             address = self._last.get(source, address)
         body = MARK.pack(FENCE_TYPE, MAGIC, serial).ljust(48, b"\0")
         return DESTINATIONS[route.kind] + address + b"".join(tags) + body

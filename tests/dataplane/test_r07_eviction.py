@@ -195,3 +195,13 @@ def test_few_stations_of_a_vlan_in_a_large_table_are_found_in_a_few_searches() -
         tries += 1
         assert tries <= 4096 / 128 + 1, "a whole round of the table must find them"
     assert sum(entry.vid == 20 for entry in core.fdb_entries()) == 2
+
+
+def test_limits_of_vlans_do_not_know_of_each_other() -> None:
+    """VPP test_l2bd_learnlimit_bdenabled.py: limits of five and four, twenty stations each."""
+    lab = Lab(trunk(10, 20), trunk(10, 20), vlan_limits={10: 5, 20: 4})
+    for vid in (10, 20):
+        hellos = [frames.ethernet(frames.BROADCAST, frames.host(n), frames.tag(vid)) for n in range(1, 21)]
+        assert len(lab.send(0, *hellos).sent[1]) == 20
+    kept = {*((10, station) for station in range(16, 21)), *((20, station) for station in range(17, 21))}
+    assert lab.fdb().keys() == kept

@@ -11,8 +11,10 @@ from helpers.daemon import daemon, document
 from helpers.daemon import port as port_table
 from helpers.net import Net, wait_until
 
+from bridge.config import toml_value
+from conformance import notation
 from conformance.scenario import Entry, Port
-from conformance.target import Ports
+from conformance.target import Ports, Vlans
 from conformance.wired import WiredTarget, bridge_side, host_side, without_fences
 
 AGEING_DONE = 30.0
@@ -35,12 +37,16 @@ class LinkTarget(WiredTarget):
             "pass_reserved",
             "silence",
         }
-        | {"flush", "flush port", "flush vlan", "static", "sticky", "drop", "change", "carrier"}
+        | {"flush", "flush port", "flush vlan", "flush mac", "flush state"}
+        | {"static", "sticky", "drop", "change", "carrier"}
+        | {"full_table", "bridge mac_limit", "vrrp_aware", "local_first", "vlan mac_limit", "vlan learning"}
     )
 
-    def __init__(self, net: Net, ports: Ports, bridge: Mapping[str, Any]) -> None:
-        super().__init__(net, ports)
+    def __init__(self, net: Net, ports: Ports, bridge: Mapping[str, Any], vlans: Vlans) -> None:
+        limits = {**bridge, **{key: limit for keys in vlans.values() for key, limit in keys.items()}}
+        super().__init__(net, ports, is_tight="mac_limit" in limits)
         self._bridge = dict(bridge)
+        self._vlans = vlans
         self.make_devices()
         directory = Path(net.enter_context(tempfile.TemporaryDirectory(prefix="fb-")))
         socket = directory / "b.sock"
@@ -56,7 +62,17 @@ class LinkTarget(WiredTarget):
         self.make_veths()
 
     def _tables(self) -> list[str]:
-        return [self.table(name, port) for name, port in self.ports.items()]
+        vlans = [
+            "\n".join(
+                [
+                    "[[vlan]]",
+                    *(f"{key} = {toml_value(value)}" for key, value in {"id": vid, **keys}.items()),
+                    "",
+                ]
+            )
+            for vid, keys in self._vlans.items()
+        ]
+        return [*(self.table(name, port) for name, port in self.ports.items()), *vlans]
 
     def table(self, name: str, port: Port) -> str:
         return port_table(name, self.kind, bridge_side(name), **port.keys)
@@ -83,8 +99,16 @@ class LinkTarget(WiredTarget):
         )
         self._reload()
 
-    def flush(self, port: str | None = None, vlan: int | None = None) -> None:
-        words = [*(("port", port) if port else ()), *(("vlan", str(vlan)) if vlan else ())]
+    def flush(
+        self,
+        port: str | None = None,
+        vlan: int | None = None,
+        mac: str | None = None,
+        state: str | None = None,
+    ) -> None:
+        station = notation.address(mac).hex(":") if mac else None
+        filters = {"port": port, "vlan": vlan, "mac": station, "state": state}
+        words = [str(word) for key, value in filters.items() if value for word in (key, value)]
         self._daemon.rows("fdb", "flush", *words)
 
     def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from helpers.net import Net, wait_until
 
 from conformance.scenario import Entry, Port
-from conformance.target import Ports
+from conformance.target import Ports, Vlans
 from conformance.wired import WiredTarget, bridge_side, without_fences
 
 SETTINGS = ("vlan_filtering", "1", "vlan_default_pvid", "0", "mcast_snooping", "0")
@@ -39,7 +39,7 @@ class LinuxBridgeTarget(WiredTarget):
         | {"carrier", "change"}
     )
 
-    def __init__(self, net: Net, ports: Ports, _bridge: Mapping[str, Any]) -> None:
+    def __init__(self, net: Net, ports: Ports, _bridge: Mapping[str, Any], _vlans: Vlans) -> None:
         super().__init__(net, ports)
         self._make_bridge()
         self.make_veths()
@@ -105,7 +105,13 @@ class LinuxBridgeTarget(WiredTarget):
         wait_until(lambda: not self.fdb(), "entries of the Linux bridge to age", 60.0)
         self._run("ip", "link", "set", "br0", "type", "bridge", "ageing_time", AGEING)
 
-    def flush(self, port: str | None = None, vlan: int | None = None) -> None:
+    def flush(
+        self,
+        port: str | None = None,
+        vlan: int | None = None,
+        mac: str | None = None,
+        state: str | None = None,
+    ) -> None:
         where = ["brport", bridge_side(port)] if port else []
         where += ["vlan", str(vlan)] if vlan else []
         self._run("bridge", "fdb", "flush", "dev", "br0", *where, "nopermanent", "nostatic")

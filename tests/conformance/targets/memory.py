@@ -15,7 +15,7 @@ from model import PortConfig
 
 from bridge.checks import RESERVED_NAMES
 from conformance.scenario import FLOODS, Entry, Port
-from conformance.target import Ports, Target
+from conformance.target import Ports, Target, Vlans
 
 AGE = 300
 PLAIN_KEYS = ("priority_tags", "default_pcp", "hairpin", "direction")  # called the same by the core
@@ -38,9 +38,10 @@ class MemoryTarget(Target):
             "drop",
             "change",
         }
+        | {"full_table", "bridge mac_limit", "vrrp_aware", "local_first", "vlan mac_limit", "vlan learning"}
     )
 
-    def __init__(self, _net: Net, ports: Ports, bridge: Mapping[str, Any]) -> None:
+    def __init__(self, _net: Net, ports: Ports, bridge: Mapping[str, Any], vlans: Vlans) -> None:
         self._ports = dict(ports)
         self._index = {name: index for index, name in enumerate(ports)}
         self._names = list(ports)
@@ -49,8 +50,12 @@ class MemoryTarget(Target):
             *(port_config(port) for port in ports.values()),
             slots=4096,
             reserved_pass=passed,
-            static_move=bridge.get("static_move", "drop"),
             age_ticks=AGE,
+            vlan_limits={vid: keys["mac_limit"] for vid, keys in vlans.items() if "mac_limit" in keys},
+            vlans_not_learning=frozenset(
+                vid for vid, keys in vlans.items() if not keys.get("learning", True)
+            ),
+            **{key: value for key, value in bridge.items() if key != "pass_reserved"},
         )
 
     def send(self, port: str, frames: Sequence[bytes]) -> dict[str, list[bytes]]:
@@ -68,7 +73,14 @@ class MemoryTarget(Target):
         self._lab.set_tick(self._lab.core.tick + AGE + 1)
         self._lab.fdb_expire(AGE)
 
-    def flush(self, port: str | None = None, vlan: int | None = None) -> None:
+    def flush(
+        self,
+        port: str | None = None,
+        vlan: int | None = None,
+        mac: str | None = None,
+        state: str | None = None,
+    ) -> None:
+        assert mac is state is None
         self._lab.fdb_flush(port=None if port is None else self._index[port], vid=vlan)
 
     def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 from helpers.net import Namespace, Net, wait_until
 
 from conformance.scenario import Entry, Port
-from conformance.target import Ports
+from conformance.target import Ports, Vlans
 from conformance.wired import WiredTarget, bridge_side, without_fences
 
 PROGRAMS = ("ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-appctl")
@@ -94,11 +94,12 @@ class OvsTarget(WiredTarget):
     abilities: ClassVar = frozenset(
         {"native_tagged", "priority_tags"}
         | {"tunnel", "isolated", "silence", "flush", "static", "carrier", "change"}
+        | {"bridge mac_limit"}
     )
 
-    def __init__(self, net: Net, ports: Ports, _bridge: Mapping[str, Any]) -> None:
+    def __init__(self, net: Net, ports: Ports, bridge: Mapping[str, Any], _vlans: Vlans) -> None:
         require()
-        super().__init__(net, ports)
+        super().__init__(net, ports, is_tight="mac_limit" in bridge)
         self.make_veths()
         self._switch = Switch(net, self.middle)
         words = ["add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={self.datapath}"]
@@ -106,6 +107,8 @@ class OvsTarget(WiredTarget):
             words += ["--", "add-port", "br0", bridge_side(name), *port_settings(port)]
         if any(port.mode == "tunnel" for port in ports.values()):
             words += ["--", "set", "Open_vSwitch", ".", "other_config:vlan-limit=2"]
+        if limit := bridge.get("mac_limit"):
+            words += ["--", "set", "bridge", "br0", f"other_config:mac-table-size={limit}"]
         self._switch.vsctl(*words)
         net.callback(self._switch.vsctl, "del-br", "br0")  # takes the kernel's datapath along
         self._numbers = {self._ofport(name): name for name in ports}
@@ -133,8 +136,14 @@ class OvsTarget(WiredTarget):
         self._switch.appctl("time/warp", str((AGEING + 1) * 1000))
         wait_until(lambda: not self.fdb(), "entries of Open vSwitch to age")
 
-    def flush(self, port: str | None = None, vlan: int | None = None) -> None:
-        assert port is vlan is None
+    def flush(
+        self,
+        port: str | None = None,
+        vlan: int | None = None,
+        mac: str | None = None,
+        state: str | None = None,
+    ) -> None:
+        assert port is vlan is mac is state is None
         self._switch.appctl("fdb/flush", "br0")
 
     def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:
