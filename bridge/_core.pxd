@@ -40,6 +40,8 @@ cdef extern from "counters.h" nogil:
         BR_CLASS_N
         BR_HISTOGRAM_N
         BR_WAITING_N
+        BR_GUARD_N
+        BR_EVENT_source_guard
         BR_STAGE_blocked
         BR_STAGE_polling
         BR_STAGE_control
@@ -67,6 +69,7 @@ cdef extern from "names.h" nogil:
     const br_name *br_event_names
     const br_name *br_port_counter_names
     const br_name *br_thread_counter_names
+    const br_name *br_guard_names
 
 
 cdef extern from "event.h" nogil:
@@ -76,6 +79,9 @@ cdef extern from "event.h" nogil:
         uint16_t old_port
         uint16_t kind
         uint16_t error
+        uint8_t finding
+        uint8_t address_len
+        uint8_t *address
 
     struct br_events:
         int fd
@@ -243,6 +249,35 @@ cdef extern from "translate.h" nogil:
     int br_translation_add(br_translation *translation, uint16_t outer, uint16_t inner, uint16_t vid)
 
 
+cdef extern from "guard.h" nogil:
+    enum:
+        BR_ALLOWED_MAX
+        BR_GUARD_RULES_MAX
+
+    struct br_mac_range:
+        uint64_t first
+        uint64_t last
+
+    struct br_guard_rule:
+        uint64_t *address
+        uint64_t *mask
+        uint64_t mac
+
+    struct br_guard_port:
+        uint16_t allowed
+        uint16_t n_allowed
+        uint16_t rule
+        uint16_t n_ipv4
+        uint16_t n_ipv6
+
+    struct br_guards:
+        uint16_t n_allowed
+        uint16_t n_rules
+        br_guard_port *port
+        br_mac_range *allowed
+        br_guard_rule *rule
+
+
 cdef extern from "bridge.h" nogil:
     enum:
         BR_MODE_ACCESS
@@ -289,6 +324,8 @@ cdef extern from "bridge.h" nogil:
         uint8_t direction
         bint hairpin
         bint plain
+        bint locked
+        bint guarded
 
     struct br_snapshot:
         uint16_t n_ports
@@ -308,6 +345,7 @@ cdef extern from "bridge.h" nogil:
         uint32_t *vlan_limit
         uint64_t *vlan_learning_off
         br_udp_ports heartbeat
+        br_guards guards
         uint32_t n_budgets
         br_budget *budget
 

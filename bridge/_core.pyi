@@ -14,6 +14,8 @@ from typing import NamedTuple, final
 PORTS_MAX: int
 BURST_MAX: int
 BUDGETS_MAX: int
+ALLOWED_MAX: int  # ranges of MAC addresses that all locked ports of a snapshot allow
+GUARD_RULES_MAX: int  # of all ports of a snapshot
 
 # Declared once, in csrc/counters.h: (name, sentence) in the order of the C enumerations.
 DROP_REASONS: tuple[tuple[str, str], ...]
@@ -24,6 +26,7 @@ EVENTS: tuple[tuple[str, str], ...]
 CLASSES: tuple[tuple[str, str], ...]
 HISTOGRAMS: tuple[tuple[str, str], ...]
 WAITINGS: tuple[tuple[str, str], ...]
+GUARD_FINDINGS: tuple[tuple[str, str], ...]
 
 HISTOGRAM_BOUNDS: tuple[int, ...]  # the least value of each bucket: four buckets to a power of two
 VID_NONE: int  # of a charge: the frame ended before its VLAN was known
@@ -54,9 +57,11 @@ class Frame(NamedTuple):
     offload: Offload = Offload()
 
 class Event(NamedTuple):
-    """What the data thread saw. `kind` is a name of EVENTS; `old_port` is -1 unless the entry moved or was evicted.
+    """What the data thread saw. `kind` is a name of EVENTS.
 
-    evicted: `mac` on `port` gave way to a station on `old_port`.
+    `old_port` is where the source was (moved) or is (locked), or where the station is that took its room (evicted),
+    else -1. Of a source_guard: `finding` is a name of GUARD_FINDINGS, `address` the IP address spoken from, in 4 or 16
+    bytes, or empty.
     """
 
     kind: str
@@ -65,6 +70,8 @@ class Event(NamedTuple):
     port: int
     old_port: int
     errno: int
+    finding: str = ""
+    address: bytes = b""
 
 class FdbEntry(NamedTuple):
     """One FDB row. `kind`: dynamic | sticky | static | drop; `tick`: when its source was last seen."""
@@ -207,6 +214,15 @@ class Snapshot:
         hairpin: bool = False,  # frames may leave by the port they came by
         direction: str = "both",  # | ingress (only receives) | egress (only sends)
     ) -> None: ...
+    def secure_port(
+        self,
+        port: Port,
+        *,
+        locked: bool = False,
+        allow: Iterable[tuple[int, int]] = (),  # MACs from first to last; ascending and apart
+        rules: Iterable[tuple[int, bytes, int]] = (),  # MAC or 0, IP address of 4 or 16 bytes, prefix length
+    ) -> None:
+        """Say who may send on a port of the snapshot, once a port (csrc/guard.h); rules switch source guard on."""
     def set_vlan_mac_limit(self, vid: int, limit: int) -> None: ...
     def set_vlan_learning(self, vid: int, learning: bool) -> None: ...
     def add_budget(

@@ -14,6 +14,8 @@ from libc.string cimport memset
 PORTS_MAX = BR_PORTS_MAX
 BURST_MAX = BR_BURST_MAX
 BUDGETS_MAX = BR_BUDGETS_MAX
+ALLOWED_MAX = BR_ALLOWED_MAX
+GUARD_RULES_MAX = BR_GUARD_RULES_MAX
 
 cdef enum:
     EVENT_BURST = 512
@@ -33,6 +35,7 @@ VID_NONE = 0
 VID_OTHER = BR_VID_OTHER
 EVENTS = names(br_event_names, BR_EVENT_N)
 WAITINGS = names(br_waiting_names, BR_WAITING_N)
+GUARD_FINDINGS = names(br_guard_names, BR_GUARD_N)
 PORT_COUNTERS = names(br_port_counter_names, BR_PORT_COUNTER_N)
 THREAD_COUNTERS = names(br_thread_counter_names, BR_THREAD_COUNTER_N)
 
@@ -42,7 +45,7 @@ Offload = namedtuple(
     defaults=(False, 0, 0, "none", False, 0, 0),
 )
 Frame = namedtuple("Frame", "data tag offload", defaults=(None, Offload()))
-Event = namedtuple("Event", "kind vid mac port old_port errno")
+Event = namedtuple("Event", "kind vid mac port old_port errno finding address", defaults=("", b""))
 FdbEntry = namedtuple("FdbEntry", "vid mac port kind tick")
 Counters = namedtuple("Counters", "ports thread stages fdb")
 PortCounters = namedtuple("PortCounters", "values rx_drops tx_drops")
@@ -320,6 +323,54 @@ cdef class Snapshot:
         for vid, (outer, inner) in wires.items():
             if br_translation_add(translation, outer, inner, vid):
                 raise ValueError(f"VLAN {vid} cannot have the tags {outer}.{inner}: another VLAN has them, or the outer one alone")
+
+    def secure_port(self, Port port not None, *, bint locked=False, allow=(), rules=()):
+        cdef br_guards *guards = &self.raw.guards
+        cdef br_guard_port *place = &guards.port[port.index]
+
+        self.check_open()
+        if self.raw.port[port.index].port is NULL:
+            raise ValueError(f"port index {port.index} is not in the snapshot")
+        allow, rules = list(allow), list(rules)
+        check_range("number of allowed ranges", guards.n_allowed + len(allow), 0, BR_ALLOWED_MAX)
+        check_range("number of guard rules", guards.n_rules + len(rules), 0, BR_GUARD_RULES_MAX)
+        place.allowed = guards.n_allowed
+        place.rule = guards.n_rules
+        least = 0
+        for first, last in allow:
+            if not least <= first <= last <= 0xFFFFFFFFFFFF:
+                raise ValueError(f"ranges must ascend and be apart, not {first:#x} to {last:#x}")
+            guards.allowed[guards.n_allowed] = br_mac_range(first, last)
+            guards.n_allowed += 1
+            least = last + 1
+        place.n_allowed = len(allow)
+        for mac, address, length in sorted(rules, key=lambda rule: len(rule[1])):
+            self.add_rule(mac, address, length)
+            if len(address) == 4:
+                place.n_ipv4 += 1
+        place.n_ipv6 = len(rules) - place.n_ipv4
+        self.raw.port[port.index].locked = locked
+        self.raw.port[port.index].guarded = len(rules) > 0
+
+    cdef int add_rule(self, object mac, bytes address, int length) except -1:
+        cdef br_guard_rule *rule = &self.raw.guards.rule[self.raw.guards.n_rules]
+        cdef object width = 8 * len(address)  # objects: shifts of 128 bits
+        cdef object ones = 1
+        cdef int word
+
+        if width not in (32, 128):
+            raise ValueError(f"an address has 4 or 16 bytes, not {len(address)}")
+        check_range("prefix length", length, 0, width)
+        if not 0 <= mac < 1 << 48:
+            raise ValueError(f"MAC address must fit 48 bits, not {mac!r}")
+        mask = (ones << width) - (ones << width - length)
+        network = int.from_bytes(address, "big") & mask
+        for word in range(2):
+            rule.mask[word] = mask << 128 - width >> 64 * (1 - word) & (ones << 64) - 1
+            rule.address[word] = network << 128 - width >> 64 * (1 - word) & (ones << 64) - 1
+        rule.mac = mac
+        self.raw.guards.n_rules += 1
+        return 0
 
     def set_vlan_mac_limit(self, int vid, int limit):
         self.check_open()
@@ -663,14 +714,7 @@ cdef class Bridge:
             n = br_events_take(&self.raw.events, raw, min(left, <uint32_t>EVENT_BURST))
             left -= n
             for i in range(n):
-                events.append(Event(
-                    EVENTS[raw[i].kind][0],
-                    raw[i].key >> 48,
-                    raw[i].key & 0xFFFFFFFFFFFF,
-                    raw[i].port,
-                    -1 if raw[i].old_port == 0xFFFF else raw[i].old_port,
-                    raw[i].error,
-                ))
+                events.append(make_event(&raw[i]))
         lost = self.raw.events.n_lost - self.lost_seen
         self.lost_seen += lost
         return events, lost
@@ -772,6 +816,14 @@ def cycles_now():
 
 
 cdef int CLOCK_JUMPS = [name for name, _ in THREAD_COUNTERS].index("clock_jumps")
+
+
+cdef object make_event(br_event *raw):
+    kind, vid, mac = EVENTS[raw.kind][0], raw.key >> 48, raw.key & 0xFFFFFFFFFFFF
+    if raw.kind == BR_EVENT_source_guard:
+        finding, address = GUARD_FINDINGS[raw.finding][0], raw.address[:raw.address_len]
+        return Event(kind, vid, mac, raw.port, -1, 0, finding, address)
+    return Event(kind, vid, mac, raw.port, -1 if raw.old_port == 0xFFFF else raw.old_port, raw.error)
 
 
 cdef dict named_stages(const uint64_t *cycles):

@@ -16,6 +16,7 @@ from bridge import vlan_filter
 from bridge._core import Bridge, Port, Snapshot
 from bridge.config_port import PortConfig
 from bridge.errors import PortError
+from bridge.guards import secure
 from bridge.links import Link, LinkError, Links, explain, release_tap
 from bridge.vlan_filter import Program
 
@@ -215,6 +216,7 @@ class Berth:
             direction=config.direction,
             mac_limit=config.mac_limit,
         )
+        secure(snapshot, self.port, config)
 
 
 def mtu_mismatches(berths: Iterable[Berth]) -> dict[tuple[str, int, str, int], int]:

@@ -25,6 +25,7 @@ from bridge.budgets import BudgetConfig, budget_table, read_budget
 from bridge.checks import Keys, Report, Table, did_you_mean, plain_table, show
 from bridge.config_port import PortConfig, port_table, read_port
 from bridge.errors import ConfigError, Problem
+from bridge.guards import check_totals
 from bridge.mac import format_mac, parse_mac
 from bridge.toml_lines import KeyPath, error_line, line_map
 from bridge.vids import format_vids, vid_runs
@@ -336,6 +337,7 @@ def _combine(
         report.add(budgets[BUDGETS_MAX][0], f"a bridge has at most {BUDGETS_MAX} budgets; remove some")
     _check_unique(report, budgets, "name", lambda budget: budget.name, "give each budget its own name")
     _check_budget_ports(report, ports, budgets)
+    check_totals(report, ports)
     return Config(
         bridge,
         tuple(sorted((port for _, port in ports), key=lambda port: port.name)),

@@ -16,6 +16,7 @@ from typing import Any
 from bridge import checks
 from bridge.checks import Keys, Report, Table, plain_table
 from bridge.errors import ConfigError, Problem
+from bridge.guards import GuardRule, Stations, read_security, security_table
 from bridge.translation import Translation, carried_outside, flaws, translation
 from bridge.vids import vid_runs
 
@@ -53,6 +54,9 @@ class PortConfig:
     direction: str = "both"  # both | ingress: it only receives | egress: it only sends
     mac_limit: int = 0  # FDB entries; 0: no limit
     admin_up: bool = True
+    locked: bool = False  # a source that is neither allowed nor known there may not send
+    allow: tuple[Stations, ...] = ()  # locked: sources that may
+    source_guard: tuple[GuardRule, ...] = ()  # addresses that may be spoken from; none: any
     kernel_filter: bool = True  # link: the kernel holds back frames of VLANs the port does not carry
 
     @cached_property
@@ -126,6 +130,7 @@ def read_port(table: Table) -> PortConfig:
     """Read one `[[port]]` table and report what is wrong with it."""
     fields = table.fields(_PORT_KEYS, required=("name", "kind"))
     fields |= _read_membership(table)
+    fields |= read_security(table)
     flood = table.union("flood", lambda word: (_flood_class(word),))
     table.refuse_unknown()
     _check_device(table, fields)
@@ -227,7 +232,8 @@ _TRUNK_ONLY = {
 def port_table(port: PortConfig) -> dict[str, object]:
     """Return the `[[port]]` table, as `parse_port` takes it once the absent keys are left out."""
     flood = [word for word in FLOOD_CLASSES if getattr(port, f"flood_{word}")]
-    return plain_table(port, _PORT_KEYS) | {"vlan": _membership_table(port), "flood": flood}
+    table = plain_table(port, _PORT_KEYS) | {"vlan": _membership_table(port), "flood": flood}
+    return table | security_table(port)
 
 
 def _membership_table(port: PortConfig) -> dict[str, object]:

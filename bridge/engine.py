@@ -31,7 +31,7 @@ import threading
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
-from bridge import __version__, engine_rows
+from bridge import __version__, engine_rows, guards
 from bridge._core import HISTOGRAM_BOUNDS, PORTS_MAX, Bridge, Port, Snapshot, cycles_now
 from bridge.audit import Finding, audit, collect
 from bridge.berth import Berth, mtu_mismatches
@@ -613,6 +613,16 @@ class Engine:
         """One row per port: configuration, state, totals."""
         tallies = self._ledger.tallies(self._indexes(name))
         return engine_rows.port_rows(self._chosen(name), tallies, self._learning.count_by_port())
+
+    def guard_rows(self, name: str | None = None) -> list[Row]:
+        """One row per port that is locked or guarded: what it allows, and how often something else came."""
+        tallies = self._ledger.tallies(self._indexes(name))
+        ports = [berth.config for berth in self._chosen(name)]
+        return [
+            guards.row(port, tallies[port.name].rx_drops)
+            for port in ports
+            if port.locked or port.source_guard
+        ]
 
     def vlan_rows(self) -> list[Row]:
         """One row per VLAN that a port carries or the configuration names."""

@@ -108,6 +108,13 @@ def _flood(value: str) -> list[str]:
     )
 
 
+def _list(value: str) -> list[str] | None:
+    items = [item.strip() for item in value.split(",")]
+    if not all(items):
+        raise ValueError
+    return None if items == ["none"] else items
+
+
 def _view(value: str) -> str:
     return match(value, COST_VIEWS, "view")
 
@@ -151,6 +158,9 @@ PORT_KEYS: dict[str, Reader] = {
     "hairpin": SWITCH,
     "direction": TEXT,
     "mac_limit": NUMBER,
+    "locked": SWITCH,
+    "allow": Reader("none or a list like 02:00:00:00:00:01,00:00:5e:00:01:00/40", _list),
+    "source_guard": Reader("none or a list like 10.0.0.5,2001:db8::/64,'MAC ADDRESS'", _list),
     "enabled": SWITCH,
     "kernel_filter": SWITCH,
 }

@@ -14,6 +14,8 @@ Thread: control. Only this thread removes entries; that is what lets the mirror 
   one per call. So does a flush, because an event of before may still have been under way.
 * **Storms.** Refusals and requests that repeat are counted, and told once per `tick`. Events are taken in
   slices, so a storm delays other work of the thread by a slice; what it cannot follow is lost, counted, resynced.
+* **Locked ports.** Who was kept out is told and remembered like a request, so that it can be let in. A station that an
+  allow list no longer has is forgotten; one that a port knew when it was locked stays until it ages or is flushed.
 
 Refuses: pinned entries for which the table has no room; a permission for an address nobody asked about.
 """
@@ -32,10 +34,12 @@ from bridge.config_port import PortConfig
 from bridge.errors import FramebridgeError
 from bridge.fdb_ticks import Ticks
 from bridge.fdb_view import FLUSHABLE, Row, View
+from bridge.guards import spoken_from, withdrawn
 from bridge.mac import format_mac
 
 REQUESTS_MAX = 4096  # sources that wait for a decision
 SLICE = 1024  # events in one go: some 2 ms
+TOLD_MAX = 32  # events of a kind that a port's security may cause a tick
 
 
 class Emit(Protocol):
@@ -126,6 +130,7 @@ class Learning:
         self._lapsed: set[int] = set()  # sticky entries that aged or were flushed
         self._requests: dict[int, int] = {}
         self._told: set[tuple[object, ...]] = set()
+        self._told_by_port: Counter[tuple[str, int]] = Counter()
         self._stale = False
         self._lost = 0
 
@@ -155,13 +160,24 @@ class Learning:
             if after is None or after.name != before.name:
                 gone[index] = None
                 self._lapsed -= {key for key in self._lapsed if self._pinned[key].port == before.name}
-            elif after is not before and (lost := before.members - after.members):
-                gone[index] = lost
+            elif after is not before:
+                if lost := before.members - after.members:
+                    gone[index] = lost
+                if before.allow != after.allow:
+                    self._disallow(index, before, after)
         if gone:
             self._forget_places(gone)
         self._ports = dict(ports)
         for entry in self._sync([*self._pinned]):
             self._emit("fdb-refused", mac=entry.mac, vlan=entry.vid, port=entry.port, reason="refused_full")
+
+    def _disallow(self, index: int, before: PortConfig, after: PortConfig) -> None:
+        """Forget learned stations of a locked port that it allowed and does not allow any more."""
+        for entry in self._core.fdb_entries():
+            if (entry.port, entry.kind) == (index, "dynamic") and withdrawn(before, after, entry.mac):
+                self._core.fdb_delete(entry.vid, entry.mac)
+                self._known.pop(_key(entry.vid, entry.mac), None)
+                self.counters.flushed += 1
 
     def pin(self, entry: StaticEntry) -> None:
         """Hold an entry in the table whenever its port is there."""
@@ -248,6 +264,10 @@ class Learning:
                     self._evict(event, is_heard)
                 case "request":
                     self._request(event)
+                case "locked":
+                    self._lock_out(event)
+                case "source_guard":
+                    self._guard(event)
                 case "refreshed":
                     pass  # still there: nothing changed
                 case "budget_over" | "budget_under":
@@ -297,11 +317,43 @@ class Learning:
     def _request(self, event: Event) -> None:
         self.counters.requests += 1
         key = _key(event.vid, event.mac)
-        if key not in self._requests and len(self._requests) >= REQUESTS_MAX:
-            del self._requests[next(iter(self._requests))]
-        self._requests[key] = event.port
+        self._remember_request(key, event.port)
         if self._first_time(event.kind, event.port, key):
             self._emit("fdb-request", mac=event.mac, vlan=event.vid, port=self._name(event.port))
+
+    def _remember_request(self, key: int, port: int) -> None:
+        if key not in self._requests and len(self._requests) >= REQUESTS_MAX:
+            del self._requests[next(iter(self._requests))]
+        self._requests[key] = port
+
+    def _lock_out(self, event: Event) -> None:
+        """Somebody knocked: tell who, and remember where, so that `authorise` need not be told the port."""
+        self.counters.refused[event.kind] += 1
+        key = _key(event.vid, event.mac)
+        self._remember_request(key, event.port)
+        if self._first_time(event.kind, event.port, key) and self._few_told(event):
+            name, known_on = self._name(event.port), self._name(event.old_port)
+            self._emit("fdb-locked", mac=event.mac, vlan=event.vid, port=name, known_on=known_on)
+
+    def _guard(self, event: Event) -> None:
+        self.counters.refused[event.kind] += 1
+        address = spoken_from(event)
+        told = event.kind, event.port, _key(event.vid, event.mac), event.finding, address
+        if self._first_time(*told) and self._few_told(event):
+            self._emit(
+                "source-guard",
+                mac=event.mac,
+                vlan=event.vid,
+                port=self._name(event.port),
+                address=address,
+                finding=event.finding,
+            )
+
+    def _few_told(self, event: Event) -> bool:
+        """Whether a port has room for one more event of this kind until the next tick."""
+        told = (event.kind, event.port)
+        self._told_by_port[told] += 1
+        return self._told_by_port[told] <= TOLD_MAX
 
     def _refuse(self, event: Event) -> None:
         self.counters.refused[event.kind] += 1
@@ -326,6 +378,7 @@ class Learning:
     def tick(self) -> None:
         """Let time pass: call it once a second."""
         self._told.clear()
+        self._told_by_port.clear()
         if self._stale:
             self.resync()
         if self._ageing:

@@ -241,6 +241,11 @@ class Service:
         return [finding.row for finding in found if name in (None, finding.port)]
 
     @method()
+    async def port_guard(self, port: str | None = None) -> list[Row]:
+        """One row per port that is locked or guarded: who may send, from which addresses, how often others tried."""
+        return self._engine.guard_rows(self._known(port))
+
+    @method()
     async def vlan_show(self) -> list[Row]:
         """One row per VLAN: the ports that carry it, tagged and untagged."""
         return self._engine.vlan_rows()

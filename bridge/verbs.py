@@ -315,6 +315,9 @@ PORT_ARGUMENTS = """\
   flood LIST|all|none   what is flooded to it: unknown, multicast, broadcast
   mac_limit N           most FDB entries, 0 for no limit
   learning on|off       learn source addresses
+  locked on|off         only sources that are allowed or known on the port may send
+  allow LIST|none       with locked: sources that may, like 02:00:00:00:00:01,00:00:5e:00:01:00/40
+  source_guard LIST|none  IP addresses that may be spoken from, like 10.0.0.5,2001:db8::/64,'MAC ADDRESS'
   priority_tags never|if_nonzero|always
                         frames that would leave untagged get a tag with VID 0
   default_pcp 0-7       PCP of frames that come untagged
@@ -426,6 +429,18 @@ examples:
         """\
 error: frames are lost, doubled or sent in circles. warning: some are lost, or may be. notice: all arrive, at the
 price of cycles. The daemon looks whenever a port or its device changes, and logs what is new.
+""",
+    ),
+    Verb(
+        "port guard",
+        "[PORT]",
+        "who may send on locked and guarded ports, from which addresses, and how often others tried",
+        query("PortGuard", "table", Grammar(option="port"), empty="no port is locked or guarded"),
+        """\
+A station that a locked port kept out shows in `monitor` as fdb-locked; let it in for as long as it keeps talking:
+  framebridge fdb add 02:00:00:00:00:01 vlan 10 dynamic
+or for good:
+  framebridge port set guests locked on allow 02:00:00:00:00:01
 """,
     ),
     Verb("vlan show", "", "VLANs and the ports that carry them", query("VlanShow", "vlan")),

@@ -23,6 +23,7 @@
 #include "event.h"
 #include "fdb.h"
 #include "frame.h"
+#include "guard.h"
 #include "loop.h"
 #include "pool.h"
 #include "port.h"
@@ -75,7 +76,9 @@ struct br_port_config {
     uint8_t direction;     /* enum br_direction */
     bool hairpin;
     bool plain;            /* up, and frames leave untagged or under one tag with the VID of their VLAN */
-    uint8_t reserved[22];
+    bool locked;           /* guard.h */
+    bool guarded;
+    uint8_t reserved[20];
 };
 
 static_assert(sizeof(struct br_port_config) == 64, "a port's configuration is one cache line");
@@ -100,6 +103,7 @@ struct br_snapshot {
     uint32_t vlan_limit[BR_VLANS];
     uint64_t vlan_learning_off[BR_VLANS / 64]; /* a bit for each VID */
     struct br_udp_ports heartbeat;
+    struct br_guards guards;
     uint32_t n_budgets;
     struct br_budget budget[BR_BUDGETS_MAX];
 };
@@ -270,6 +274,10 @@ void br_budget_spend(struct br_thread *thread, const struct br_snapshot *snapsho
                      const struct br_sum *sum, bool by_talker);
 void br_budget_police(struct br_bridge *bridge);
 bool br_budget_stops_learning(const struct br_bridge *bridge, uint16_t port, uint64_t key);
+
+/* Data thread; see guard.c. */
+void br_guard_police(struct br_bridge *bridge);
+bool br_lock_refuses(struct br_bridge *bridge, uint16_t port, uint64_t key);
 
 /* Data thread; see egress.c, pipeline.c and loop.c. */
 void br_edit(struct br_bridge *bridge);

@@ -27,7 +27,9 @@
     X(bad_offload, "offload metadata that contradicts the frame")                                                     \
     X(oversize, "longer than the MTU of the port allows")                                                             \
     X(truncated, "came while the queue for frames longer than a slot of the receive ring was full")                      \
+    X(source_guard, "speaks from an address that is not listed for the port, or in a form that cannot be judged")      \
     X(fdb_drop, "source or destination has a drop entry")                                                             \
+    X(locked, "source is neither allowed on the locked port nor known there")                                         \
     X(static_move, "source has a static or sticky entry on another port")                                             \
     X(same_port, "destination is behind the port the frame came from")                                                \
     X(no_egress, "no other port of the VLAN takes the frame")                                                         \
@@ -127,6 +129,8 @@
     X(refreshed, "an entry past its age was seen again before it was removed")                                        \
     X(request, "controlled mode: a source waits for a decision")                                                      \
     X(static_move, "a static or sticky source was seen on another port")                                              \
+    X(locked, "a locked port kept a source out")                                                                      \
+    X(source_guard, "a frame spoke from an address that is not listed for its port")                                  \
     X(backup_ignored, "vrrp_aware: a backup router spoke under the virtual address, which stays where it is")          \
     X(local_kept, "local_first: a source of an access or tunnel port was seen on a trunk, and stays")                  \
     X(evicted, "a limit was met: the entry gave way to a station on old_port")                                         \
@@ -136,6 +140,14 @@
     X(budget_over, "a budget is spent")                                                                               \
     X(budget_under, "a spent budget has tokens again")                                                                \
     X(port_error, "a port failed and is no longer polled")
+
+/* What source guard finds in a frame (guard.h). */
+#define BR_GUARD_FINDINGS(X)                                                                                          \
+    X(passed, "nothing wrong")                                                                                        \
+    X(address, "an address that is not listed, or not for this source")                                               \
+    X(station, "another station in ARP or neighbour discovery than the source of the frame")                          \
+    X(malformed, "a header that is cut short or contradicts itself")                                                  \
+    X(encapsulated, "a second tag, or IP in SNAP")
 
 #define BR_ENUM_DROP(symbol, sentence) BR_DROP_##symbol,
 enum br_drop { BR_DROP_REASONS(BR_ENUM_DROP) BR_DROP_N, BR_PASS = BR_DROP_N /* a decision that is no drop */ };
@@ -149,6 +161,8 @@ enum br_histogram_kind { BR_HISTOGRAMS(BR_ENUM_HISTOGRAM) BR_HISTOGRAM_N };
 enum br_waiting { BR_WAITINGS(BR_ENUM_WAITING) BR_WAITING_N };
 #define BR_ENUM_EVENT(symbol, sentence) BR_EVENT_##symbol,
 enum br_event_kind { BR_EVENTS(BR_ENUM_EVENT) BR_EVENT_N };
+#define BR_ENUM_GUARD(symbol, sentence) BR_GUARD_##symbol,
+enum br_guard_finding { BR_GUARD_FINDINGS(BR_ENUM_GUARD) BR_GUARD_N };
 #define BR_ENUM_PORT(symbol, sentence) BR_PORT_COUNTER_##symbol,
 enum br_port_counter { BR_PORT_COUNTERS(BR_ENUM_PORT) BR_PORT_COUNTER_N };
 #define BR_ENUM_THREAD(symbol, sentence) BR_THREAD_COUNTER_##symbol,

@@ -46,6 +46,18 @@ void br_events_put(struct br_events *events, const struct br_event *event)
     events->pending = true;
 }
 
+void br_events_hint(struct br_events *events, const struct br_event *event)
+{
+    const uint32_t head = events->head;
+    const uint32_t n_unread = head - __atomic_load_n(&events->tail, __ATOMIC_ACQUIRE);
+
+    if (n_unread > events->mask / 2)
+        return;
+    if (n_unread && memcmp(&events->event[(head - 1) & events->mask], event, sizeof(*event)) == 0)
+        return;
+    br_events_put(events, event);
+}
+
 /* Wake the reader, unless it was woken and has not looked yet. Either thread. */
 static void br_events_ring(struct br_events *events)
 {

@@ -16,12 +16,19 @@
 struct br_event {
     uint64_t key; /* as in the FDB; 0 for port events */
     uint16_t port;
-    uint16_t old_port; /* BR_EVENT_moved: where it was; BR_EVENT_evicted: where the new station is */
+    uint16_t old_port; /* moved: where it was; evicted: where the new station is; locked: where it is known */
     uint16_t kind;
-    uint16_t error; /* BR_EVENT_port_error: errno */
+    union {
+        uint16_t error; /* BR_EVENT_port_error: errno */
+        struct {        /* BR_EVENT_source_guard */
+            uint8_t finding; /* enum br_guard_finding */
+            uint8_t address_len; /* 0, 4 or 16 */
+        };
+    };
+    uint8_t address[16]; /* BR_EVENT_source_guard */
 };
 
-static_assert(sizeof(struct br_event) == 16, "events are copied in bursts");
+static_assert(sizeof(struct br_event) == 32, "events are copied in bursts");
 
 struct br_events {
     struct br_event *event;
@@ -40,6 +47,11 @@ struct br_events {
 int br_events_init(struct br_events *events, uint32_t cap);
 void br_events_fini(struct br_events *events);
 void br_events_put(struct br_events *events, const struct br_event *event);
+/*
+ * As br_events_put, for what nobody has to follow: it is left out, uncounted, when the last unread event says the same or
+ * when half the ring is full, so that a flood of it costs no event that matters.
+ */
+void br_events_hint(struct br_events *events, const struct br_event *event);
 /* Wake the reader if there is news; once per batch. */
 void br_events_notify(struct br_events *events);
 /* Up to `cap` events, oldest first; returns how many. The descriptor stays readable while there are more. */

@@ -11,3 +11,4 @@ const struct br_name br_waiting_names[BR_WAITING_N] = {BR_WAITINGS(BR_NAME)};
 const struct br_name br_event_names[BR_EVENT_N] = {BR_EVENTS(BR_NAME)};
 const struct br_name br_port_counter_names[BR_PORT_COUNTER_N] = {BR_PORT_COUNTERS(BR_NAME)};
 const struct br_name br_thread_counter_names[BR_THREAD_COUNTER_N] = {BR_THREAD_COUNTERS(BR_NAME)};
+const struct br_name br_guard_names[BR_GUARD_N] = {BR_GUARD_FINDINGS(BR_NAME)};

@@ -252,9 +252,14 @@ static enum br_drop br_learn_verdict(struct br_bridge *bridge, enum br_learn lea
     return learn == BR_LEARN_STATIC && !bridge->snapshot->static_forward ? BR_DROP_static_move : BR_PASS;
 }
 
-/* A port or VLAN that does not learn still honours drop entries and addresses fixed elsewhere (R9). */
-static enum br_drop br_learn_off(struct br_bridge *bridge, const struct br_fdb_entry *entry, uint64_t source, uint16_t port)
+/* A port or VLAN that does not learn still honours its lock, drop entries and addresses fixed elsewhere (R9). */
+static enum br_drop br_learn_off(struct br_bridge *bridge, const struct br_fdb_entry *entry, uint64_t source,
+                                 const struct br_port_config *config)
 {
+    const uint16_t port = config->port->index;
+
+    if (config->locked && br_lock_refuses(bridge, port, source))
+        return BR_DROP_locked;
     if (BR_LIKELY(!entry))
         return BR_PASS;
     const union br_fdb_value value = br_fdb_value(entry);
@@ -297,7 +302,9 @@ static enum br_drop br_learn_slow(struct br_bridge *bridge, const struct br_port
     const uint16_t index = port->port->index;
 
     if (snapshot->vlan_learning_off[frame->vid / 64] >> frame->vid % 64 & 1)
-        return br_learn_off(bridge, br_fdb_find(&bridge->fdb, key, br_fdb_first(&bridge->fdb, key)), key, index);
+        return br_learn_off(bridge, br_fdb_find(&bridge->fdb, key, br_fdb_first(&bridge->fdb, key)), key, port);
+    if (port->locked && br_lock_refuses(bridge, index, key))
+        return BR_DROP_locked;
     if (snapshot->vrrp_aware || snapshot->local_first) {
         const enum br_learn stays = br_move_judge(bridge, port, frame, key);
         if (stays != BR_LEARN_KNOWN)
@@ -338,11 +345,11 @@ static void br_learn(struct br_bridge *bridge, const struct br_port_config *port
         }
         if (!port->learning) {
             entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
-            decision = br_learn_off(bridge, entry, stations->source, port->port->index);
+            decision = br_learn_off(bridge, entry, stations->source, port);
         } else if (__builtin_expect(thread->n_over, 0) &&
                    br_budget_stops_learning(bridge, port->port->index, stations->source)) {
             entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
-            decision = br_learn_off(bridge, entry, stations->source, port->port->index);
+            decision = br_learn_off(bridge, entry, stations->source, port);
             thread->ingress->not_learned++;
         } else if (!entry || br_fdb_value(entry).word != known.word) {
             decision = br_learn_slow(bridge, port, frame, stations->source);
@@ -437,6 +444,8 @@ void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingr
     if (__builtin_expect(bridge->snapshot->n_budgets, 0))
         br_budget_refill(bridge);
     br_admit(bridge, ingress, n);
+    if (__builtin_expect(ingress->guarded, 0))
+        br_guard_police(bridge);
     br_stage_end(thread, BR_STAGE_admit);
     br_learn(bridge, ingress, n);
     br_stage_end(thread, BR_STAGE_learn);

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from classes import classify
+from guards import Rule, is_allowed, judge
 from routers import is_of_backup, is_virtual
 
 TPIDS = (0x8100, 0x88A8)
@@ -61,6 +62,9 @@ class Event(NamedTuple):
     mac: int
     port: int
     old_port: int
+    errno: int = 0
+    finding: str = ""
+    address: bytes = b""
 
 
 class FdbEntry(NamedTuple):
@@ -96,7 +100,7 @@ class Drop(Exception):  # noqa: N818 a verdict, not an error
 
 @dataclass(frozen=True)
 class PortConfig:
-    """Keyword arguments of Snapshot.add_port."""
+    """Keyword arguments of Snapshot.add_port, but for the last three."""
 
     mode: str
     pvid: int = 0
@@ -117,6 +121,9 @@ class PortConfig:
     horizon: int = 0
     hairpin: bool = False
     direction: str = "both"
+    locked: bool = False
+    allow: tuple[tuple[int, int], ...] = ()  # the arguments of Snapshot.secure_port
+    rules: tuple[Rule, ...] = ()
 
     @property
     def members(self) -> set[int]:
@@ -268,7 +275,7 @@ class Model:
         return n
 
     def _forward_batch(self, index: int, batch: list[tuple[Frame, int]]) -> None:
-        """Admit all, learn all, then forward each: learn, then forward."""
+        """Admit all, guard all, learn all, then forward each: learn, then forward."""
         port = self.ports[index]
         admitted = []
         port.values["rx_batches"] += 1
@@ -279,8 +286,15 @@ class Model:
                 admitted.append(self._admit(index, frame, headroom, receipt))
             except Drop as drop:
                 self._end(receipt, drop)
-        learned = []
+        guarded = []
         for frame in admitted:
+            try:
+                self._guard(frame)
+                guarded.append(frame)
+            except Drop as drop:
+                self._end(frame.receipt, drop)
+        learned = []
+        for frame in guarded:
             try:
                 self._learn(frame)
                 learned.append(frame)
@@ -402,6 +416,18 @@ class Model:
             raise Drop("vlan_not_allowed")
         return vid
 
+    # -- source guard
+
+    def _guard(self, frame: Admitted) -> None:
+        """A frame speaks from an address of its port, or ends."""
+        rules = self.config.ports[frame.ingress].rules
+        finding, address = judge(frame.data, rules) if rules else ("passed", b"")
+        if finding != "passed":
+            mac = int.from_bytes(frame.source, "big")
+            told = Event("source_guard", frame.vid, mac, frame.ingress, -1, 0, finding, address)
+            self._events.append(told)
+            raise Drop("source_guard")
+
     # -- R7 and R9: who is where
 
     def _learn(self, frame: Admitted) -> None:
@@ -410,6 +436,9 @@ class Model:
         entry = self.fdb.get(key)
         if entry and entry.kind == "drop":
             raise Drop("fdb_drop")
+        if config.locked and (entry is None or entry.port != index) and not is_allowed(key[1], config.allow):
+            self._event("locked", *key, index, entry.port if entry else -1)
+            raise Drop("locked")
         if entry and entry.kind in ("static", "sticky") and entry.port != index:
             self._event("static_move", *key, index)
             if self.config.static_move == "drop":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from helpers import frames, router_frames
+from helpers import frames, packets, router_frames
 from helpers.bridge import Lab
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -29,6 +29,15 @@ mostly_true = st.sampled_from([True] * 7 + [False])
 mostly_false = st.sampled_from([False] * 7 + [True])
 limits = st.sampled_from([0] * 6 + [1, 2])
 stations = st.integers(1, 5)
+MIDDLE = ((frames.number(frames.host(2)), frames.number(frames.host(3))),)
+
+
+# who may send: station 1, or stations 2 to 3, or nobody but those that are known
+allow_lists = st.sampled_from([(), ((frames.number(frames.host(1)),) * 2,), MIDDLE])
+guard_rules = st.sampled_from(
+    [()] * 8
+    + [((0, bytes([10, 0, 0, 1]), 32), (0, bytes(16), 0)), ((frames.number(frames.host(2)), bytes(4), 0),)]
+)
 
 
 @st.composite
@@ -76,6 +85,9 @@ def port_configs(draw: st.DrawFn) -> PortConfig:
         horizon=draw(st.sampled_from([0] * 4 + [1, 2])),
         hairpin=draw(mostly_false),
         direction=draw(st.sampled_from(["both"] * 6 + ["ingress", "egress"])),
+        locked=draw(mostly_false),
+        allow=draw(allow_lists),
+        rules=draw(guard_rules),
     )
 
 
@@ -162,17 +174,36 @@ def nonsense_offload(draw: st.DrawFn, frame: Frame) -> Frame:
     )
 
 
+# what source guard looks into, from right and wrong addresses
+speakers = st.sampled_from(
+    [
+        lambda source: packets.arp(source, "10.0.0.1"),
+        lambda source: packets.arp(source, "0.0.0.0"),
+        lambda source: packets.ipv4(source, "10.0.0.2"),
+        lambda source: packets.ipv4(source, "0.0.0.0", body=packets.dhcp()),
+        lambda source: packets.ipv6(source, "fd00::1"),
+        lambda source: packets.ipv6(
+            source, "::", protocol=packets.ICMPV6, body=packets.neighbour(packets.NS, "fd00::1")
+        ),
+    ]
+)
+
+
 @st.composite
 def any_frames(draw: st.DrawFn, config: PortConfig) -> Frame:
     """A frame for a port of this configuration."""
     destination = draw(st.sampled_from(destination_addresses))
     source = draw(st.sampled_from(source_addresses))
     tags = draw(stacks(config))
-    kind = draw(st.sampled_from(["plain"] * 6 + ["offload"] * 3 + ["cut", "nonsense", "router"]))
+    kinds = ["plain"] * 6 + ["offload"] * 3 + ["speaking"] * 2 + ["cut", "nonsense", "router"]
+    kind = draw(st.sampled_from(kinds))
     if kind == "router":
         frame = Frame(draw(st.sampled_from(router_frames.ALL))(destination, source, *tags))
     elif kind == "offload":
         frame = draw(offload_frames(destination, source, tags))
+    elif kind == "speaking":
+        data = draw(speakers)(source)
+        frame = Frame(destination + source + b"".join(tags) + data[12:])
     else:
         ethertype, payload = draw(st.sampled_from(ethertypes)), draw(st.sampled_from(lengths))
         frame = Frame(frames.ethernet(destination, source, *tags, ethertype=ethertype, payload=payload))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import model
 from model import Config, FdbEntry, Frame, PortConfig
@@ -27,6 +27,8 @@ UNMODELLED = {"rx_missed", "rx_cycles", "tx_cycles"}
 REPEATABLE = {
     "request",
     "static_move",
+    "locked",
+    "source_guard",
     "refreshed",
     "refused_port_limit",
     "refused_vlan_limit",
@@ -190,14 +192,20 @@ class Lab:
     def set_tick(self, tick: int) -> None:
         self.core.tick = self.model.tick = tick
 
-    def events(self) -> list[tuple[str, int, int, int, int]]:
-        """Events since the last call, repeats left out: (kind, VID, station, port, old port)."""
+    def events(self) -> list[tuple[object, ...]]:
+        """Events since the last call, repeats left out: (kind, VID, station, port, old port).
+
+        Those of source guard have the finding and the address behind that.
+        """
         told, lost = self.core.events()
         assert lost == 0
-        events = unrepeated(tuple(event)[:5] for event in told)
+        events = unrepeated(tuple(event) for event in told)
         assert events == unrepeated(tuple(event) for event in self.model.events())
         base = frames.number(frames.host(0))
-        return [(kind, vid, mac - base, port, old) for kind, vid, mac, port, old in events]
+        return [
+            (kind, vid, mac - base, port, old, *(guard if kind == "source_guard" else ()))
+            for kind, vid, mac, port, old, _, *guard in events
+        ]
 
     def values(self, index: int) -> dict[str, int]:
         """Counters of one port."""
@@ -291,7 +299,9 @@ def make_snapshot(config: Config, ports: dict[int, _core.MemoryPort]) -> _core.S
     )
     for index, port in sorted(config.ports.items()):
         options = {name: getattr(port, name) for name in port.__dataclass_fields__}
+        security = {name: options.pop(name) for name in ("locked", "allow", "rules")}
         snapshot.add_port(ports[index], **options)
+        snapshot.secure_port(ports[index], **security)
     for vid, limit in config.vlan_limits.items():
         snapshot.set_vlan_mac_limit(vid, limit)
     for vid in config.vlans_not_learning:
@@ -299,7 +309,7 @@ def make_snapshot(config: Config, ports: dict[int, _core.MemoryPort]) -> _core.S
     return snapshot
 
 
-def unrepeated(events: Iterable[tuple[str, int, int, int, int]]) -> list[tuple[str, int, int, int, int]]:
+def unrepeated(events: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Drop second tellings of what may be told more than once; keep the order."""
     seen = set()
     kept = []

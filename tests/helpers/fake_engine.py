@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from bridge import guards
 from bridge.audit import Finding
 from bridge.config import Config
 from bridge.config_port import PortConfig
@@ -102,6 +103,9 @@ class FakeEngine:
             for port in config.ports
             if port.kind == "link"
         ]
+
+    def guard_rows(self, name: str | None = None) -> list[Row]:
+        return [guards.row(port, {}) for port in self._ports(name) if port.locked or port.source_guard]
 
     def vlan_rows(self) -> list[Row]:
         vids = sorted({vid for port in self.config.ports for vid in port.members})

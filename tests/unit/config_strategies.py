@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any
 
 from hypothesis import strategies as st
 
 from bridge.config import BridgeConfig, Config, CostConfig, MetricsConfig, StaticEntry, VlanConfig
 from bridge.config_port import PortConfig
+from bridge.guards import GuardRule, Stations
 from bridge.translation import Translation
 
 Draw = Any
@@ -141,6 +143,29 @@ def _roles(draw: Draw, membership: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _prefix(mac: int, length: int) -> Stations:
+    return Stations(mac >> 48 - length << 48 - length, length)
+
+
+ALLOWED = st.builds(_prefix, STATIONS, st.integers(8, 48)).filter(lambda one: one.mac or one.length < 48)
+RULES = st.builds(
+    lambda address, length, mac: GuardRule(
+        ip_network((address.packed, min(length, address.max_prefixlen)), strict=False), mac
+    ),
+    st.ip_addresses().filter(lambda address: not address.is_multicast and not address.is_unspecified),
+    st.integers(8, 128),
+    st.just(0) | STATIONS,
+).filter(lambda rule: not rule.network.is_multicast and not rule.network.is_unspecified)
+
+
+@st.composite
+def _security(draw: Draw) -> dict[str, Any]:
+    locked = draw(st.booleans())
+    allow = draw(st.sets(ALLOWED, max_size=3)) if locked else set()
+    rules = draw(st.sets(RULES, max_size=3))
+    return {"locked": locked, "allow": tuple(sorted(allow)), "source_guard": tuple(sorted(rules))}
+
+
 @st.composite
 def _ports(draw: Draw, pools: Pools, name: str) -> PortConfig:
     kind = draw(st.sampled_from(["tap", "link", "memory"]))
@@ -154,6 +179,7 @@ def _ports(draw: Draw, pools: Pools, name: str) -> PortConfig:
         kind=kind,
         mtu=draw(st.none() | st.integers(68, 65521)),
         mac_limit=draw(pools.limits),
+        **draw(_security()),
         **place,
         **membership,
         **draw(_roles(membership)),

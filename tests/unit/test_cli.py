@@ -160,6 +160,27 @@ def test_ports_are_added_changed_and_deleted(server: Served, capsys: Capture) ->
     assert [row["port"] for row in shown("port show", capsys)] == ["guests", "uplink"]
 
 
+def test_ports_are_locked_and_guarded(server: Served, capsys: Capture) -> None:
+    assert run("port guard", capsys) == (0, "", "no port is locked or guarded\n")
+    line = f"port set guests locked on allow {MAC},00:00:5e:00:01:00/40 source_guard 10.0.0.5,2001:db8::/64"
+    assert run(line, capsys)[0] == 0
+    row = {
+        "port": "guests",
+        "locked": True,
+        "allow": ["00:00:5e:00:01:00/40", MAC],
+        "locked_drops": 0,
+        "source_guard": ["10.0.0.5", "2001:db8::/64"],
+        "source_guard_drops": 0,
+    }
+    assert shown("port guard guests", capsys) == [row]
+    assert shown("port guard uplink", capsys) == []
+    status, _, err = run("port set guests locked off", capsys)
+    assert (status, "add locked = true, or remove this key" in err) == (1, True)
+    assert run("port set guests locked off allow none source-guard default", capsys)[0] == 0
+    assert shown("port guard", capsys) == []
+    assert run("port set guests allow ,", capsys)[0] == 2
+
+
 def test_trunks_take_lists_a_native_vlan_and_a_protocol(server: Served, capsys: Capture) -> None:
     assert run("port add t kind link device eth7 trunk 5,7-9 native 1 tpid 802.1ad", capsys)[0] == 0
     port = next(port for port in server.engine.config.ports if port.name == "t")
@@ -510,7 +531,7 @@ def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
         ("v", "object 'v' is ambiguous: vlan, version"),
         ("r", "object 'r' is ambiguous: run, reload"),
         ("bogus", "unknown object 'bogus'; there are: run, check"),
-        ("port bogus", "unknown port verb 'bogus'; there are: show, add, set, del, audit"),
+        ("port bogus", "unknown port verb 'bogus'; there are: show, add, set, del, audit, guard"),
         ("port s", "port verb 's' is ambiguous: show, set"),
         ("cost sl x", "one word too many: 'x'"),
         ("cost show by colour", "unknown view 'colour'; there are: stage, port"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from helpers import frames
+from helpers import frames, packets
 from helpers.clock import ManualClock
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -17,7 +18,8 @@ from bridge._core import Bridge, Event, MemoryPort, Snapshot
 from bridge.config import BridgeConfig, StaticEntry
 from bridge.config_port import PortConfig
 from bridge.errors import FramebridgeError
-from bridge.learning import REQUESTS_MAX, Learning, Saved
+from bridge.guards import GuardRule, Stations, secure
+from bridge.learning import REQUESTS_MAX, TOLD_MAX, Learning, Saved
 
 VID = 10
 
@@ -78,6 +80,7 @@ class Table:
                 up=index in self.up,
                 mac_limit=config.mac_limit,
             )
+            secure(snapshot, port, config)
         self.core.apply(snapshot)
         self.learning.set_ports({index: self.configs[index] for index in self.up})
 
@@ -486,6 +489,73 @@ def test_a_storm_of_strangers_does_not_eat_memory() -> None:
     with pytest.raises(FramebridgeError, match="has not been seen"):
         table.learning.authorise(VID, mac(1))
     table.learning.authorise(VID, mac(REQUESTS_MAX + 100))
+
+
+# -- locked ports, source guard ----------------------------------------------------------------------
+
+
+def test_who_knocks_at_a_locked_port_is_told_and_can_be_let_in() -> None:
+    table = Table(access("a", locked=True), access("b"))
+    table.send(1, 2)
+    table.send(0, 1, 1, 2)
+    assert table.heard("fdb-locked") == [
+        {"mac": mac(1), "vlan": VID, "port": "a", "known_on": None},
+        {"mac": mac(2), "vlan": VID, "port": "a", "known_on": "b"},
+    ]
+    table.learning.authorise(VID, mac(1))
+    table.send(0, 1)
+    assert table.stations() == {1: "a", 2: "b"}
+    table.pass_time(1)
+    table.send(0, 2)
+    assert len(table.heard("fdb-locked")) == 1  # it still knocks
+
+
+def test_one_let_in_may_leave_but_not_come_back() -> None:
+    table = Table(access("a", locked=True), access("b"))
+    table.learning.authorise(VID, mac(1), port=0)
+    table.send(1, 1)
+    table.send(0, 1)
+    assert table.stations() == {1: "b"}
+
+
+def test_a_port_tells_of_few_strangers_and_counts_all() -> None:
+    table = Table(access("a", locked=True), access("b"))
+    table.send(0, *range(1, 101))
+    assert len(table.heard("fdb-locked")) == TOLD_MAX
+    assert table.learning.counters.refused["locked"] == 100
+    table.pass_time(1)
+    table.send(0, 1)
+    assert len(table.heard("fdb-locked")) == 1
+
+
+def test_a_station_taken_off_the_allow_list_is_forgotten() -> None:
+    allow = tuple(Stations(mac(number)) for number in (1, 2))
+    table = Table(access("a", locked=True, allow=allow), access("b"))
+    table.send(0, 1, 2)
+    table.send(1, 3)
+    table.configs[0] = access("a", locked=True, allow=allow[:1])
+    table.apply()
+    assert table.stations() == {1: "a", 3: "b"}
+    table.send(0, 2)
+    assert table.stations() == {1: "a", 3: "b"}
+    table.configs[0] = access("a")
+    table.apply()
+    assert table.stations() == {1: "a", 3: "b"}, "an open port forgets nobody"
+
+
+def test_source_guard_tells_who_spoke_from_where() -> None:
+    table = Table(access("a", source_guard=(GuardRule(ip_network("10.0.0.5")),)), access("b"))
+    spoofed = [packets.ipv4(frames.host(1), "10.0.0.1"), packets.ipv6(frames.host(1), "fd00::1")]
+    table.ports[0].inject([spoofed[0], *spoofed, packets.arp(frames.host(2), "10.0.0.1")[:40]])
+    table.core.turn()
+    table.learning.drain()
+    common = {"mac": mac(1), "vlan": VID, "port": "a", "finding": "address"}
+    assert table.heard("source-guard") == [
+        {**common, "address": "10.0.0.1"},
+        {**common, "address": "fd00::1"},
+        {"mac": mac(2), "vlan": VID, "port": "a", "finding": "malformed", "address": None},
+    ]
+    assert table.rows() == []
 
 
 # -- loss, flushing --------------------------------------------------------------------------------
