@@ -18,7 +18,7 @@ A step is one of these; `notation` says how frames are written, entries are `VLA
     { fdb = ["10 h1 A"] }                                 # exactly these dynamic entries
     { silence = true }                                    # the ageing time passes, nobody speaks
     { flush = { port = "A", vlan = 10 } }                 # these, or mac, or state, or nothing
-    { add = "10 h1 A static" }, { forget = "10 h1" }      # entries by hand: static, sticky, drop
+    { add = "10 h1 A static" }, { forget = "10 h1" }      # entries by hand: static, sticky, drop, dynamic
     { change = "A", to = { learning = false } }           # the port's table, merged
     { down = "A" }, { up = "A" }                          # its carrier
     for = { n = [1, 2] }                                  # with any step: once for each value of {n} in its strings
@@ -47,6 +47,8 @@ PORT_KEYS = {*MODES, "native", "tpid", "isolated", "learning", "flood", "mac_lim
 BRIDGE_KEYS = {"pass_reserved", "static_move", "full_table", "mac_limit", "vrrp_aware", "local_first"}
 VLAN_KEYS = {"mac_limit", "learning"}
 FLUSH_KEYS = {"port", "vlan", "mac", "state"}
+SECURITY = ("locked", "allow", "source_guard")
+PORT_KEYS |= {*SECURITY}
 FLOODS = ("unknown", "multicast", "broadcast")
 SHORTEST, LONGEST = 14, 1518  # what every kind of wire carries: header to full size with a tag
 
@@ -308,8 +310,8 @@ def read_flush(step: Mapping[str, Any], ports: Mapping[str, Port]) -> Mapping[st
 
 def read_add(step: Mapping[str, Any], ports: Mapping[str, Port]) -> tuple[int, bytes, str, str]:
     *entry, kind = step["add"].split()
-    if kind not in ("static", "sticky", "drop"):
-        raise ScenarioError(f"VLAN ADDRESS PORT static|sticky|drop: {step['add']!r}")
+    if kind not in ("static", "sticky", "drop", "dynamic"):
+        raise ScenarioError(f"VLAN ADDRESS PORT static|sticky|drop|dynamic: {step['add']!r}")
     return (*read_entry(" ".join(entry), ports), kind)
 
 

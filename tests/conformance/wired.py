@@ -108,7 +108,13 @@ class WiredTarget(Target):
         return set(self.ports) - self.down
 
     def settle(self) -> None:
-        """Return when frames from every port come out; whatever came out meanwhile is forgotten."""
+        """Return when frames from every port come out; whatever came out meanwhile is forgotten.
+
+        A locked port would end fences, so it gets entries for them.
+        """
+        for name, port in self.ports.items():
+            for vid in sorted(port.members if port.keys.get("locked") else ()):
+                self.add(vid, self._fence_address(name), name, "static")
         for port in self._witnesses():
             if not self._is_full(port):
                 self.send(port, [])
@@ -160,11 +166,14 @@ class WiredTarget(Target):
     def _fence_frame(self, source: str, route: Route, serial: int) -> bytes:
         port = self.ports[source]
         tags = [frames.tag(vid, tpid=tpid) for vid, tpid in port.tags(route.vid)]
-        address = frames.host(FENCE + list(self.ports).index(source))
+        address = self._fence_address(source)
         if self._is_full(source):
             address = self._last.get(source, address)
         body = MARK.pack(FENCE_TYPE, MAGIC, serial).ljust(48, b"\0")
         return DESTINATIONS[route.kind] + address + b"".join(tags) + body
+
+    def _fence_address(self, source: str) -> bytes:
+        return frames.host(FENCE + list(self.ports).index(source))
 
     # -- what needs the devices only
 

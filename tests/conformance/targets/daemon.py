@@ -13,7 +13,7 @@ from helpers.net import Net, wait_until
 
 from bridge.config import toml_value
 from conformance import notation
-from conformance.scenario import Entry, Port
+from conformance.scenario import SECURITY, Entry, Port
 from conformance.target import Ports, Vlans
 from conformance.wired import WiredTarget, bridge_side, host_side, without_fences
 
@@ -40,6 +40,7 @@ class LinkTarget(WiredTarget):
         | {"flush", "flush port", "flush vlan", "flush mac", "flush state"}
         | {"static", "sticky", "drop", "change", "carrier"}
         | {"full_table", "bridge mac_limit", "vrrp_aware", "local_first", "vlan mac_limit", "vlan learning"}
+        | {"dynamic", *SECURITY}
     )
 
     def __init__(self, net: Net, ports: Ports, bridge: Mapping[str, Any], vlans: Vlans) -> None:

@@ -36,7 +36,7 @@ class LinuxBridgeTarget(WiredTarget):
             "static",
             "sticky",
         }
-        | {"carrier", "change"}
+        | {"carrier", "change", "dynamic", "locked"}
     )
 
     def __init__(self, net: Net, ports: Ports, _bridge: Mapping[str, Any], _vlans: Vlans) -> None:
@@ -79,6 +79,7 @@ class LinuxBridgeTarget(WiredTarget):
             "learning": port.keys.get("learning", True),
         }
         flags |= {flag: what in port.flood for what, flag in FLOODS.items()}
+        flags |= {"locked": port.keys["locked"]} if "locked" in port.keys else {}
         words = " ".join(f"{flag} {'on' if on else 'off'}" for flag, on in flags.items())
         self._batch("bridge", [f"link set dev {bridge_side(name)} {words}"])
 
@@ -117,7 +118,8 @@ class LinuxBridgeTarget(WiredTarget):
         self._run("bridge", "fdb", "flush", "dev", "br0", *where, "nopermanent", "nostatic")
 
     def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:
-        words = ["dev", bridge_side(port), "master", "static", "vlan", str(vlan)]
+        state = ["dynamic"] if kind == "dynamic" else ["static"]
+        words = ["dev", bridge_side(port), "master", *state, "vlan", str(vlan)]
         self._run("bridge", "fdb", "add", mac.hex(":"), *words, *(["sticky"] if kind == "sticky" else []))
 
     def forget(self, vlan: int, mac: bytes) -> None:

@@ -13,8 +13,9 @@ from helpers.bridge import Lab
 from helpers.net import Net
 from model import PortConfig
 
+from bridge import guards
 from bridge.checks import RESERVED_NAMES
-from conformance.scenario import FLOODS, Entry, Port
+from conformance.scenario import FLOODS, SECURITY, Entry, Port
 from conformance.target import Ports, Target, Vlans
 
 AGE = 300
@@ -36,7 +37,9 @@ class MemoryTarget(Target):
             "static",
             "sticky",
             "drop",
+            "dynamic",
             "change",
+            *SECURITY,
         }
         | {"full_table", "bridge mac_limit", "vrrp_aware", "local_first", "vlan mac_limit", "vlan learning"}
     )
@@ -110,7 +113,19 @@ def port_config(port: Port) -> PortConfig:
         horizon=port.horizon,
         **{key: port.keys[key] for key in PLAIN_KEYS if key in port.keys},
         **{f"flood_{what}": what in port.flood for what in FLOODS},
+        **security(port.keys),
     )
+
+
+def security(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """What `locked`, `allow` and `source_guard` of a port's table come to."""
+    allowed = [one for text in keys.get("allow", ()) for one in guards.stations(text)]
+    rules = [rule for text in keys.get("source_guard", ()) for rule in guards.rules(text)]
+    return {
+        "locked": keys.get("locked", False),
+        "allow": tuple(guards.ranges(allowed)),
+        "rules": tuple(rule.for_core for rule in rules),
+    }
 
 
 def station(mac: bytes) -> int:
