@@ -53,11 +53,7 @@ struct br_guard_upper {
 /* Eight bytes, first on the wire most significant. */
 static inline uint64_t br_be64_read(const uint8_t *bytes)
 {
-    uint64_t word = 0;
-
-    for (int i = 0; i < 8; i++)
-        word = word << 8 | bytes[i];
-    return word;
+    return br_mac_read(bytes) << 16 | br_be16_read(bytes + BR_ETH_ALEN);
 }
 
 static inline uint64_t br_be32_read(const uint8_t *bytes)

@@ -1,4 +1,4 @@
-"""Port security over real devices: a guest that keeps to its address talks; one that spoofs reaches nobody, moves nothing."""
+"""Port security over real devices: a guest with its own address talks; one that spoofs reaches and moves nobody."""
 
 from __future__ import annotations
 
