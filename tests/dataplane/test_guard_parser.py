@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 
 import guards
+import pytest
 from helpers import frames, packets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge import _core
 
-PACKETS = int(os.environ.get("FRAMEBRIDGE_PACKETS", "3000"))
+PACKETS = int(os.environ.get("FRAMEBRIDGE_PACKETS", "2000"))
 MAC = frames.host(1)
 OTHER = frames.host(2)
 LINK_LOCAL, OTHER_LINK_LOCAL = "fe80::ff:fe00:1", "fe80::ff:fe00:2"  # what MAC and OTHER come to
@@ -135,6 +136,7 @@ def make_bridge() -> tuple[_core.Bridge, _core.MemoryPort, _core.MemoryPort]:
     return core, guarded, beyond
 
 
+@pytest.mark.timeout(1800)
 def test_the_guard_finds_what_the_oracle_finds() -> None:
     core, guarded, beyond = make_bridge()
 
