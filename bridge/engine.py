@@ -29,7 +29,7 @@ import logging
 import os
 import threading
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from bridge import __version__, engine_rows, guards
 from bridge._core import HISTOGRAM_BOUNDS, PORTS_MAX, Bridge, Port, Snapshot, cycles_now
@@ -45,6 +45,7 @@ from bridge.cost_views import Price
 from bridge.errors import ApplyError, FramebridgeError, PortError
 from bridge.events import Events, Subscription
 from bridge.fdb_file import SAVE_EVERY, FdbFile
+from bridge.fdb_view import Filters
 from bridge.learning import Learning
 from bridge.ledger import Ledger, Row
 from bridge.links import Link, LinkError, Links
@@ -629,15 +630,10 @@ class Engine:
         return engine_rows.vlan_rows(self._chosen(None), self._vlans, self._learning.count_by_vlan())
 
     def fdb_rows(
-        self,
-        port: str | None = None,
-        vlan: int | None = None,
-        mac: int | None = None,
-        state: str | None = None,
-        older: float | None = None,
+        self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
     ) -> list[Row]:
         """One row per FDB entry that fits every filter given; `older`: silent for so many seconds or more."""
-        return self._learning.rows(self._index(port), vlan, mac, state, older)
+        return self._learning.rows(self._index(port), vlan, **more)
 
     def stats_rows(self, name: str | None = None) -> list[Row]:
         """One row per port with every counter, and for all ports the total with its balance, which is 0."""
@@ -701,13 +697,8 @@ class Engine:
             return self._learning.delete(vlan, mac)
 
     async def fdb_flush(
-        self,
-        port: str | None = None,
-        vlan: int | None = None,
-        mac: int | None = None,
-        state: str | None = None,
-        older: float | None = None,
+        self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
     ) -> int:
         """Forget learned and sticky entries that fit every filter given; returns how many."""
         async with self._changing:
-            return self._learning.flush(self._index(port), vlan, mac, state, older)
+            return self._learning.flush(self._index(port), vlan, **more)

@@ -7,6 +7,7 @@ control.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypedDict
 
 from bridge._core import Bridge, FdbEntry
 from bridge.errors import FramebridgeError
@@ -16,6 +17,14 @@ from bridge.mac import format_mac
 FLUSHABLE = ("dynamic", "sticky")  # and they age
 
 Row = dict[str, object]
+
+
+class Filters(TypedDict, total=False):
+    """What else an entry may have to be, beside on a port and in a VLAN."""
+
+    mac: int | None
+    state: str | None  # its kind
+    older: float | None  # silent for so many seconds or more
 
 
 class View:
@@ -36,15 +45,9 @@ class View:
 
         return Ages()
 
-    def fitting(
-        self,
-        port: int | None = None,
-        vid: int | None = None,
-        mac: int | None = None,
-        state: str | None = None,
-        older: float | None = None,
-    ) -> list[FdbEntry]:
-        """Give the entries that fit, sorted; `older`: silent for so many seconds or more."""
+    def fitting(self, port: int | None, vid: int | None, more: Filters) -> list[FdbEntry]:
+        """Give the entries that fit, sorted; refuses an age, with FramebridgeError, where entries do not age."""
+        mac, state, older = more.get("mac"), more.get("state"), more.get("older")
         if older is not None and not self._ticks.limit:
             raise FramebridgeError(
                 "with bridge.ageing_time 0 nobody knows how old an entry is; leave out the age"

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Unpack
 
 from bridge._core import Bridge, Event, FdbEntry
 from bridge.clock import Clock
@@ -33,7 +33,7 @@ from bridge.config import BridgeConfig, StaticEntry
 from bridge.config_port import PortConfig
 from bridge.errors import FramebridgeError
 from bridge.fdb_ticks import Ticks
-from bridge.fdb_view import FLUSHABLE, Row, View
+from bridge.fdb_view import FLUSHABLE, Filters, Row, View
 from bridge.guards import spoken_from, withdrawn
 from bridge.mac import format_mac
 
@@ -441,29 +441,16 @@ class Learning:
         self._stale = True
         return self._core.fdb_delete(vid, mac) or pinned
 
-    def flush(
-        self,
-        port: int | None = None,
-        vid: int | None = None,
-        mac: int | None = None,
-        state: str | None = None,
-        older: float | None = None,
-    ) -> int:
-        """Forget dynamic and sticky entries that fit every filter given; returns how many.
-
-        `older`: silent for so many seconds or more; refused with FramebridgeError where entries do not age.
-        """
+    def flush(self, port: int | None = None, vid: int | None = None, **more: Unpack[Filters]) -> int:
+        """Forget dynamic and sticky entries that fit every filter given; returns how many. Refuses what View does."""
         self.drain()
-        if (mac, state, older) == (None, None, None):
-            victims = self._forget(port, None if vid is None else {vid})
+        filters = {key: value for key, value in more.items() if value is not None}
+        if filters:
+            victims = self._forget_each(self._view.fitting(port, vid, more), if_silent="older" in filters)
         else:
-            victims = self._forget_each(
-                self._view.fitting(port, vid, mac, state, older), if_silent=older is not None
-            )
+            victims = self._forget(port, None if vid is None else {vid})
         self._lapsed |= victims & self._pinned.keys()
-        told = {"mac": mac, "state": state, "older": older}
         name = None if port is None else self._name(port)
-        filters = {key: value for key, value in told.items() if value is not None}
         self._emit("fdb-flushed", port=name, vlan=vid, **filters, entries=len(victims))
         return len(victims)
 
@@ -556,17 +543,10 @@ class Learning:
 
     # -- looking -----------------------------------------------------------------------------------
 
-    def rows(
-        self,
-        port: int | None = None,
-        vid: int | None = None,
-        mac: int | None = None,
-        state: str | None = None,
-        older: float | None = None,
-    ) -> list[Row]:
+    def rows(self, port: int | None = None, vid: int | None = None, **more: Unpack[Filters]) -> list[Row]:
         """Give the table, sorted by VLAN and address; filters and errors as for `flush`."""
         names = {index: config.name for index, config in self._ports.items()}
-        return self._view.rows(self._view.fitting(port, vid, mac, state, older), names)
+        return self._view.rows(self._view.fitting(port, vid, more), names)
 
     def count_by_port(self) -> Counter[int]:
         """Count entries per port index."""

@@ -261,7 +261,7 @@ class Service:
     ) -> list[Row]:
         """One row per FDB entry that fits every parameter given; `older`: silent for so many seconds or more."""
         kind = None if state is None else _checked("state", _state, state)
-        return self._engine.fdb_rows(*self._filters(port, vlan, mac, kind, older))
+        return self._engine.fdb_rows(**self._filters(port, vlan, mac, older), state=kind)
 
     @method(changes=True)
     async def fdb_add(self, mac: str, vlan: int, port: str | None = None, kind: str = "static") -> list[Row]:
@@ -292,15 +292,17 @@ class Service:
     ) -> list[Row]:
         """Forget dynamic and sticky FDB entries that fit every parameter given. One row: how many."""
         kind = None if state is None else _checked("state", _flushable, state)
-        return [{"flushed": await self._engine.fdb_flush(*self._filters(port, vlan, mac, kind, older))}]
+        return [
+            {"flushed": await self._engine.fdb_flush(**self._filters(port, vlan, mac, older), state=kind)}
+        ]
 
     @method(changes=True)
     async def fdb_age(
         self, seconds: int = FORWARD_DELAY, port: str | None = None, vlan: int | None = None
     ) -> list[Row]:
         """Forget dynamic and sticky FDB entries silent for so long: 802.1Q's fast ageing. One row: how many."""
-        older = _checked("seconds", _age, seconds)
-        return [{"aged": await self._engine.fdb_flush(*self._filters(port, vlan, None, None, older))}]
+        _checked("seconds", _age, seconds)
+        return [{"aged": await self._engine.fdb_flush(**self._filters(port, vlan, older=seconds))}]
 
     @method()
     async def stats_show(self, port: str | None = None) -> list[Row]:
@@ -402,11 +404,11 @@ class Service:
         return ports[name]
 
     def _filters(
-        self, port: str | None, vlan: int | None, mac: str | None, state: str | None, older: int | None
-    ) -> tuple[str | None, Any, Any, str | None, int | None]:
+        self, port: str | None, vlan: int | None, mac: str | None = None, older: int | None = None
+    ) -> dict[str, Any]:
         """Check the filters of an FDB question, but for the state, which depends on the question."""
         age = None if older is None else _checked("older", _age, older)
-        return self._known(port), _vid(vlan), _station(mac), state, age
+        return {"port": self._known(port), "vlan": _vid(vlan), "mac": _station(mac), "older": age}
 
     def _span(self, last: int | None, since: str | None) -> tuple[int | None, str]:
         """Check which window of the bill is meant."""

@@ -35,7 +35,7 @@ def do(step: Step, target: Target) -> Sent | frozenset[Entry] | None:
         case "silence":
             target.silence()
         case "flush":
-            target.flush(**step.about)
+            target.flush(step.about)
         case "add":
             target.add(*step.about)
         case "forget":

@@ -33,13 +33,7 @@ class Target(ABC):
         """Let the ageing time pass; returns when silent stations are forgotten."""
         raise NotImplementedError
 
-    def flush(
-        self,
-        port: str | None = None,
-        vlan: int | None = None,
-        mac: str | None = None,
-        state: str | None = None,
-    ) -> None:
+    def flush(self, filters: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
     def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:

@@ -6,7 +6,7 @@ For tests of what sits on top of it. A port on device "absent0" cannot be opened
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Unpack
 
 from bridge import guards
 from bridge.audit import Finding
@@ -14,6 +14,7 @@ from bridge.config import Config
 from bridge.config_port import PortConfig
 from bridge.errors import ApplyError, PortError
 from bridge.events import Events, Subscription
+from bridge.fdb_view import Filters
 from bridge.mac import format_mac
 from bridge.plan import Action, plan
 from bridge.vids import format_vids
@@ -122,10 +123,9 @@ class FakeEngine:
             for vid in vids
         ]
 
-    def _fitting(
-        self, port: str | None, vlan: int | None, mac: int | None, state: str | None, older: float | None
-    ) -> list[tuple[int, int]]:
+    def _fitting(self, port: str | None, vlan: int | None, more: Filters) -> list[tuple[int, int]]:
         """Keys of entries that fit; all are AGE seconds old."""
+        mac, state, older = more.get("mac"), more.get("state"), more.get("older")
         return [
             key
             for key, (place, kind) in sorted(self.fdb.items())
@@ -134,16 +134,11 @@ class FakeEngine:
         ]
 
     def fdb_rows(
-        self,
-        port: str | None = None,
-        vlan: int | None = None,
-        mac: int | None = None,
-        state: str | None = None,
-        older: float | None = None,
+        self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
     ) -> list[Row]:
         return [
             {"mac": format_mac(mac), "vlan": vid, "port": place or None, "state": kind, "age": None}
-            for vid, mac in self._fitting(port, vlan, mac, state, older)
+            for vid, mac in self._fitting(port, vlan, more)
             for place, kind in [self.fdb[vid, mac]]
         ]
 
@@ -169,14 +164,9 @@ class FakeEngine:
         return self.fdb.pop((vlan, mac), None) is not None
 
     async def fdb_flush(
-        self,
-        port: str | None = None,
-        vlan: int | None = None,
-        mac: int | None = None,
-        state: str | None = None,
-        older: float | None = None,
+        self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
     ) -> int:
-        victims = self._fitting(port, vlan, mac, state, older)
+        victims = self._fitting(port, vlan, more)
         for key in victims:
             del self.fdb[key]
         return len(victims)

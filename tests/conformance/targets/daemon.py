@@ -100,16 +100,11 @@ class LinkTarget(WiredTarget):
         )
         self._reload()
 
-    def flush(
-        self,
-        port: str | None = None,
-        vlan: int | None = None,
-        mac: str | None = None,
-        state: str | None = None,
-    ) -> None:
-        station = notation.address(mac).hex(":") if mac else None
-        filters = {"port": port, "vlan": vlan, "mac": station, "state": state}
-        words = [str(word) for key, value in filters.items() if value for word in (key, value)]
+    def flush(self, filters: Mapping[str, Any]) -> None:
+        given = dict(filters)
+        if "mac" in given:
+            given["mac"] = notation.address(given["mac"]).hex(":")
+        words = [str(word) for item in given.items() for word in item]
         self._daemon.rows("fdb", "flush", *words)
 
     def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:

@@ -106,15 +106,9 @@ class LinuxBridgeTarget(WiredTarget):
         wait_until(lambda: not self.fdb(), "entries of the Linux bridge to age", 60.0)
         self._run("ip", "link", "set", "br0", "type", "bridge", "ageing_time", AGEING)
 
-    def flush(
-        self,
-        port: str | None = None,
-        vlan: int | None = None,
-        mac: str | None = None,
-        state: str | None = None,
-    ) -> None:
-        where = ["brport", bridge_side(port)] if port else []
-        where += ["vlan", str(vlan)] if vlan else []
+    def flush(self, filters: Mapping[str, Any]) -> None:
+        where = ["brport", bridge_side(filters["port"])] if "port" in filters else []
+        where += ["vlan", str(filters["vlan"])] if "vlan" in filters else []
         self._run("bridge", "fdb", "flush", "dev", "br0", *where, "nopermanent", "nostatic")
 
     def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:

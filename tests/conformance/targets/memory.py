@@ -76,15 +76,9 @@ class MemoryTarget(Target):
         self._lab.set_tick(self._lab.core.tick + AGE + 1)
         self._lab.fdb_expire(AGE)
 
-    def flush(
-        self,
-        port: str | None = None,
-        vlan: int | None = None,
-        mac: str | None = None,
-        state: str | None = None,
-    ) -> None:
-        assert mac is state is None
-        self._lab.fdb_flush(port=None if port is None else self._index[port], vid=vlan)
+    def flush(self, filters: Mapping[str, Any]) -> None:
+        port = self._index[filters["port"]] if "port" in filters else None
+        self._lab.fdb_flush(port=port, vid=filters.get("vlan"))
 
     def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:
         assert self._lab.fdb_set(vlan, station(mac), -1 if kind == "drop" else self._index[port], kind)

@@ -136,14 +136,8 @@ class OvsTarget(WiredTarget):
         self._switch.appctl("time/warp", str((AGEING + 1) * 1000))
         wait_until(lambda: not self.fdb(), "entries of Open vSwitch to age")
 
-    def flush(
-        self,
-        port: str | None = None,
-        vlan: int | None = None,
-        mac: str | None = None,
-        state: str | None = None,
-    ) -> None:
-        assert port is vlan is mac is state is None
+    def flush(self, filters: Mapping[str, Any]) -> None:
+        assert not filters
         self._switch.appctl("fdb/flush", "br0")
 
     def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:
