@@ -117,6 +117,7 @@ cdef extern from "fdb.h" nogil:
     uint32_t br_fdb_slots(const br_fdb *fdb)
     uint64_t br_fdb_key(uint16_t vid, uint64_t mac)
     bint br_fdb_read(const br_fdb *fdb, uint32_t index, br_fdb_entry *copy)
+    uint32_t br_fdb_copy(const br_fdb *fdb, br_fdb_entry *out) nogil
     bint br_fdb_read_key(const br_fdb *fdb, uint64_t key, br_fdb_entry *copy)
 
 

@@ -326,7 +326,8 @@ class Bridge:
         """
     def fdb_restore(self, entries: Sequence[FdbEntry]) -> list[bool]:
         """Add dynamic and sticky entries with their ticks; False: known by now, a limit, or not a VLAN of the port."""
-    def fdb_entries(self) -> list[FdbEntry]: ...
+    def fdb_entries(self) -> list[FdbEntry]:
+        """Give the table, sorted by VID and MAC address."""
     def fdb_find(self, vid: int, mac: int) -> FdbEntry | None: ...
     # -- events and counters
     @property

@@ -681,14 +681,18 @@ cdef class Bridge:
         return [result == 0 for result in self.change(changes)]
 
     def fdb_entries(self):
-        cdef uint32_t index
-        cdef br_fdb_entry entry
-        entries = []
+        cdef uint32_t slots = br_fdb_slots(&self.raw.fdb)
+        cdef br_fdb_entry *entry = <br_fdb_entry *>malloc(slots * sizeof(br_fdb_entry))
+        cdef uint32_t n
 
-        for index in range(br_fdb_slots(&self.raw.fdb)):
-            if br_fdb_read(&self.raw.fdb, index, &entry):
-                entries.append(make_entry(entry))
-        return entries
+        if entry is NULL:
+            raise MemoryError
+        try:
+            with nogil:
+                n = br_fdb_copy(&self.raw.fdb, entry)
+            return [make_entry(entry[i]) for i in range(n)]
+        finally:
+            free(entry)
 
     def fdb_find(self, vid, mac):
         cdef uint64_t key = make_key(vid, mac)

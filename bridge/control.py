@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +98,7 @@ class ControlServer:
         self._connections[connection] = task
         task.add_done_callback(lambda _: self._connections.pop(connection))
 
-    async def answer(self, call: Call, peer: Peer) -> list[Row] | Message | Subscription:
+    async def answer(self, call: Call, peer: Peer) -> Iterable[Row] | Message | Subscription:
         """Pass a call on to the service; ControlError if it fails."""
         return await self._service.call(call, may_change=peer.may_change(self._socket_group()))
 
@@ -191,7 +191,7 @@ class _Connection:
     async def _answer(self, call: Call, peer: Peer) -> None:
         try:
             answer = await self._server.answer(call, peer)
-            if not isinstance(answer, list | dict):
+            if isinstance(answer, Subscription):
                 await self._monitor(answer)
             elif not call.oneway:
                 await self._reply(answer, more=call.more)
@@ -201,7 +201,7 @@ class _Connection:
             if not call.oneway:
                 await self._send(encode_error(error))
 
-    async def _reply(self, answer: list[Row] | Message, *, more: bool) -> None:
+    async def _reply(self, answer: Iterable[Row] | Message, *, more: bool) -> None:
         if isinstance(answer, dict):
             await self._send(encode({"parameters": answer}))
             return

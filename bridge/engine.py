@@ -28,7 +28,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from typing import Any, TypeVar, Unpack
 
 from bridge import __version__, engine_rows, guards
@@ -629,11 +629,20 @@ class Engine:
         """One row per VLAN that a port carries or the configuration names."""
         return engine_rows.vlan_rows(self._chosen(None), self._vlans, self._learning.count_by_vlan())
 
+    def fdb_stream(
+        self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
+    ) -> Iterator[Row]:
+        """One row per FDB entry that fits every filter given; `older`: silent for so many seconds or more.
+
+        The table is read now; each row is made when it is asked for.
+        """
+        return self._learning.rows(self._index(port), vlan, **more)
+
     def fdb_rows(
         self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
     ) -> list[Row]:
-        """One row per FDB entry that fits every filter given; `older`: silent for so many seconds or more."""
-        return self._learning.rows(self._index(port), vlan, **more)
+        """Give all rows of `fdb_stream`."""
+        return [*self.fdb_stream(port, vlan, **more)]
 
     def stats_rows(self, name: str | None = None) -> list[Row]:
         """One row per port with every counter, and for all ports the total with its balance, which is 0."""

@@ -6,7 +6,7 @@ control.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypedDict
 
 from bridge._core import Bridge, FdbEntry
@@ -67,13 +67,12 @@ class View:
         if older is not None:
             ages = self.ages()
             entries = [entry for entry in entries if entry.kind in FLUSHABLE and ages[entry.tick] >= older]
-        entries.sort()
         return entries
 
-    def rows(self, entries: list[FdbEntry], names: Mapping[int, str]) -> list[Row]:
-        """Write entries as rows."""
+    def rows(self, entries: list[FdbEntry], names: Mapping[int, str]) -> Iterator[Row]:
+        """Write entries as rows, each when it is asked for: a large table is never whole in memory as rows."""
         ages, is_ageing = self.ages(), self._ticks.limit > 0
-        return [
+        return (
             {
                 "mac": format_mac(address),
                 "vlan": vlan,
@@ -82,4 +81,4 @@ class View:
                 "age": int(ages[tick]) if is_ageing and kind in FLUSHABLE else None,
             }
             for vlan, address, place, kind, tick in entries
-        ]
+        )

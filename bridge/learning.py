@@ -23,7 +23,7 @@ Refuses: pinned entries for which the table has no room; a permission for an add
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, Unpack
 
@@ -543,8 +543,8 @@ class Learning:
 
     # -- looking -----------------------------------------------------------------------------------
 
-    def rows(self, port: int | None = None, vid: int | None = None, **more: Unpack[Filters]) -> list[Row]:
-        """Give the table, sorted by VLAN and address; filters and errors as for `flush`."""
+    def rows(self, port: int | None = None, vid: int | None = None, **more: Unpack[Filters]) -> Iterator[Row]:
+        """Give the table as it is now, sorted by VLAN and address; filters and errors as for `flush`."""
         names = {index: config.name for index, config in self._ports.items()}
         return self._view.rows(self._view.fitting(port, vid, more), names)
 

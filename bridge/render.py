@@ -46,6 +46,12 @@ def to_json(value: object, *, pretty: bool = False) -> str:
     return json.dumps(value, indent=4 if pretty else None, separators=None if pretty else (",", ":"))
 
 
+def write_json(parts: Iterable[Sequence[Row]], stream: TextIO) -> None:
+    """Write the rows of all parts as one list, once the last part is there; a large table is never whole in memory."""
+    texts = [to_json(list(part))[1:-1] for part in parts if part]
+    stream.write(f"[{','.join(texts)}]\n")
+
+
 def write(rows: Sequence[Row], layout: str, stream: TextIO, *, style: str = "text") -> None:
     """Write rows in a style (text | json | pretty); `layout` picks the form of the text."""
     text = to_json(list(rows), pretty=style == "pretty") if style != "text" else to_text(rows, layout)

@@ -158,7 +158,7 @@ class Service:
         self._notifier = notifier or Notifier()
         self._changing = asyncio.Lock()
 
-    async def call(self, call: Call, *, may_change: bool) -> list[Row] | Message | Subscription:
+    async def call(self, call: Call, *, may_change: bool) -> Iterable[Row] | Message | Subscription:
         """Answer a call with rows, other parameters, or a stream of events. Raises ControlError only."""
         known = find_method(call.method)
         if known.changes and not may_change:
@@ -167,7 +167,7 @@ class Service:
             raise ControlError("a stream of replies needs 'more': true", EXPECTED_MORE)
         parameters = known.checked(call.parameters)
         try:
-            answer: list[Row] | Message | Subscription = await known.verb(self, **parameters)
+            answer: Iterable[Row] | Message | Subscription = await known.verb(self, **parameters)
         except ControlError:
             raise
         except ConfigError as error:
@@ -258,10 +258,10 @@ class Service:
         mac: str | None = None,
         state: str | None = None,
         older: int | None = None,
-    ) -> list[Row]:
+    ) -> Iterable[Row]:
         """One row per FDB entry that fits every parameter given; `older`: silent for so many seconds or more."""
         kind = None if state is None else _checked("state", _state, state)
-        return self._engine.fdb_rows(**self._filters(port, vlan, mac, older), state=kind)
+        return self._engine.fdb_stream(**self._filters(port, vlan, mac, older), state=kind)
 
     @method(changes=True)
     async def fdb_add(self, mac: str, vlan: int, port: str | None = None, kind: str = "static") -> list[Row]:

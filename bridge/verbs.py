@@ -78,6 +78,10 @@ def query(
 
     def act(options: Options, words: list[str]) -> int:
         parameters = shape((grammar or Grammar()).read(words))
+        if options.style == "json":
+            with Client(find_socket(options.socket)) as client:
+                render.write_json(client.stream(method, parameters), sys.stdout)
+            return 0
         nothing = empty or ("nothing to show" if layout != "lines" else "")
         show(options, ask(options, method, parameters), layout, nothing)
         return 0

@@ -377,6 +377,24 @@ bool br_fdb_read(const struct br_fdb *fdb, uint32_t index, struct br_fdb_entry *
            br_fdb_live(fdb, copy->key, (union br_fdb_value){.word = copy->value});
 }
 
+static int br_fdb_compare(const void *left, const void *right)
+{
+    const uint64_t a = ((const struct br_fdb_entry *)left)->key;
+    const uint64_t b = ((const struct br_fdb_entry *)right)->key;
+
+    return (a > b) - (a < b);
+}
+
+uint32_t br_fdb_copy(const struct br_fdb *fdb, struct br_fdb_entry *out)
+{
+    uint32_t n = 0;
+
+    for (uint32_t index = 0; index < br_fdb_slots(fdb); index++)
+        n += br_fdb_read(fdb, index, &out[n]);
+    qsort(out, n, sizeof(*out), br_fdb_compare);
+    return n;
+}
+
 bool br_fdb_read_key(const struct br_fdb *fdb, uint64_t key, struct br_fdb_entry *copy)
 {
     const uint32_t bucket[2] = {br_fdb_first(fdb, key), br_fdb_second(fdb, key)};

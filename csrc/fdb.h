@@ -146,6 +146,8 @@ struct br_fdb_entry *br_fdb_victim(struct br_fdb *fdb, uint16_t vid, uint16_t po
 
 /* Any thread: live entry at `index` < br_fdb_slots(), or false. */
 bool br_fdb_read(const struct br_fdb *fdb, uint32_t index, struct br_fdb_entry *copy);
+/* Any thread: live entries in the order of their keys; `out` has room for br_fdb_slots(). Returns how many. */
+uint32_t br_fdb_copy(const struct br_fdb *fdb, struct br_fdb_entry *out);
 /* Any thread: live entry of a key, or false. */
 bool br_fdb_read_key(const struct br_fdb *fdb, uint64_t key, struct br_fdb_entry *copy);
 

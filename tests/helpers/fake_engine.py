@@ -6,6 +6,7 @@ For tests of what sits on top of it. A port on device "absent0" cannot be opened
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any, Unpack
 
 from bridge import guards
@@ -133,14 +134,12 @@ class FakeEngine:
             if state in (None, kind) and (older is None or older <= AGE)
         ]
 
-    def fdb_rows(
+    def fdb_stream(
         self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
-    ) -> list[Row]:
-        return [
-            {"mac": format_mac(mac), "vlan": vid, "port": place or None, "state": kind, "age": None}
-            for vid, mac in self._fitting(port, vlan, more)
-            for place, kind in [self.fdb[vid, mac]]
-        ]
+    ) -> Iterator[Row]:
+        for vid, mac in self._fitting(port, vlan, more):
+            place, kind = self.fdb[vid, mac]
+            yield {"mac": format_mac(mac), "vlan": vid, "port": place or None, "state": kind, "age": None}
 
     def stats_rows(self, name: str | None = None) -> list[Row]:
         rows: list[Row] = [{"port": port.name, "rx_frames": 7, "tx_frames": 5} for port in self._ports(name)]

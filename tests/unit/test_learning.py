@@ -106,7 +106,7 @@ class Table:
         return {int(row["mac"][-2:], 16): row["port"] for row in self.rows()}
 
     def rows(self, **filters: int) -> list[dict[str, Any]]:
-        return self.learning.rows(**filters)
+        return [*self.learning.rows(**filters)]
 
     def heard(self, event: str) -> list[dict[str, Any]]:
         """Events of a kind since the last call, without their kind."""
