@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections import Counter
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -948,3 +949,51 @@ def test_restoring_keeps_to_ports_vlans_limits_and_what_is_there() -> None:
     assert table.learning.count_by_port() == Counter({0: 2, 1: 2})
     table.learning.flush()
     assert table.stations() == {4: "b"}
+
+
+# -- storms ------------------------------------------------------------------------------------------
+
+
+def test_events_are_taken_in_slices_and_the_descriptor_tells_of_the_rest() -> None:
+    table = Table()
+    table.send(0, *range(1, 101), drain=False)
+    first, lost = table.core.events(40)
+    assert ([event.mac & 0xFF for event in first], lost) == ([*range(1, 41)], 0)
+    assert select.select([table.core.event_fd], [], [], 0)[0]
+    table.learning.handle(first, lost)
+    table.learning.take()
+    assert not select.select([table.core.event_fd], [], [], 0)[0]
+    assert table.learning.counters.learned == 100
+    assert table.learning.count_by_port()[0] == 100
+
+
+def test_a_storm_of_moves_with_a_ring_far_too_small_ends_where_the_frames_did() -> None:
+    table = Table(events=64)
+    stations = range(1, 201)
+    for turn in range(40):
+        table.send(turn % 2, *stations, drain=turn % 4 == 0)
+        assert sum(table.learning.count_by_port().values()) <= len(stations)
+    table.send(0, *stations[:100])
+    table.send(1, *stations[100:])
+    table.pass_time(1)
+    counters = table.learning.counters
+    assert counters.lost > 0
+    assert counters.resyncs == 1
+    assert counters.learned + counters.moved + counters.lost == 40 * 200 + 100
+    assert {row["port"] for row in table.rows()} == {"a", "b"}
+    assert table.learning.count_by_port() == {0: 100, 1: 100}
+    assert [row["port"] for row in table.rows()] == ["a"] * 100 + ["b"] * 100
+
+
+def test_without_an_audience_nothing_is_said_and_the_same_is_known() -> None:
+    table = Table()
+    quiet = Learning(table.core, table.clock, table.tell, lambda *_: None, has_audience=lambda: False)
+    quiet.configure(table.bridge)
+    quiet.set_ports(table.configs)
+    table.told.clear()
+    table.send(0, 1, 2, drain=False)
+    table.send(1, 2, drain=False)
+    quiet.drain()
+    assert table.told == []
+    assert quiet.count_by_port() == {0: 1, 1: 1}
+    assert (quiet.counters.learned, quiet.counters.moved) == (2, 1)
