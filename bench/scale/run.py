@@ -53,20 +53,24 @@ def measure(size: Size, names: Sequence[str], rounds: int, storm_seconds: float)
         "host": describe_host(),
         "load": os.getloadavg()[0],
         "size": asdict(size),
-        "figures": [_row(name, samples[name]) for name in FIGURES if name in samples],
+        "figures": [_row(name, samples) for name in FIGURES if name in samples],
     }
 
 
-def _row(name: str, timings: Sequence[Timing]) -> Report:
-    figure = FIGURES[name]
+def _row(name: str, samples: Mapping[str, Sequence[Timing]]) -> Report:
+    figure, timings = FIGURES[name], samples[name]
     values = [timing.seconds for timing in timings]
     median = summarise(values).median
+    kept: bool | None = None if figure.target is None else figure.keeps(median)
+    offered = [timing.seconds for timing in samples.get(figure.offered, ())]
+    limit = bool(kept is False and offered and not figure.keeps(summarise(offered).median))
     return {
         "figure": name,
         "unit": figure.unit,
         "what": figure.what,
         "target": figure.target,
-        "kept": None if figure.target is None else figure.keeps(median),
+        "kept": None if limit else kept,
+        "limit": "generator" if limit else "",
         **summarise(values).as_row(),
         "cpu": summarise([timing.cpu for timing in timings]).median,
         "values": values,
@@ -88,10 +92,10 @@ def _line(row: Mapping[str, Any]) -> str:
     target, word = "", ""
     if row["target"] is not None:
         target = f"{'at most' if FIGURES[row['figure']].at_most else 'at least'} {_number(row['target'])}"
-        word = "kept" if row["kept"] else "MISSED"
+        word = row["limit"] or ("kept" if row["kept"] else "MISSED")
     value = f"{_number(row['median'])} {row['unit']}".strip()
     cpu = f"cpu {row['cpu']:.2f} s" if row["cpu"] else ""
-    return f"{row['figure']:18} {value:>12} {spread:18} {cpu:10} {target:16} {word:7} {row['what']}".rstrip()
+    return f"{row['figure']:18} {value:>12} {spread:18} {cpu:10} {target:16} {word:9} {row['what']}".rstrip()
 
 
 def _number(value: float) -> str:
