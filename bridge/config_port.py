@@ -65,6 +65,11 @@ class PortConfig:
         return frozenset(self.vids) | ({self.pvid} - {0})
 
     @property
+    def flood(self) -> str:
+        """What is flooded out of the port: `unknown,multicast`."""
+        return ",".join(word for word in FLOOD_CLASSES if getattr(self, f"flood_{word}"))
+
+    @property
     def untagged(self) -> int:
         """VLAN whose frames leave without its VID; 0: none."""
         return 0 if self.native_tagged else self.pvid

@@ -34,6 +34,10 @@ PORT_OPTIONS: dict[str, object] = {
     "map": None,
     "priority_tags": "never",
     "default_pcp": 0,
+    "enabled": True,
+    "learning": True,
+    "mac_limit": 0,
+    "flood": "unknown,multicast,broadcast",
     "isolated": False,
     "horizon": None,
     "hairpin": False,
@@ -71,9 +75,9 @@ def to_text(rows: Sequence[Row], layout: str) -> str:
 
 
 def _options(row: Row) -> str:
-    """Name the unusual settings of a port: `native_tagged map=100:10`."""
+    """Name the unusual settings of a port: `native_tagged map=100:10 learning=no`."""
     told = [key for key, usual in PORT_OPTIONS.items() if row.get(key, usual) != usual]
-    return " ".join(key if row[key] is True else f"{key}={row[key]}" for key in told)
+    return " ".join(key if row[key] is True else f"{key}={cell(row[key])}" for key in told)
 
 
 def table(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:

@@ -22,6 +22,7 @@ from bridge.config_port import PortConfig
 from bridge.engine import Engine
 from bridge.errors import ApplyError, ConfigError, FramebridgeError, PortError
 from bridge.events import Events
+from bridge.translation import Translation
 
 VID = 10
 
@@ -361,6 +362,7 @@ async def test_rows_of_ports_and_vlans() -> None:
         await speak(engine, "a", 1)
         common = {"kind": "memory", "device": "", "netns": None, "state": "up", "filter": None}
         common |= {"native_tagged": False, "map": None, "priority_tags": "never", "default_pcp": 0}
+        common |= {"enabled": True, "learning": True, "mac_limit": 0, "flood": "unknown,multicast,broadcast"}
         common |= {"isolated": False, "horizon": None, "hairpin": False, "direction": "both"}
         counts = {"rx_frames": 0, "tx_frames": 0, "drops": 0, "fdb_entries": 0}
         assert engine.port_rows() == [
@@ -624,6 +626,15 @@ async def test_different_mtus_on_a_trunk_and_a_port_are_warned_of_once(
         assert caplog.text.count("MTU differs") == 2
         warned = [row async for row in upto(events, "reload", 3) if row["event"] == "warning"]
         assert [(row["port"], row["vlan"]) for row in warned] == [("a", 10)]
+
+
+@story
+async def test_a_second_tag_leaves_less_of_the_mtu(caplog: pytest.LogCaptureFixture) -> None:
+    double = trunk("t", 10, translations=(Translation(200, 30, 10),))
+    async with running(config(access("a"), double)) as engine:
+        assert caplog.text.count("MTU differs in VLAN 10: 1500 on port a, 1496 on port t") == 1
+        await engine.apply(config(access("a"), replace(double, mtu=1504)))
+        assert caplog.text.count("MTU differs") == 1
 
 
 @story

@@ -138,8 +138,10 @@ def test_ports_name_their_unusual_settings_in_one_column() -> None:
         "map": "100:10",
         "default_pcp": 5,
         "hairpin": True,
+        "learning": False,
+        "flood": None,
     }
     first, second = written([usual, unusual], "port").splitlines()[1:]
 
     assert first.endswith("  -")
-    assert second.endswith("  native_tagged map=100:10 default_pcp=5 hairpin")
+    assert second.endswith("  native_tagged map=100:10 default_pcp=5 learning=no flood=- hairpin")
