@@ -14,7 +14,8 @@ Format: JSON, one line for each entry, `seen` in whole seconds of Unix time (0 w
 The file is replaced as a whole (rename after fsync), so a reader sees the old one or the new one, also after a crash.
 Not restored: what was silent for ageing_time by the clock of the wall, the time the bridge did not run included;
 entries of ports that do not exist, or that do not carry the VLAN or do not learn; what is known by then, pinned, or
-beyond a limit; dynamic entries of an automatic bridge on one that is controlled by now: nobody has let them in.
+beyond a limit; dynamic entries of an automatic bridge on one that is controlled by now, and of a locked port that does
+not allow them: nobody has let them in.
 
 Refuses, with a line in the log and nothing else: a file that cannot be read or written, is damaged, or is of another
 bridge.
@@ -35,6 +36,7 @@ from typing import Any, NamedTuple
 from bridge import checks
 from bridge.checks import BadValueError
 from bridge.config import Config
+from bridge.guards import admits
 from bridge.learning import Learning, Saved
 from bridge.mac import format_mac
 
@@ -167,8 +169,9 @@ class FdbFile:
         if record.kind == "sticky":
             is_wanted = True
         else:
-            port_learns = all(port.learning for port in config.ports if port.name == record.port)
-            is_wanted = port_learns and all(vlan.learning for vlan in config.vlans if vlan.vid == record.vid)
+            ports = [port for port in config.ports if port.name == record.port]
+            is_welcome = all(port.learning and admits(port, record.mac) for port in ports)
+            is_wanted = is_welcome and all(vlan.learning for vlan in config.vlans if vlan.vid == record.vid)
         return is_wanted and self._is_young(record)
 
     def _is_young(self, record: Record) -> bool:

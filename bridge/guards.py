@@ -198,13 +198,14 @@ def secure(snapshot: Snapshot, port: Port, config: PortConfig) -> None:
         )
 
 
+def admits(port: PortConfig, mac: int) -> bool:
+    """Tell whether a port takes frames of an address it does not know yet."""
+    return not port.locked or any(mac in one for one in port.allow)
+
+
 def withdrawn(before: PortConfig, after: PortConfig, mac: int) -> bool:
     """Tell whether an allow list had an address and has it no longer, so that it must be forgotten."""
-    return (
-        after.locked
-        and any(mac in one for one in before.allow)
-        and all(mac not in one for one in after.allow)
-    )
+    return any(mac in one for one in before.allow) and not admits(after, mac)
 
 
 # -- telling

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bridge.config import BridgeConfig, Config, VlanConfig
 from bridge.config_port import PortConfig
 from bridge.fdb_file import VERSION, FdbFile, FdbFileError, Record, read_text, replace_file, write_text
+from bridge.guards import Stations
 from bridge.learning import Saved
 
 NOW = 1_800_000_000
@@ -204,6 +205,17 @@ def test_a_controlled_bridge_takes_only_what_was_let_in(path: Path, was: str, re
     keeper.write(record(1), learning=was)
     keeper.file.open()
     assert len(keeper.table.entries) == restored
+
+
+def test_a_locked_port_takes_back_only_whom_it_allows(path: Path) -> None:
+    """Who was let in by hand knocks again: the file does not tell them from those of an open port."""
+    path.parent.mkdir()
+    keeper = Keeper(path)
+    locked = replace(keeper.config.ports[0], locked=True, allow=(Stations(MAC),))
+    keeper.config = replace(keeper.config, ports=(locked, keeper.config.ports[1]))
+    keeper.write(record(1), record(2), record(3, kind="sticky"))
+    keeper.file.open()
+    assert [entry.mac for entry in keeper.table.entries] == [MAC, MAC + 2]
 
 
 def test_only_changes_are_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
