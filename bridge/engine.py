@@ -229,7 +229,8 @@ class Engine:
                 await self._settle()
                 raise ApplyError(f"{error}; the configuration before is in force again") from error
             self.config = new
-            await self._settle()
+            if actions:
+                await self._settle()
         if actions:
             self._events.emit("reload", actions=len(actions))
         return actions
@@ -530,6 +531,9 @@ class Engine:
                     work()
                 except Exception:
                     log.exception("%s", what)
+                await asyncio.sleep(
+                    0
+                )  # each may take a tenth of a second: events and clients come in between
             for name, berth in self._berths.items():
                 if berth.port is None and berth.link is not None:
                     self._mark(name)
