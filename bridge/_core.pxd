@@ -279,6 +279,67 @@ cdef extern from "guard.h" nogil:
         br_guard_rule *rule
 
 
+cdef extern from "capture.h" nogil:
+    enum:
+        BR_CAPTURE_LEAST
+        BR_CAPTURE_MOST
+        BR_CAPTURE_BLOCK_LEN
+        BR_NO_INTERFACE
+        BR_CAPTURE_EMPTY
+        BR_CAPTURE_FULL
+        BR_CAPTURE_UNKNOWN
+        BR_RX
+        BR_TX
+
+    # The type of enum br_capture_end, for a pointer to it.
+    ctypedef int br_capture_end "enum br_capture_end"
+
+    struct br_capture:
+        int fd
+        uint64_t *lost
+        uint64_t *taken
+        bint stopped
+
+    int br_capture_init(br_capture *capture, uint32_t len)
+    void br_capture_fini(br_capture *capture)
+    uint32_t br_capture_take(br_capture *capture, const uint32_t *interface, uint8_t *out, uint32_t cap,
+                             br_capture_end *end, uint16_t *port)
+    bint br_capture_wait(br_capture *capture, int milliseconds)
+    void br_capture_wake(br_capture *capture)
+
+
+cdef extern from "mirror.h" nogil:
+    enum:
+        BR_MIRRORS_MAX
+        BR_MIRROR_SNAPLEN_MIN
+
+    struct br_mirror:
+        uint32_t serial
+        uint32_t snaplen
+        br_capture *capture
+        uint16_t target
+        uint8_t queue
+        bint by_frames
+        double rate
+        double burst
+
+    struct br_mirrors:
+        uint32_t n
+        uint8_t to_port
+        uint8_t frames
+        uint8_t drops
+        uint8_t[2][256] at
+        uint8_t *vlan
+        br_mirror *mirror
+
+    struct br_mirror_state:
+        uint32_t serial
+        uint64_t copies
+        uint64_t bytes
+        uint64_t lost
+        uint64_t over_rate
+
+
 cdef extern from "bridge.h" nogil:
     enum:
         BR_MODE_ACCESS
@@ -349,6 +410,7 @@ cdef extern from "bridge.h" nogil:
         br_guards guards
         uint32_t n_budgets
         br_budget *budget
+        br_mirrors mirrors
 
     struct br_bill_copy:
         uint64_t stamp
@@ -394,6 +456,7 @@ cdef extern from "bridge.h" nogil:
     void br_bridge_bill(br_bridge *bridge, br_bill_copy *copy)
     void br_bridge_clear_slow(br_bridge *bridge)
     void br_bridge_budgets(br_bridge *bridge, br_budget_state *out)
+    void br_bridge_mirrors(br_bridge *bridge, br_mirror_state *out)
     void br_bridge_shift_clock(br_bridge *bridge, long long cycles)
     void br_bridge_close(br_bridge *bridge, br_port *port)
     void br_bridge_fdb(br_bridge *bridge, br_fdb_change *change, uint32_t n)

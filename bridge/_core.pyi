@@ -16,6 +16,11 @@ BURST_MAX: int
 BUDGETS_MAX: int
 ALLOWED_MAX: int  # ranges of MAC addresses that all locked ports of a snapshot allow
 GUARD_RULES_MAX: int  # of all ports of a snapshot
+MIRRORS_MAX: int
+SNAPLEN_MIN: int  # bytes: the least that a mirror may cut a copy to
+CAPTURE_LEAST: int  # bytes of a ring
+CAPTURE_MOST: int
+PACKET_BLOCK_LEN: int  # bytes of a packet block beside the frame, at most
 
 # Declared once, in csrc/counters.h: (name, sentence) in the order of the C enumerations.
 DROP_REASONS: tuple[tuple[str, str], ...]
@@ -244,6 +249,66 @@ class Snapshot:
         Dropped frames spend nothing. An event budget_over or budget_under has its place, from 0, as `mac`.
         """
 
+    def add_mirror(
+        self,
+        serial: int,
+        *,
+        target: int | None = None,  # index of a port of the snapshot that takes the copies
+        capture: Capture | None = None,  # or what does
+        ports: Iterable[int] | None = None,  # indexes of the mirrored ports; None: all but the target
+        rx: bool = True,  # what arrives on them
+        tx: bool = True,  # what leaves them
+        vids: Iterable[int] | None = None,  # None: all, and frames that are in no VLAN
+        frames: bool = True,  # frames that are forwarded
+        drops: bool = False,  # frames that are dropped
+        snaplen: int = 0,  # bytes, SNAPLEN_MIN at least; 0: whole frames
+        unit: str = "bits",  # frames | bits
+        rate: float = 0,  # units a cycle of cycles_now(); 0: no limit
+        burst: float = 1,  # units
+    ) -> None:
+        """Copy frames, at most MIRRORS_MAX times; csrc/mirror.h says which and in what form.
+
+        The state of a mirror goes by its `serial` (1..2**31-1) and stays when another snapshot has one of the same.
+        """
+
+class MirrorState(NamedTuple):
+    """What became of a mirror's copies."""
+
+    serial: int
+    copies: int
+    bytes: int
+    lost: int  # found the ring full
+    over_rate: int
+
+class Taken(NamedTuple):
+    """Packet blocks of a pcapng section, in the byte order of the machine, and why there are no more.
+
+    `end` is empty (the ring), full (`limit`), or unknown: `port` is next and has no interface yet.
+    """
+
+    blocks: bytearray
+    end: str
+    port: int
+
+@final
+class Capture:
+    """A ring of bytes that a mirror fills and one thread empties. Packets lost in between are counted by port."""
+
+    def __init__(self, *, size: int = ...) -> None:
+        """Make room for `size` bytes, rounded up to a power of two."""
+    def set_interface(self, port: int, number: int) -> None:
+        """Name the interface block of a port; -1: none, and `take` stops at its next packet."""
+    def take(self, limit: int = ...) -> Taken:
+        """Take what is there, as blocks of at most `limit` bytes together."""
+    def wait(self, milliseconds: int) -> bool:
+        """Sleep until there is something to take, or somebody calls `wake`; False: nothing for so long."""
+    def wake(self) -> None:
+        """End a wait of the other thread."""
+    def stop(self) -> None:
+        """Want no more: what the mirror would copy from now on is passed over."""
+    def counts(self, port: int) -> tuple[int, int]:
+        """Packets of a port that were taken, and that were lost."""
+
 class Port:
     """An open port. Traffic flows once a snapshot that names it is applied."""
 
@@ -345,6 +410,8 @@ class Bridge:
         """Read while forwarding goes on: each value is exact, values of one row may be a batch apart."""
     def budgets(self) -> list[BudgetState]:
         """Tell the state of the snapshot's budgets, in its order."""
+    def mirrors(self) -> list[MirrorState]:
+        """Tell the state of the snapshot's mirrors, in its order."""
     def shift_clock(self, cycles: int) -> None:
         """For tests: let the data thread see its cycle counter leap ahead, or back, by so much."""
     def clear_slow(self) -> None:

@@ -16,6 +16,11 @@ BURST_MAX = BR_BURST_MAX
 BUDGETS_MAX = BR_BUDGETS_MAX
 ALLOWED_MAX = BR_ALLOWED_MAX
 GUARD_RULES_MAX = BR_GUARD_RULES_MAX
+MIRRORS_MAX = BR_MIRRORS_MAX
+SNAPLEN_MIN = BR_MIRROR_SNAPLEN_MIN
+CAPTURE_LEAST = BR_CAPTURE_LEAST
+CAPTURE_MOST = BR_CAPTURE_MOST
+PACKET_BLOCK_LEN = BR_CAPTURE_BLOCK_LEN
 
 cdef enum:
     EVENT_BURST = 512
@@ -53,6 +58,8 @@ Charge = namedtuple("Charge", "port vid frame_class direct induced frames segmen
 Talker = namedtuple("Talker", "vid mac port direct induced frames segments bytes copies")
 SlowBatch = namedtuple("SlowBatch", "stamp port frames cycles stages")
 BudgetState = namedtuple("BudgetState", "serial over tokens spent dropped times_over")
+MirrorState = namedtuple("MirrorState", "serial copies bytes lost over_rate")
+Taken = namedtuple("Taken", "blocks end port")
 Bill = namedtuple("Bill", "stamp stages charges uncharged departed histograms slow clock_jumps")
 
 cdef dict GSO_TYPES = {"none": BR_GSO_NONE, "tcp4": BR_GSO_TCP4, "tcp6": BR_GSO_TCP6, "udp": BR_GSO_UDP}
@@ -75,6 +82,8 @@ cdef dict BUDGET_ACTIONS = {
     "drop": BR_BUDGET_DROP,
     "stop_learning": BR_BUDGET_STOP_LEARNING,
 }
+cdef tuple CAPTURE_ENDS = ("empty", "full", "unknown")
+cdef dict MIRROR_UNITS = {"frames": True, "bits": False}
 cdef dict WAITING_NUMBERS = {name: number for number, (name, _) in enumerate(WAITINGS)}
 cdef tuple DROP_NAMES = tuple(name for name, _ in DROP_REASONS)
 
@@ -205,8 +214,67 @@ cdef class MemoryPort(Port):
         return br_memory_pending(self.open_raw())
 
 
+cdef class Capture:
+    cdef br_capture *raw
+    cdef uint32_t interface[BR_PORTS_MAX]
+
+    def __cinit__(self, *, int size=1 << 21):
+        cdef int i
+
+        check_range("size", size, BR_CAPTURE_LEAST, BR_CAPTURE_MOST)
+        self.raw = <br_capture *>aligned_alloc(64, sizeof(br_capture))
+        if self.raw is NULL:
+            raise MemoryError
+        error = br_capture_init(self.raw, size)
+        if error:
+            free(self.raw)
+            self.raw = NULL
+            raise fail(error)
+        for i in range(BR_PORTS_MAX):
+            self.interface[i] = BR_NO_INTERFACE
+
+    def __dealloc__(self):
+        if self.raw:
+            br_capture_fini(self.raw)
+            free(self.raw)
+
+    def set_interface(self, int port, int number):
+        check_range("port index", port, 0, BR_PORTS_MAX - 1)
+        self.interface[port] = number if number >= 0 else BR_NO_INTERFACE
+
+    def take(self, int limit=1 << 18):
+        cdef br_capture_end end = BR_CAPTURE_EMPTY
+        cdef uint16_t port = 0
+        cdef uint32_t n
+        cdef bytearray out = bytearray(limit)
+        cdef uint8_t *at = out
+
+        with nogil:
+            n = br_capture_take(self.raw, self.interface, at, limit, &end, &port)
+        del out[n:]
+        return Taken(out, CAPTURE_ENDS[end], port)
+
+    def wait(self, int milliseconds):
+        cdef bint found
+
+        with nogil:
+            found = br_capture_wait(self.raw, milliseconds)
+        return found
+
+    def wake(self):
+        br_capture_wake(self.raw)
+
+    def stop(self):
+        self.raw.stopped = True
+
+    def counts(self, int port):
+        check_range("port index", port, 0, BR_PORTS_MAX - 1)
+        return self.raw.taken[port], self.raw.lost[port]
+
+
 cdef class Snapshot:
     cdef br_snapshot *raw
+    cdef list captures  # keeps them open as well
     cdef list ports  # keeps them open as long as this snapshot may be in use
     cdef bint applied  # from then on the data thread reads it
 
@@ -216,6 +284,7 @@ cdef class Snapshot:
             raise MemoryError
         memset(self.raw, 0, sizeof(br_snapshot))
         self.ports = []
+        self.captures = []
 
     def __init__(self, *, int reserved_pass=0, static_move="drop", bint controlled=False, int age_ticks=300,
                  heartbeat_ports=(5404, 5405), waiting="balanced", full_table="evict", int mac_limit=0,
@@ -412,6 +481,53 @@ cdef class Snapshot:
         budget.rate = rate
         budget.burst = burst
         self.raw.n_budgets += 1
+
+
+    def add_mirror(self, int serial, *, target=None, Capture capture=None, ports=None, bint rx=True, bint tx=True, vids=None,
+                   bint frames=True, bint drops=False, int snaplen=0, str unit="bits", double rate=0, double burst=1):
+        cdef br_mirrors *mirrors = &self.raw.mirrors
+        cdef br_mirror *mirror = &mirrors.mirror[mirrors.n]
+        cdef uint8_t bit = 1 << mirrors.n
+        cdef int i
+
+        self.check_open()
+        check_range("number of mirrors", mirrors.n + 1, 1, BR_MIRRORS_MAX)
+        check_range("serial", serial, 1, 0x7FFFFFFF)
+        if (target is None) == (capture is None):
+            raise ValueError("a mirror has either a target or a capture")
+        if snaplen:
+            check_range("snaplen", snaplen, BR_MIRROR_SNAPLEN_MIN, 1 << 18)
+        if not rate >= 0 or not burst > 0:
+            raise ValueError(f"rate must be 0 or more and burst above 0, not {rate!r} and {burst!r}")
+        sources = [port for port in range(BR_PORTS_MAX) if port != target] if ports is None else list(ports)
+        for port in sources:
+            check_range("port index", port, 0, BR_PORTS_MAX - 1)
+        members = range(BR_VID_OTHER + 1) if vids is None else list(vids)
+        for vid in members if vids is not None else ():
+            check_range("VID", vid, 1, VID_MAX)
+        mirror.by_frames = lookup(MIRROR_UNITS, "unit", unit)
+        mirror.serial, mirror.snaplen, mirror.rate, mirror.burst = serial, snaplen, rate, burst
+        mirror.queue = mirrors.n
+        if capture is not None:
+            mirror.capture = capture.raw
+            self.captures.append(capture)
+        else:
+            check_range("port index", target, 0, BR_PORTS_MAX - 1)
+            if self.raw.port[<int>target].port is NULL:
+                raise ValueError(f"the target, port {target}, is not in the snapshot")
+            mirror.target = target
+            mirrors.to_port |= bit
+            for i in range(mirrors.n - 1, -1, -1):
+                if mirrors.mirror[i].capture is NULL and mirrors.mirror[i].target == mirror.target:
+                    mirror.queue = i
+        for port in sources:
+            mirrors.at[BR_RX][<int>port] |= bit if rx else 0
+            mirrors.at[BR_TX][<int>port] |= bit if tx else 0
+        for vid in members:
+            mirrors.vlan[<int>vid] |= bit
+        mirrors.frames |= bit if frames else 0
+        mirrors.drops |= bit if drops else 0
+        mirrors.n += 1
 
 
 cdef class Bridge:
@@ -803,6 +919,18 @@ cdef class Bridge:
             br_bridge_budgets(self.raw, raw)
         return [
             BudgetState(raw[i].serial, raw[i].over, raw[i].tokens, raw[i].spent, raw[i].dropped, raw[i].n_over)
+            for i in range(n)
+        ]
+
+    def mirrors(self):
+        cdef br_mirror_state raw[BR_MIRRORS_MAX]
+        cdef uint32_t n = self.snapshot.raw.mirrors.n if self.snapshot is not None else 0
+        cdef uint32_t i
+
+        with nogil:
+            br_bridge_mirrors(self.raw, raw)
+        return [
+            MirrorState(self.snapshot.raw.mirrors.mirror[i].serial, raw[i].copies, raw[i].bytes, raw[i].lost, raw[i].over_rate)
             for i in range(n)
         ]
 

@@ -216,9 +216,9 @@ static inline double br_bill_share(double cycles, uint32_t of, uint32_t n, doubl
 }
 
 static void br_bill_tariff(struct br_tariff *tariff, const struct br_bill *bill, const double spent[BR_STAGE_N],
-                           uint32_t n, double part)
+                           double others, uint32_t n, double part)
 {
-    double all = spent[BR_STAGE_admit] + spent[BR_STAGE_account] + (double)bill->uncharged;
+    double all = spent[BR_STAGE_admit] + spent[BR_STAGE_account] + (double)bill->uncharged + others;
     const double admitted =
         br_bill_share(spent[BR_STAGE_learn] + spent[BR_STAGE_lookup], bill->n_admitted, n, part, &all);
     tariff->copy = br_bill_share(spent[BR_STAGE_flood], bill->n_flooded, n, part, &all);
@@ -391,6 +391,30 @@ static void br_bill_note(const struct br_thread *thread, struct br_bill *bill, c
     br_bill_slow(bill, &batch);
 }
 
+/* Charge copies for mirrors to the frames they are of; returns their cycles. */
+static uint64_t br_bill_mirrors(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_port *ingress,
+                                double cycles, uint32_t n)
+{
+    struct br_mirror_thread *mirror = &thread->mirror;
+    const double each = cycles / mirror->n_shots;
+    uint64_t charged = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        const struct br_frame *frame = &thread->frame[i];
+        const struct br_sum sum = {
+            .induced = br_bill_round(each * mirror->shots[i] + mirror->tx[i]),
+            .copies = mirror->copies[i],
+        };
+
+        if (!mirror->shots[i])
+            continue;
+        br_bill_talker(thread, snapshot, frame, &sum);
+        charged += br_bill_charge(thread, snapshot, ingress, frame, &sum);
+    }
+    mirror->n_shots = 0;
+    return charged;
+}
+
 void br_bill_batch(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_port *ingress, uint32_t n)
 {
     struct br_bill *bill = &thread->bill;
@@ -401,7 +425,7 @@ void br_bill_batch(struct br_thread *thread, const struct br_snapshot *snapshot,
     const uint64_t total = br_bill_spent(bill, &thread->counters, spent);
     const double part = 1.0 / n;
 
-    br_bill_tariff(&tariff, bill, spent, n, part);
+    br_bill_tariff(&tariff, bill, spent, thread->mirror.n_shots ? 0 : spent[BR_STAGE_mirror], n, part);
     for (uint32_t i = 0; i < n;) {
         const struct br_frame *frame = &thread->frame[i];
 
@@ -413,6 +437,8 @@ void br_bill_batch(struct br_thread *thread, const struct br_snapshot *snapshot,
         }
         charged += br_bill_charge(thread, snapshot, ingress, frame, &sum);
     }
+    if (__builtin_expect(thread->mirror.n_shots, 0))
+        charged += br_bill_mirrors(thread, snapshot, ingress, spent[BR_STAGE_mirror], n);
     bill->uncharged += (int64_t)(total - charged);
     bill->n_flooded = 0;
     br_bill_note(thread, bill, ingress, spent, total, n, part);

@@ -42,6 +42,8 @@ int br_bridge_init(struct br_bridge *bridge, uint32_t fdb_capacity, uint32_t bur
     if (!error) /* a frame of a burst may need a tail and heads for copies; a port holds one tail in reserve as it reads */
         error = br_pool_init(&bridge->thread.pool, BR_COPIES * burst + BR_GSO_BURST, burst + 1);
     if (!error)
+        error = br_mirror_init(&bridge->thread.mirror);
+    if (!error)
         error = br_bill_init(&bridge->thread.bill, &bridge->fdb);
     if (error)
         br_bridge_fini(bridge);
@@ -51,6 +53,7 @@ int br_bridge_init(struct br_bridge *bridge, uint32_t fdb_capacity, uint32_t bur
 void br_bridge_fini(struct br_bridge *bridge)
 {
     br_bill_fini(&bridge->thread.bill);
+    br_mirror_fini(&bridge->thread.mirror);
     br_pool_fini(&bridge->thread.pool);
     br_fdb_fini(&bridge->fdb);
     br_events_fini(&bridge->events);
@@ -160,6 +163,7 @@ static bool br_apply_step(struct br_bridge *bridge, struct br_call *call)
     apply->error = br_loop_watch(bridge, bridge->snapshot, apply->snapshot);
     if (!apply->error) {
         br_budget_carry(&bridge->thread, apply->snapshot);
+        br_mirror_carry(&bridge->thread, apply->snapshot);
         bridge->snapshot = apply->snapshot;
     }
     bridge->thread.busy = true; /* look at every port once before sleeping */
@@ -273,6 +277,24 @@ void br_bridge_budgets(struct br_bridge *bridge, struct br_budget_state out[BR_B
     struct br_budgets_call budgets = {.call.step = br_budgets_step, .out = out};
 
     br_bridge_call(bridge, &budgets.call);
+}
+
+struct br_mirrors_call {
+    struct br_call call;
+    struct br_mirror_state *out;
+};
+
+static bool br_mirrors_step(struct br_bridge *bridge, struct br_call *call)
+{
+    memcpy(((struct br_mirrors_call *)call)->out, bridge->thread.mirror.state, sizeof(bridge->thread.mirror.state));
+    return true;
+}
+
+void br_bridge_mirrors(struct br_bridge *bridge, struct br_mirror_state out[BR_MIRRORS_MAX])
+{
+    struct br_mirrors_call mirrors = {.call.step = br_mirrors_step, .out = out};
+
+    br_bridge_call(bridge, &mirrors.call);
 }
 
 struct br_shift_call {

@@ -25,6 +25,7 @@
 #include "frame.h"
 #include "guard.h"
 #include "loop.h"
+#include "mirror.h"
 #include "pool.h"
 #include "port.h"
 
@@ -106,6 +107,7 @@ struct br_snapshot {
     struct br_guards guards;
     uint32_t n_budgets;
     struct br_budget budget[BR_BUDGETS_MAX];
+    struct br_mirrors mirrors;
 };
 
 /* Where the FDB has the two stations of a frame: found and prefetched by admit. */
@@ -147,6 +149,7 @@ struct br_thread {
     struct br_bill bill;
     uint32_t n_over; /* budgets of the snapshot that are over */
     struct br_budget_state budget[BR_BUDGETS_MAX];
+    struct br_mirror_thread mirror;
     struct br_thread_counters counters __attribute__((aligned(64)));
 };
 
@@ -217,6 +220,9 @@ void br_bridge_clear_slow(struct br_bridge *bridge);
 /* The state of the budgets, in the order of the snapshot. */
 void br_bridge_budgets(struct br_bridge *bridge, struct br_budget_state out[BR_BUDGETS_MAX]);
 
+/* The state of the mirrors, in the order of the snapshot. */
+void br_bridge_mirrors(struct br_bridge *bridge, struct br_mirror_state out[BR_MIRRORS_MAX]);
+
 /* For tests: the data thread sees its clock leap by so much. */
 void br_bridge_shift_clock(struct br_bridge *bridge, int64_t cycles);
 
@@ -248,6 +254,7 @@ void br_bridge_fdb(struct br_bridge *bridge, struct br_fdb_change *change, uint3
 static inline void br_drop(struct br_thread *thread, struct br_frame *frame, enum br_fate fate, enum br_drop reason)
 {
     frame->fate = (uint8_t)fate;
+    frame->reason = (uint8_t)reason;
     frame->class = reason == BR_DROP_reserved ? BR_CLASS_reserved : BR_CLASS_dropped;
     thread->ingress->rx_drops[reason]++;
 }
@@ -267,6 +274,14 @@ static inline struct br_learn_rules br_learn_rules(const struct br_snapshot *sna
     };
 }
 
+/* The place in the batch of a frame, or of what it is a copy of. */
+static inline uint32_t br_frame_origin(const struct br_thread *thread, const struct br_frame *frame)
+{
+    const bool own = frame >= thread->frame && frame < thread->frame + BR_BURST_MAX;
+
+    return own ? (uint32_t)(frame - thread->frame) : frame->origin;
+}
+
 /* Data thread; see budget.c. */
 void br_budget_refill(struct br_bridge *bridge);
 void br_budget_carry(struct br_thread *thread, const struct br_snapshot *snapshot);
@@ -283,6 +298,8 @@ bool br_lock_refuses(struct br_bridge *bridge, uint16_t port, uint64_t key);
 void br_edit(struct br_bridge *bridge);
 void br_flood(struct br_bridge *bridge);
 void br_transmit(struct br_bridge *bridge);
+/* Hand n frames in their final form to a port, super-frames cut if it takes none. */
+void br_transmit_frames(struct br_thread *thread, struct br_port *port, struct br_frame *const *frame, uint32_t n);
 void br_release(struct br_thread *thread, uint32_t n);
 void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingress, uint32_t n);
 void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_t n);

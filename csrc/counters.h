@@ -96,6 +96,7 @@
     X(edit, "pushing tags, padding, queueing known unicast")                                                          \
     X(flood, "making and queueing copies")                                                                            \
     X(tx, "handing frames to ports")                                                                                  \
+    X(mirror, "copying frames to mirrors")                                                                            \
     X(account, "giving buffers back and writing the bill")
 
 /* What a frame is, for the bill: the first that fits, but `dropped` for what ends before it has an egress port. */

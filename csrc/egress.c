@@ -87,10 +87,13 @@ static inline void br_egress_enqueue(struct br_thread *thread, uint16_t port, st
 }
 
 /* A copy that was offered to a port and ends there. What is queued is counted as offered when it is transmitted. */
-static inline void br_egress_refuse(const struct br_port_config *egress, enum br_drop reason)
+static __attribute__((noinline, cold)) void br_egress_refuse(struct br_bridge *bridge, const struct br_port_config *egress,
+                                                             struct br_frame *frame, enum br_drop reason)
 {
     egress->port->counters.offered++;
-    br_port_refuse(egress->port, reason);
+    br_port_refuse(egress->port, frame, reason);
+    if (__builtin_expect(bridge->snapshot->mirrors.n, 0))
+        br_mirror_refuse(bridge, frame, egress->port->index, reason);
 }
 
 /* ---- edit: known unicast ----------------------------------------------------------------------------------------- */
@@ -109,7 +112,7 @@ static inline __attribute__((always_inline)) void br_edit_as(struct br_bridge *b
         br_egress_enqueue(&bridge->thread, frame->egress, frame);
     } else {
         frame->fate = BR_FATE_UNSENT;
-        br_egress_refuse(egress, decision);
+        br_egress_refuse(bridge, egress, frame, decision);
     }
 }
 
@@ -197,14 +200,14 @@ static inline enum br_plain_form br_plain_form(uint64_t tpid)
 }
 
 /* A port that is not plain. */
-static __attribute__((noinline)) void br_flood_special(const struct br_port_config *egress, struct br_frame *frame,
-                                                       uint16_t port, struct br_targets *targets)
+static __attribute__((noinline)) void br_flood_special(struct br_bridge *bridge, const struct br_port_config *egress,
+                                                       struct br_frame *frame, uint16_t port, struct br_targets *targets)
 {
     const uint64_t form = br_form_of(egress, frame);
     const enum br_drop decision = br_egress_check_form(egress, frame, form);
 
     if (decision != BR_PASS) {
-        br_egress_refuse(egress, decision);
+        br_egress_refuse(bridge, egress, frame, decision);
         return;
     }
     br_egress_csum(egress, frame);
@@ -220,14 +223,14 @@ static inline void br_flood_target(struct br_bridge *bridge, struct br_frame *fr
     const struct br_port_config *egress = &bridge->snapshot->port[port];
 
     if (__builtin_expect(!egress->plain, 0)) {
-        br_flood_special(egress, frame, port, targets);
+        br_flood_special(bridge, egress, frame, port, targets);
         return;
     }
     const uint16_t tpid = br_egress_tpid(egress, frame);
     const enum br_drop decision = br_egress_check(egress, frame, tpid);
 
     if (decision != BR_PASS) {
-        br_egress_refuse(egress, decision);
+        br_egress_refuse(bridge, egress, frame, decision);
         return;
     }
     br_egress_csum(egress, frame);
@@ -313,9 +316,9 @@ static void br_flood_relieve(struct br_bridge *bridge)
     bridge->thread.relieved = true;
 }
 
-/* Hand a finished form to its ports. */
-static void br_flood_enqueue(struct br_bridge *bridge, const struct br_targets *targets, uint32_t form,
-                             struct br_frame *shaped, enum br_drop decision)
+/* Hand a finished form of a frame to its ports. */
+static void br_flood_enqueue(struct br_bridge *bridge, struct br_frame *frame, const struct br_targets *targets,
+                             uint32_t form, struct br_frame *shaped, enum br_drop decision)
 {
     for (uint32_t i = 0; i < targets->n; i++) {
         if (targets->form[i] != form)
@@ -323,7 +326,7 @@ static void br_flood_enqueue(struct br_bridge *bridge, const struct br_targets *
         if (decision == BR_PASS)
             br_egress_enqueue(&bridge->thread, targets->port[i], shaped);
         else
-            br_egress_refuse(&bridge->snapshot->port[targets->port[i]], decision);
+            br_egress_refuse(bridge, &bridge->snapshot->port[targets->port[i]], frame, decision);
     }
 }
 
@@ -350,7 +353,7 @@ static __attribute__((noinline)) void br_flood_forms(struct br_bridge *bridge, s
             br_flood_relieve(bridge);
         const uint64_t tags = is_plain ? br_form_tpid[form] : targets->written[form - BR_FORMS];
         struct br_frame *shaped = br_flood_form(thread, frame, tags, n_left == 0, &decision);
-        br_flood_enqueue(bridge, targets, form, shaped, decision);
+        br_flood_enqueue(bridge, frame, targets, form, shaped, decision);
     }
 }
 
@@ -391,7 +394,7 @@ static void br_flood_frame(struct br_bridge *bridge, struct br_frame *frame, uin
         if (BR_LIKELY(decision[form] == BR_PASS))
             br_egress_enqueue(thread, targets.port[i], shaped[form]);
         else
-            br_egress_refuse(&bridge->snapshot->port[targets.port[i]], decision[form]);
+            br_egress_refuse(bridge, &bridge->snapshot->port[targets.port[i]], frame, decision[form]);
     }
 }
 
@@ -408,13 +411,17 @@ void br_flood(struct br_bridge *bridge)
 /* Segments beyond the first are copies more, in the ledger and on the bill of the frame they are of. */
 static void br_transmit_note_cut(struct br_thread *thread, struct br_port *port, const struct br_frame *cut, uint32_t n)
 {
-    const uint32_t origin = cut->flags & BR_FRAME_FLOOD ? cut->origin : (uint32_t)(cut - thread->frame);
+    const uint32_t origin = br_frame_origin(thread, cut);
     struct br_frame *frame = &thread->frame[origin];
 
     port->counters.tx_segmented++;
     port->counters.offered += n - 1;
     thread->ingress->forwarded += n - 1;
     thread->ingress->copies += n - 1;
+    if (__builtin_expect(thread->mirror.sending, 0)) {
+        br_mirror_note_cut(thread, origin, n - 1);
+        return;
+    }
     if (frame->fate == BR_FATE_FORWARDED) {
         frame->fate = BR_FATE_CUT;
         thread->bill.copies[origin] = 1;
@@ -423,14 +430,14 @@ static void br_transmit_note_cut(struct br_thread *thread, struct br_port *port,
 }
 
 /* Cut a super-frame for a port that cannot take it. */
-static void br_transmit_cut(struct br_thread *thread, struct br_port *port, const struct br_frame *frame)
+static void br_transmit_cut(struct br_thread *thread, struct br_port *port, struct br_frame *frame)
 {
     struct br_frame segment[BR_GSO_BURST];
     struct br_frame *pointer[BR_GSO_BURST];
     struct br_gso gso;
 
     if (!br_gso_begin(&gso, frame)) {
-        br_port_refuse(port, BR_DROP_gso_unsupported);
+        br_port_refuse(port, frame, BR_DROP_gso_unsupported);
         return;
     }
     for (uint32_t n; (n = br_gso_next(&gso, &thread->pool, segment, BR_GSO_BURST)) > 0;) {
@@ -443,20 +450,28 @@ static void br_transmit_cut(struct br_thread *thread, struct br_port *port, cons
 }
 
 /* For a port without vnet header: runs of plain frames as they are, super-frames cut, in order. */
-static void br_transmit_plain(struct br_thread *thread, struct br_port *port, const struct br_queue *queue)
+static void br_transmit_plain(struct br_thread *thread, struct br_port *port, struct br_frame *const *frame, uint32_t n)
 {
     uint32_t start = 0;
 
-    for (uint32_t i = 0; i < queue->n; i++) {
-        if (!br_frame_is_super(queue->frame[i]))
+    for (uint32_t i = 0; i < n; i++) {
+        if (!br_frame_is_super(frame[i]))
             continue;
         if (i > start)
-            port->ops->tx(port, &queue->frame[start], i - start);
-        br_transmit_cut(thread, port, queue->frame[i]);
+            port->ops->tx(port, &frame[start], i - start);
+        br_transmit_cut(thread, port, frame[i]);
         start = i + 1;
     }
-    if (queue->n > start)
-        port->ops->tx(port, &queue->frame[start], queue->n - start);
+    if (n > start)
+        port->ops->tx(port, &frame[start], n - start);
+}
+
+void br_transmit_frames(struct br_thread *thread, struct br_port *port, struct br_frame *const *frame, uint32_t n)
+{
+    if (BR_LIKELY(port->vnet))
+        port->ops->tx(port, frame, n);
+    else
+        br_transmit_plain(thread, port, frame, n);
 }
 
 /* The port's call is over: what it took, spread over the copies it was for. */
@@ -477,21 +492,25 @@ static void br_transmit_bill(struct br_thread *thread, struct br_port *port, str
 void br_transmit(struct br_bridge *bridge)
 {
     struct br_thread *thread = &bridge->thread;
+    const bool mirrored = bridge->snapshot->mirrors.n;
 
     for (uint32_t i = 0; i < thread->n_touched; i++) {
         struct br_queue *queue = &thread->queue[thread->touched[i]];
         struct br_port *port = bridge->snapshot->port[thread->touched[i]].port;
 
         port->counters.offered += queue->n;
-        if (BR_LIKELY(port->vnet))
-            port->ops->tx(port, queue->frame, queue->n);
-        else
-            br_transmit_plain(thread, port, queue);
+        if (__builtin_expect(mirrored, 0))
+            br_mirror_arm(queue->frame, queue->n);
+        br_transmit_frames(thread, port, queue->frame, queue->n);
         if (BR_ACCOUNTING)
             br_transmit_bill(thread, port, queue);
+        if (__builtin_expect(mirrored, 0))
+            br_mirror_tx(bridge, port->index, queue->frame, queue->n);
         queue->n = 0;
     }
     thread->n_touched = 0;
+    if (__builtin_expect(mirrored, 0))
+        br_mirror_flush(bridge);
 }
 
 /* Give back what the batch of n frames took from the pool. */

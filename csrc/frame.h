@@ -89,7 +89,8 @@ struct br_frame {
     uint8_t flood_class;
     uint16_t origin; /* of a flooded frame and its copies: its place in the batch */
     uint32_t rx_len; /* bytes as it came in, its tag included */
-    uint8_t spare[4];
+    uint8_t reason;  /* enum br_drop of the last to drop or refuse it */
+    uint8_t spare[3];
 };
 
 static_assert(sizeof(struct br_frame) == 64, "a frame descriptor is one cache line");

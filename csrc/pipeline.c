@@ -443,6 +443,9 @@ void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingr
     thread->counters.frames += n;
     if (__builtin_expect(bridge->snapshot->n_budgets, 0))
         br_budget_refill(bridge);
+    const bool mirrored = bridge->snapshot->mirrors.n;
+    if (__builtin_expect(mirrored, 0))
+        br_mirror_begin(bridge, n);
     br_admit(bridge, ingress, n);
     if (__builtin_expect(ingress->guarded, 0))
         br_guard_police(bridge);
@@ -453,12 +456,16 @@ void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingr
     if (__builtin_expect(thread->n_over, 0))
         br_budget_police(bridge);
     br_stage_end(thread, BR_STAGE_lookup);
+    if (__builtin_expect(mirrored, 0))
+        br_mirror_note(thread, n);
     br_edit(bridge);
     br_stage_end(thread, BR_STAGE_edit);
     if (thread->n_live) {
         br_flood(bridge);
         br_stage_end(thread, BR_STAGE_flood);
     }
+    if (__builtin_expect(mirrored, 0))
+        br_mirror_rx(bridge, ingress->port->index, n);
     br_transmit(bridge);
     br_release(thread, n);
     if (BR_ACCOUNTING)

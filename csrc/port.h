@@ -71,8 +71,9 @@ static inline void br_port_sent(struct br_port *port, struct br_frame *const *fr
 }
 
 /* One copy of a frame ends here instead of leaving by this port: the only way to end it at egress. */
-static inline void br_port_refuse(struct br_port *port, enum br_drop reason)
+static inline void br_port_refuse(struct br_port *port, struct br_frame *frame, enum br_drop reason)
 {
+    frame->reason = (uint8_t)reason;
     port->counters.tx_drops[reason]++;
 }
 

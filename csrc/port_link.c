@@ -165,7 +165,7 @@ static uint32_t br_link_tx(struct br_port *port, struct br_frame *const *frame, 
 
         if (done <= 0) { /* the first of the rest was refused: it ends here, the others get their chance */
             if (errno != EINTR) {
-                br_port_refuse(port, br_port_tx_reason(errno));
+                br_port_refuse(port, frame[i], br_port_tx_reason(errno));
                 i++;
             }
             continue;

@@ -94,7 +94,7 @@ static uint32_t br_memory_tx(struct br_port *port, struct br_frame *const *frame
         uint8_t *slot = br_slot(slots, head) + BR_HEADROOM;
 
         if (head - tail > slots->mask || br_frame_len(f) > BR_SLOT_DATA) {
-            br_port_refuse(port, BR_DROP_tx_full);
+            br_port_refuse(port, frame[i], BR_DROP_tx_full);
             continue;
         }
         memcpy(slot, f->data, f->len);

@@ -101,7 +101,7 @@ static uint32_t br_tap_tx(struct br_port *port, struct br_frame *const *frame, u
         const int error = br_tap_write(port, frame[i]);
 
         if (error) {
-            br_port_refuse(port, br_port_tx_reason(error));
+            br_port_refuse(port, frame[i], br_port_tx_reason(error));
             continue;
         }
         br_port_sent(port, &frame[i], 1);

@@ -138,6 +138,30 @@ class PortConfig:
 
 
 @dataclass(frozen=True)
+class Mirror:
+    """Keyword arguments of Snapshot.add_mirror; `target` None: into a file."""
+
+    target: int | None = None
+    ports: tuple[int, ...] | None = None
+    rx: bool = True
+    tx: bool = True
+    vids: tuple[int, ...] | None = None
+    frames: bool = True
+    drops: bool = False
+    snaplen: int = 0
+
+
+class Captured(NamedTuple):
+    """A packet of a file: interface (port), rx or tx, why it was dropped, its first bytes, its whole length."""
+
+    port: int
+    way: str
+    reason: str
+    data: bytes
+    length: int
+
+
+@dataclass(frozen=True)
 class Config:
     """Arguments of Snapshot, and the ports by index."""
 
@@ -152,6 +176,7 @@ class Config:
     mac_limit: int = 0
     vrrp_aware: bool = False
     local_first: bool = False
+    mirrors: tuple[Mirror, ...] = ()
 
 
 @dataclass
@@ -176,6 +201,8 @@ class Receipt:
     vid: int = 0
     segments: int = 1
     frame_class: str = ""
+    reason: str = ""  # why it ended at ingress
+    mirrored: set[int] = field(default_factory=set)  # mirrors to ports that have their tx copy
 
 
 @dataclass
@@ -205,6 +232,19 @@ class Admitted:
         return int.from_bytes(self.data[12:14], "big")
 
 
+@dataclass
+class Shot:
+    """A frame that mirrors may copy: its bytes and metadata as they arrived or left, and what became of it."""
+
+    receipt: Receipt
+    data: bytes
+    offload: Offload
+    port: int
+    way: str  # rx | tx
+    reason: str
+    vid: int
+
+
 def rx_len(frame: Frame) -> int:
     """Bytes of a frame as it came in."""
     return len(frame.data) + (TAG if frame.tag else 0)
@@ -219,6 +259,10 @@ class Model:
         self.ports: dict[int, Port] = {}
         self.fdb: dict[tuple[int, int], FdbEntry] = {}
         self._events: list[Event] = []
+        self.captured: list[tuple[int, Captured]] = []  # by number of the mirror
+        self._queues: dict[int, list[tuple[Admitted, bytes, Offload]]] = {}  # of the batch, by egress port
+        self._copies: dict[int, list[tuple[Receipt, bytes, Offload]]] = {}  # of mirrors, by target
+        self._refused: list[tuple[Admitted, int, str]] = []  # by ports, before they were queued
         self.charges: defaultdict[tuple[int, int, str], Counter[str]] = defaultdict(
             Counter
         )  # by port, VID, class
@@ -278,14 +322,17 @@ class Model:
         """Admit all, guard all, learn all, then forward each: learn, then forward."""
         port = self.ports[index]
         admitted = []
+        arrived = []  # every frame of the batch, and what it is inside the bridge
         port.values["rx_batches"] += 1
         for frame, headroom in batch:
             self._count_received(port, frame)
             receipt = Receipt(index, rx_len(frame))
             try:
                 admitted.append(self._admit(index, frame, headroom, receipt))
+                arrived.append((frame, receipt, admitted[-1]))
             except Drop as drop:
                 self._end(receipt, drop)
+                arrived.append((frame, receipt, None))
         guarded = []
         for frame in admitted:
             try:
@@ -317,6 +364,8 @@ class Model:
             port.values["forwarded"] += len(targets)
             self._deliver(frame, targets)
         port.values["flooded"] += len(floods)
+        self._mirror_rx(arrived)
+        self._transmit()
 
     @staticmethod
     def _count_received(port: Port, frame: Frame) -> None:
@@ -329,7 +378,8 @@ class Model:
 
     def _end(self, receipt: Receipt, drop: Drop) -> None:
         self.ports[receipt.index].rx_drops[drop.reason] += 1
-        frame_class = "reserved" if drop.reason == "reserved" else "dropped"
+        receipt.reason = drop.reason
+        receipt.frame_class = frame_class = "reserved" if drop.reason == "reserved" else "dropped"
         self._enter(receipt, frame_class, 0)
 
     def _charge(self, frame: Admitted, known: set[int], copies: int) -> None:
@@ -560,16 +610,17 @@ class Model:
         takers = [index for index in targets if self._offer(index, frame)]
         unable = [index for index in takers if not self.ports[index].vnet]
         if frame.offload.needs_csum and frame.offload.gso == "none" and unable:  # finished once, for all
-            frame = replace(frame, data=finish_checksum(frame.data, frame.offload), offload=Offload())
+            frame.data, frame.offload = finish_checksum(frame.data, frame.offload), Offload()
             self.ports[unable[0]].values["tx_checksums"] += 1
         forms = {index: self._form(index, frame) for index in takers}
         last = min(forms.values(), key=lambda form: built_last(form, frame.vid), default=Form())
-        for index in takers:
+        for index in built_in_order(takers, forms, frame.vid):
             # all forms but the last are built in copies with room
             if forms[index] == last and frame.headroom < last.room:
                 self.ports[index].tx_drops["no_headroom"] += 1
+                self._refused.append((frame, index, "no_headroom"))
             else:
-                self._send(index, frame, forms[index])
+                self._enqueue(index, frame, forms[index])
 
     def _offer(self, index: int, frame: Admitted) -> bool:
         """Whether the port takes the frame; a refusal is counted there."""
@@ -584,6 +635,7 @@ class Model:
             reason = "inner_tag"
         if reason:
             port.tx_drops[reason] += 1
+            self._refused.append((frame, index, reason))
         return not reason
 
     def _form(self, index: int, frame: Admitted) -> Form:
@@ -600,37 +652,105 @@ class Model:
         looks_tagged = frame.ethertype == config.tpid or (frame.was_tagged and frame.ethertype in TPIDS)
         return looks_tagged and config.mode != "tunnel"
 
-    def _send(self, index: int, frame: Admitted, form: Form) -> None:
-        port = self.ports[index]
+    def _enqueue(self, index: int, frame: Admitted, form: Form) -> None:
+        """Give the frame its final form and queue it."""
         data, offload = frame.data, frame.offload
         for place in reversed(range(len(form.vids))):  # an inner tag is always of 0x8100
             tpid = TPIDS[0] if place else form.tpid
             data, offload = push(data, tpid, frame.priority | form.vids[place]), offload.moved(TAG)
-        if offload.gso == "none" or port.vnet:
-            self._put(port, data, offload)
-        elif pieces := cut(data, offload):
-            port.values["tx_segmented"] += 1
-            port.values["offered"] += len(pieces) - 1
-            for counter in ("copies", "forwarded"):
-                self.ports[frame.ingress].values[counter] += len(pieces) - 1
-            row = self.charges[frame.ingress, frame.vid, frame.receipt.frame_class]
-            row["copies"] += len(pieces) - 1
-            for piece in pieces:
-                self._put(port, piece, Offload())
-        else:
-            port.tx_drops["gso_unsupported"] += 1
+        self._queues.setdefault(index, []).append((frame, padded(data, offload), offload))
 
-    def _put(self, port: Port, data: bytes, offload: Offload) -> None:
-        if offload.gso == "none":
-            data = data.ljust(MIN_LEN, b"\0")
+    def _transmit(self) -> None:
+        """Send what is queued, port by port, each in its order; copies for mirrors last."""
+        queues, self._queues = self._queues, {}
+        for index, queue in queues.items():
+            sent = [
+                (frame, data, offload, self._send(index, frame.receipt, data, offload))
+                for frame, data, offload in queue
+            ]
+            for frame, data, offload, reason in sent:
+                self._mirror(Shot(frame.receipt, data, offload, index, "tx", reason, frame.vid))
+        copies, self._copies = self._copies, {}
+        for index, waiting in copies.items():
+            self.ports[index].values["offered"] += len(waiting)
+            for receipt, data, offload in waiting:
+                self._send(index, receipt, data, offload)
+
+    def _send(self, index: int, receipt: Receipt, data: bytes, offload: Offload) -> str:
+        """Hand a frame in its final form to a port, cut if it takes none such; the reason if it refuses."""
+        port = self.ports[index]
+        if offload.gso == "none" or port.vnet:
+            return self._put(port, data, offload)
+        pieces = cut(data, offload)
+        if not pieces:
+            port.tx_drops["gso_unsupported"] += 1
+            return "gso_unsupported"
+        port.values["tx_segmented"] += 1
+        port.values["offered"] += len(pieces) - 1
+        self._count_copies(receipt, len(pieces) - 1)
+        for piece in pieces:
+            self._put(port, padded(piece, Offload()), Offload())
+        return ""
+
+    def _count_copies(self, receipt: Receipt, n: int) -> None:
+        for counter in ("copies", "forwarded"):
+            self.ports[receipt.index].values[counter] += n
+        self.charges[receipt.index, receipt.vid, receipt.frame_class]["copies"] += n
+
+    def _put(self, port: Port, data: bytes, offload: Offload) -> str:
         if len(port.sent) >= port.slots:
             port.tx_drops["tx_full"] += 1
-            return
+            return "tx_full"
         port.sent.append(Frame(data, None, offload))
         port.values["tx_frames"] += 1
         port.values["tx_bytes"] += len(data)
         port.values["tx_super_frames"] += offload.gso != "none"
         port.values["tx_segments"] += segments(data, offload)
+        return ""
+
+    # -- mirrors
+
+    def _mirror_rx(self, arrived: list[tuple[Frame, Receipt, Admitted | None]]) -> None:
+        """Copy what came in, and then, as it came in, what ports refused."""
+        shots = {}
+        for frame, receipt, inside in arrived:
+            shot = shots[id(receipt)] = make_arrival(frame, receipt, inside)
+            self._mirror(shot)
+        refused, self._refused = self._refused, []
+        for inside, index, reason in refused:
+            self._mirror(replace(shots[id(inside.receipt)], port=index, way="tx", reason=reason))
+
+    def _mirror(self, shot: Shot) -> None:
+        """Give every mirror that wants it its copy."""
+        for number, mirror in enumerate(self.config.mirrors):
+            if (
+                getattr(mirror, shot.way)
+                and (shot.port in mirror.ports if mirror.ports is not None else shot.port != mirror.target)
+                and (mirror.vids is None or shot.vid in mirror.vids)
+                and (mirror.drops if shot.reason else mirror.frames)
+            ):
+                self._copy(number, mirror, shot)
+
+    def _copy(self, number: int, mirror: Mirror, shot: Shot) -> None:
+        data = shot.data[: mirror.snaplen or None]
+        if mirror.target is None:
+            self.captured.append((number, Captured(shot.port, shot.way, shot.reason, data, len(shot.data))))
+            return
+        if shot.way == "tx" and number in shot.receipt.mirrored:  # one copy, however many ports it leaves by
+            return
+        if shot.way == "tx":
+            shot.receipt.mirrored.add(number)
+        port, config = self.ports[mirror.target], self.config.ports[mirror.target]
+        offload = shot.offload if data == shot.data else Offload()
+        self._count_copies(shot.receipt, 1)
+        if reason := why_no_copy(config, data, offload):
+            port.values["offered"] += 1
+            port.tx_drops[reason] += 1
+            return
+        if offload.needs_csum and offload.gso == "none" and not port.vnet:
+            data, offload = finish_checksum(data, offload), Offload()
+            port.values["tx_checksums"] += 1
+        self._copies.setdefault(mirror.target, []).append((shot.receipt, padded(data, offload), offload))
 
     # -- the FDB from outside
 
@@ -686,6 +806,52 @@ def why_not_reached(ingress: PortConfig, egress: PortConfig, *, same: bool) -> s
 def built_last(form: Form, vid: int) -> tuple[int, int]:
     """Order in which forms are left for last: untagged, the VLAN's own VID by TPID, then those that say otherwise."""
     return (2, 0) if form.vids not in ((), (vid,)) else (1 if form.vids else 0, form.tpid)
+
+
+def built_in_order(takers: list[int], forms: dict[int, Form], vid: int) -> list[int]:
+    """Order in which ports get a frame: as they are, unless a form says more than the VLAN's own VID.
+
+    Then form by form: those that do, the last one found first, then the VLAN's own VID by TPID, then untagged.
+    """
+    written = [forms[index] for index in takers if built_last(forms[index], vid)[0] == 2]
+    if not written:
+        return takers
+    place = {form: n for n, form in enumerate(dict.fromkeys(written))}
+    return sorted(
+        takers,
+        key=lambda index: (built_last(forms[index], vid)[0], place.get(forms[index], forms[index].tpid)),
+        reverse=True,
+    )
+
+
+def make_arrival(frame: Frame, receipt: Receipt, inside: Admitted | None) -> Shot:
+    """A frame as it was on the wire, its tags where they were."""
+    wire = push(frame.data, *frame.tag) if frame.tag else frame.data
+    offload = Offload()
+    if inside:
+        room = len(wire) - len(inside.data)
+        wire = wire[: 12 + room] + inside.data[12:]  # its checksum may have been finished
+        offload = inside.offload.moved(room)
+    tag = wire[12:16].ljust(4, b"\0")
+    tagged = int.from_bytes(tag[:2], "big") in TPIDS
+    vid = receipt.vid or (int.from_bytes(tag[2:], "big") & 0xFFF if tagged else 0)
+    return Shot(receipt, wire, offload, receipt.index, "rx", receipt.reason, vid)
+
+
+def why_no_copy(config: PortConfig, data: bytes, offload: Offload) -> str:
+    """Reason why the target of a mirror refuses a copy; empty: it takes it."""
+    if not config.up:
+        return "port_down"
+    if len(data) < HEADER:
+        return "runt"
+    whole = len(data) if offload.gso == "none" else min(len(data), offload.hdr_len + offload.gso_size)
+    tag = TAG if ethertype_of(data) in TPIDS else 0
+    return "oversize" if whole - HEADER - tag > config.mtu else ""
+
+
+def padded(data: bytes, offload: Offload) -> bytes:
+    """R1; zeros behind a super-frame would be payload of its segments."""
+    return data.ljust(MIN_LEN, b"\0") if offload.gso == "none" else data
 
 
 def ethertype_of(data: bytes) -> int:

@@ -16,7 +16,7 @@ from helpers.bridge import Lab
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from model import TPIDS, Config, Frame, Offload, PortConfig
+from model import TPIDS, Config, Frame, Mirror, Offload, PortConfig
 
 LIVES = int(os.environ.get("FRAMEBRIDGE_LIVES", "100"))
 PORTS_MAX = 5
@@ -91,6 +91,22 @@ def port_configs(draw: st.DrawFn) -> PortConfig:
     )
 
 
+def some_of(values: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[int, ...] | None]:
+    """None, for all of them, or a few."""
+    return st.one_of(st.none(), st.sets(values, min_size=1).map(lambda found: tuple(sorted(found))))
+
+
+mirrors = st.builds(
+    Mirror,
+    target=st.one_of(st.none(), st.integers(0, PORTS_MAX - 1)),
+    ports=some_of(st.integers(0, PORTS_MAX - 1)),
+    rx=mostly_true,
+    tx=mostly_true,
+    vids=some_of(vids),
+    frames=mostly_true,
+    drops=st.booleans(),
+    snaplen=st.sampled_from([0, 0, 64, 100, 1999, 2000]),
+)
 # -- frames: mostly what the port expects, and every kind of damage
 
 
@@ -313,8 +329,16 @@ class Bridges(RuleBasedStateMachine):
     @rule(choice=choices)
     def take_out(self, choice: int) -> None:
         """The port stays open but leaves the bridge; change_port brings it back."""
-        ports = {index: port for index, port in self.lab.config.ports.items() if index != self.pick(choice)}
-        self.lab.change_bridge(ports=ports)
+        gone = self.pick(choice)
+        ports = {index: port for index, port in self.lab.config.ports.items() if index != gone}
+        mirrors = tuple(mirror for mirror in self.lab.config.mirrors if mirror.target != gone)
+        self.lab.change_bridge(ports=ports, mirrors=mirrors)
+
+    @rule(mirrors=st.lists(mirrors, max_size=3))
+    def mirror(self, mirrors: list[Mirror]) -> None:
+        """Also to ports with traffic of their own: the core does not mind what the configuration refuses."""
+        able = {None, *self.lab.config.ports}
+        self.lab.change_bridge(mirrors=tuple(mirror for mirror in mirrors if mirror.target in able))
 
     @rule(reserved_pass=st.sampled_from([0, 1, 1 << 14, 0xFFFF]), controlled=mostly_false, policy=policies)
     def change_bridge(self, policy, **changes) -> None:

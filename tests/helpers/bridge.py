@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import model
-from model import Config, FdbEntry, Frame, PortConfig
+from model import Captured, Config, FdbEntry, Frame, Mirror, PortConfig
 
 from bridge import _core
-from helpers import frames
+from helpers import frames, pcapng
 
 SECRET = bytes(range(16))  # a fixed hash key: a failing example fails again
 DEFAULT_BURST = 64
@@ -36,6 +36,8 @@ REPEATABLE = {
     "backup_ignored",
     "local_kept",
 }
+
+REASONS = dict(_core.DROP_REASONS)
 
 Sendable = Frame | bytes
 
@@ -80,11 +82,13 @@ class Lab:
         self.model = model.Model(fdb_capacity=fdb_capacity, burst=burst)
         self.ports: dict[int, _core.MemoryPort] = {}
         self.slots = slots
+        self.captures: dict[tuple[int, Mirror], _core.Capture] = {}
         self._ledger: dict[int, _core.PortCounters] = {}  # of ports taken out of the bridge, too
         self.burst = burst
         no_vnet = set(no_vnet)
         for index in range(len(ports)):
             self.open_port(index, vnet=index not in no_vnet)
+        self.config = Config({})
         self.apply(Config(dict(enumerate(ports)), **config))  # type: ignore[arg-type]
 
     # -- configuration
@@ -94,9 +98,41 @@ class Lab:
         self.model.open_memory(index, slots=self.slots, vnet=vnet)
 
     def apply(self, config: Config) -> None:
+        self.captured()
         self.config = config
         self.model.apply(config)
-        self.core.apply(make_snapshot(config, self.ports))
+        snapshot = make_snapshot(config, self.ports)
+        self.add_mirrors(snapshot)
+        self.core.apply(snapshot)
+
+    def add_mirrors(self, snapshot: _core.Snapshot) -> None:
+        for number, mirror in enumerate(self.config.mirrors):
+            options = {name: getattr(mirror, name) for name in mirror.__dataclass_fields__}
+            if mirror.target is None:
+                options["capture"] = self._capture(number, mirror)
+            snapshot.add_mirror(number + 1, **options)
+
+    def _capture(self, number: int, mirror: Mirror) -> _core.Capture:
+        if (number, mirror) not in self.captures:
+            self.captures[number, mirror] = _core.Capture(size=1 << 22)
+        for index in range(len(self.ports)):
+            self.captures[number, mirror].set_interface(index, index)
+        return self.captures[number, mirror]
+
+    def captured(self) -> dict[int, list[Captured]]:
+        """Take what mirrors into files copied since the last call, compare, and give it by number of the mirror."""
+        found: dict[int, list[Captured]] = {}
+        for number, mirror in enumerate(self.config.mirrors):
+            if mirror.target is None:
+                taken = self.captures[number, mirror].take(1 << 24)
+                assert taken.end == "empty"
+                found[number] = [as_captured(packet) for packet in pcapng.packets(bytes(taken.blocks))]
+        expected: dict[int, list[Captured]] = {number: [] for number in found}
+        for number, packet in self.model.captured:
+            expected[number].append(packet)
+        self.model.captured.clear()
+        assert found == expected
+        return found
 
     def change(self, index: int, **changes: object) -> None:
         """Change one port."""
@@ -134,6 +170,7 @@ class Lab:
 
     def drain(self) -> dict[int, list[Frame]]:
         """Take what every port sent, in both, and compare; ports that sent nothing are left out."""
+        self.captured()
         sent = {index: port.drain() for index, port in self.ports.items()}
         assert sent == {index: self.model.drain(index) for index in self.ports}
         return {index: frames for index, frames in sent.items() if frames}
@@ -307,6 +344,13 @@ def make_snapshot(config: Config, ports: dict[int, _core.MemoryPort]) -> _core.S
     for vid in config.vlans_not_learning:
         snapshot.set_vlan_learning(vid, False)
     return snapshot
+
+
+def as_captured(packet: pcapng.Packet) -> Captured:
+    """A packet as the model tells it; its interface is the index of its port."""
+    reason = packet.comment.removeprefix("dropped: ").split(":")[0]
+    assert packet.comment in ("", f"dropped: {reason}: {REASONS.get(reason)}")
+    return Captured(packet.interface, "rx" if packet.inbound else "tx", reason, packet.data, packet.length)
 
 
 def unrepeated(events: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
