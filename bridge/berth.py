@@ -194,9 +194,10 @@ class Berth:
         if self.port is None:
             return
         config = self.config
+        takes_copies = config.mode == "mirror"  # to the data plane: of no VLAN, and sends only
         snapshot.add_port(
             self.port,
-            mode=config.mode,
+            mode="trunk" if takes_copies else config.mode,
             pvid=config.pvid,
             vids=config.vids,
             tpid=config.tpid,
@@ -213,7 +214,7 @@ class Berth:
             isolated=config.isolated,
             horizon=config.horizon,
             hairpin=config.hairpin,
-            direction=config.direction,
+            direction="egress" if takes_copies else config.direction,
             mac_limit=config.mac_limit,
         )
         secure(snapshot, self.port, config)

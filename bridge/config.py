@@ -20,13 +20,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bridge import checks
-from bridge._core import BUDGETS_MAX
+from bridge._core import BUDGETS_MAX, MIRRORS_MAX
 from bridge.budgets import BudgetConfig, budget_table, read_budget
 from bridge.checks import Keys, Report, Table, did_you_mean, plain_table, show
 from bridge.config_port import PortConfig, port_table, read_port
 from bridge.errors import ConfigError, Problem
 from bridge.guards import check_totals
 from bridge.mac import format_mac, parse_mac
+from bridge.mirrors import MirrorConfig, check_mirrors, mirror_table, read_mirror
+from bridge.mirrors import without_port as mirrors_without_port
 from bridge.toml_lines import KeyPath, error_line, line_map
 from bridge.vids import format_vids, vid_runs
 
@@ -107,7 +109,7 @@ class MetricsConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole configuration. Ports and budgets are sorted by name, VLANs by ID, entries by VLAN and address."""
+    """A whole configuration. Sorted: ports, budgets, mirrors by name, VLANs by ID, entries by VLAN, address."""
 
     bridge: BridgeConfig = BridgeConfig()
     ports: tuple[PortConfig, ...] = ()
@@ -116,6 +118,7 @@ class Config:
     cost: CostConfig = CostConfig()
     metrics: MetricsConfig = MetricsConfig()
     budgets: tuple[BudgetConfig, ...] = ()
+    mirrors: tuple[MirrorConfig, ...] = ()
 
 
 # -- reading
@@ -177,11 +180,26 @@ def replace_port(config: Config, port: PortConfig) -> Config:
 
 
 def without_port(config: Config, name: str) -> Config:
-    """Return a configuration without this port and without the static entries and budgets on it."""
+    """Return a configuration without this port and without the static entries, budgets and mirrors on it."""
     entries = tuple(entry for entry in config.entries if entry.port != name)
     budgets = tuple(budget for budget in config.budgets if budget.port != name)
     ports = _ports_except(config, name)
-    return _validated(replace(config, ports=ports, entries=entries, budgets=budgets))
+    mirrors = mirrors_without_port(config.mirrors, name)
+    return _validated(replace(config, ports=ports, entries=entries, budgets=budgets, mirrors=mirrors))
+
+
+def with_mirror(config: Config, mirror: MirrorConfig) -> Config:
+    """Return a configuration that also has this mirror; its name must be new."""
+    return _validated(replace(config, mirrors=(*config.mirrors, mirror)))
+
+
+def without_mirror(config: Config, name: str) -> Config:
+    """Return a configuration without this mirror."""
+    mirrors = tuple(mirror for mirror in config.mirrors if mirror.name != name)
+    if len(mirrors) == len(config.mirrors):
+        names = [mirror.name for mirror in config.mirrors]
+        raise _refusal(f"there is no mirror {show(name)}{did_you_mean(name, names)}")
+    return _validated(replace(config, mirrors=mirrors))
 
 
 def _ports_except(config: Config, name: str) -> tuple[PortConfig, ...]:
@@ -199,7 +217,8 @@ def _validated(config: Config) -> Config:
     vlans = [(("vlan", str(vlan.vid)), vlan) for vlan in config.vlans]
     entries = [(("fdb", format_mac(entry.mac)), entry) for entry in config.entries]
     budgets = [(("budget", budget.name), budget) for budget in config.budgets]
-    checked = _combine(config.bridge, ports, vlans, entries, budgets, report)
+    mirrors = [(("mirror", mirror.name), mirror) for mirror in config.mirrors]
+    checked = _combine(config.bridge, ports, vlans, entries, budgets, mirrors, report)
     report.raise_problems()
     return replace(checked, cost=config.cost, metrics=config.metrics)
 
@@ -255,9 +274,11 @@ def _read_config(root: Table) -> Config:
     vlans = [(table.path, _read_vlan(table)) for table in root.tables("vlan")]
     entries = [(table.path, _read_entry(table)) for table in root.tables("fdb")]
     budgets = [(table.path, read_budget(table)) for table in root.tables("budget")]
+    mirrors = [(table.path, read_mirror(table)) for table in root.tables("mirror")]
     cost = _read_cost(root.table("cost"))
     root.refuse_unknown()
-    return replace(_combine(bridge, ports, vlans, entries, budgets, root.report), cost=cost, metrics=metrics)
+    whole = _combine(bridge, ports, vlans, entries, budgets, mirrors, root.report)
+    return replace(whole, cost=cost, metrics=metrics)
 
 
 def _read_metrics(table: Table, required: Sequence[str]) -> MetricsConfig:
@@ -319,6 +340,7 @@ def _combine(
     vlans: _Found[VlanConfig],
     entries: _Found[StaticEntry],
     budgets: _Found[BudgetConfig],
+    mirrors: _Found[MirrorConfig],
     report: Report,
 ) -> Config:
     """Check what no table can know alone and put the parts together, sorted."""
@@ -338,12 +360,18 @@ def _combine(
     _check_unique(report, budgets, "name", lambda budget: budget.name, "give each budget its own name")
     _check_budget_ports(report, ports, budgets)
     check_totals(report, ports)
+    if len(mirrors) > MIRRORS_MAX:
+        report.add(mirrors[MIRRORS_MAX][0], f"a bridge has at most {MIRRORS_MAX} mirrors; remove some")
+    _check_unique(report, mirrors, "name", lambda mirror: mirror.name, "give each mirror its own name")
+    _check_unique(report, mirrors, "file", lambda mirror: mirror.file, "give each mirror its own file")
+    check_mirrors(report, ports, mirrors)
     return Config(
         bridge,
         tuple(sorted((port for _, port in ports), key=lambda port: port.name)),
         tuple(sorted((vlan for _, vlan in vlans), key=lambda vlan: vlan.vid)),
         tuple(sorted((entry for _, entry in entries), key=lambda entry: (entry.vid, entry.mac))),
         budgets=tuple(sorted((budget for _, budget in budgets), key=lambda budget: budget.name)),
+        mirrors=tuple(sorted((mirror for _, mirror in mirrors), key=lambda mirror: mirror.name)),
     )
 
 
@@ -434,6 +462,10 @@ def to_toml(config: Config) -> str:
     blocks += [
         _block("[[budget]]", budget_table(budget), budget_table(BudgetConfig("", "", 0.0)))
         for budget in config.budgets
+    ]
+    blocks += [
+        _block("[[mirror]]", mirror_table(mirror), mirror_table(MirrorConfig("")))
+        for mirror in config.mirrors
     ]
     if config.cost != CostConfig():
         blocks.append(_block("[cost]", cost_table(config.cost), cost_table(CostConfig())))

@@ -14,13 +14,13 @@ from functools import cached_property
 from typing import Any
 
 from bridge import checks
-from bridge.checks import Keys, Report, Table, plain_table
+from bridge.checks import BadValueError, Keys, Report, Table, plain_table, show
 from bridge.errors import ConfigError, Problem
 from bridge.guards import GuardRule, Stations, read_security, security_table
 from bridge.translation import Translation, carried_outside, flaws, translation
 from bridge.vids import vid_runs
 
-MODES = ("access", "trunk", "tunnel")
+MODES = ("access", "trunk", "tunnel", "mirror")
 FLOOD_CLASSES = ("unknown", "multicast", "broadcast")
 PRIORITY_TAGS = ("never", "if_nonzero", "always")
 DIRECTIONS = ("both", "ingress", "egress")
@@ -35,7 +35,7 @@ class PortConfig:
     kind: str  # tap | link | memory
     device: str = ""  # "" for memory
     netns: str | None = None  # named network namespace that holds the device; None: the daemon's own
-    mode: str = "access"  # access | trunk | tunnel
+    mode: str = "access"  # access | trunk | tunnel | mirror: of no VLAN, takes copies
     pvid: int = 0  # VLAN of an access or tunnel port, native VLAN of a trunk; 0: none
     vids: tuple[int, ...] = ()  # trunk: as listed
     tpid: int = 0x8100
@@ -106,11 +106,20 @@ _PORT_KEYS: Keys = {
     "enabled": ("admin_up", checks.boolean),
     "kernel_filter": ("kernel_filter", checks.boolean),
 }
+
+
+def _true(value: object) -> bool:
+    if value is True:
+        return True
+    raise BadValueError(f"expected true, got {show(value)}; leave the key out of other ports")
+
+
 _MEMBERSHIP_KEYS: Keys = {
     "access": ("access", checks.vid),
     "tunnel": ("tunnel", checks.vid),
     "native": ("native", checks.vid),
     "native_tagged": ("native_tagged", checks.boolean),
+    "mirror": ("mirror", _true),
     "tpid": ("tpid", checks.tpid),
 }
 
@@ -165,6 +174,13 @@ def _check_roles(table: Table, fields: Mapping[str, Any]) -> None:
             "hairpin",
         )
     mode = fields.get("mode")
+    if mode == "mirror":
+        for key, (field, off) in _NOT_OF_MIRRORS.items():
+            if fields.get(field, off) != off:
+                table.fail(
+                    "a port that takes copies is in no VLAN and receives nothing; remove this key", key
+                )
+        return
     if fields.get("priority_tags", "never") != "never":
         if mode == "tunnel":
             table.fail("a tunnel port gives frames back as they came; remove this key", "priority_tags")
@@ -178,6 +194,15 @@ def _check_roles(table: Table, fields: Mapping[str, Any]) -> None:
         table.fail("this trunk takes no untagged frames; add native = VID, or remove this key", "default_pcp")
 
 
+_NOT_OF_MIRRORS = {  # key: its field, and the value that does no harm
+    "direction": ("direction", "both"),
+    "hairpin": ("hairpin", False),
+    "horizon": ("horizon", 0),
+    "isolated": ("isolated", False),
+    "priority_tags": ("priority_tags", "never"),
+    "default_pcp": ("default_pcp", 0),
+    "mac_limit": ("mac_limit", 0),
+}
 _DOES = {"ingress": "receives", "egress": "sends"}
 
 
@@ -198,9 +223,10 @@ def _read_membership(port: Table) -> dict[str, Any]:
             table.fail(flaw, "map")
     if len(port.report) > problems:
         return {}
+    native = 0 if modes == ["mirror"] else fields.get("native" if modes == ["trunk"] else modes[0], 0)
     return {
         "mode": modes[0],
-        "pvid": fields.get("native" if modes == ["trunk"] else modes[0], 0),
+        "pvid": native,
         "vids": tuple(sorted(vids)),
         "tpid": fields.get("tpid", 0x8100),
         "native_tagged": fields.get("native_tagged", False),
@@ -210,7 +236,7 @@ def _read_membership(port: Table) -> dict[str, Any]:
 
 def _check_mode(table: Table, modes: Sequence[str], lists_vids: bool) -> None:
     if len(modes) != 1:
-        table.fail("write exactly one of access = VID, tunnel = VID or trunk = [VID, ...]")
+        table.fail("write exactly one of access = VID, tunnel = VID, trunk = [VID, ...] or mirror = true")
     elif modes == ["trunk"]:
         if not lists_vids and "native" not in table:
             table.fail("a trunk carries at least one VLAN; list it", "trunk")
@@ -242,7 +268,7 @@ def port_table(port: PortConfig) -> dict[str, object]:
 
 
 def _membership_table(port: PortConfig) -> dict[str, object]:
-    table: dict[str, object] = {port.mode: port.pvid}
+    table: dict[str, object] = {port.mode: True if port.mode == "mirror" else port.pvid}
     if port.mode == "trunk":
         table = {
             "trunk": [first if first == last else f"{first}-{last}" for first, last in vid_runs(port.vids)]

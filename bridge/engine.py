@@ -51,6 +51,7 @@ from bridge.ledger import Ledger, Row
 from bridge.links import Link, LinkError, Links
 from bridge.metrics import State
 from bridge.metrics_server import MetricsServer
+from bridge.mirrors import MirrorConfig, Mirrors
 from bridge.plan import Action, plan
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,7 @@ class Engine:
         )
         self._fdb_file = FdbFile(self._learning, lambda: self.config)
         self._budgets = Budgets()
+        self._mirrors = Mirrors(self._mirror_changed)
         self._ledger = Ledger(self._core)
         self.cost = Meter(self._core, self._clock, self._names, self._egress, cycles_now, HISTOGRAM_BOUNDS)
         self._metrics = MetricsServer(self._state)
@@ -169,6 +171,7 @@ class Engine:
             await self._stop_forwarding()
             await self._fdb_file.save()
             await self._remove([*self._berths])
+            await self._mirrors.close()
             await self._links.close()
         self._events.close()
 
@@ -248,6 +251,7 @@ class Engine:
         for name in self._former.keys() - self._berths.keys():
             self.cost.retire(name)
         self._former.clear()
+        await self._mirrors.settle()
         for name in self._ledger.names:
             if name not in self._berths:
                 self._ledger.close(name)
@@ -308,6 +312,13 @@ class Engine:
                 self._refresh()
             case "delete_budget", BudgetConfig() as before, None:
                 self._budgets.remove(before.name)
+                self._refresh()
+            case "add_mirror" | "set_mirror", _, MirrorConfig() as after:
+                await self.cost.calibrate()
+                await self._mirrors.set(after, strict=strict and self._thread is not None)
+                self._refresh()
+            case "delete_mirror", MirrorConfig() as before, None:
+                self._mirrors.remove(before.name)
                 self._refresh()
             case "add_entry", None, StaticEntry() as after:
                 self._commit()  # the FDB has to know its port
@@ -427,9 +438,12 @@ class Engine:
                 snapshot.set_vlan_learning(vlan.vid, False)
         for berth in self._berths.values():
             berth.add_to(snapshot)
+        attached = {name: berth.index for name, berth in self._berths.items() if berth.port is not None}
         if self._budgets:
-            attached = {name: berth.index for name, berth in self._berths.items() if berth.port is not None}
             self._budgets.add_to(snapshot, attached, self.cost.hz or NOMINAL_HZ)
+        if self._mirrors:
+            targets = {name for name in attached if self._berths[name].config.mode == "mirror"}
+            self._mirrors.add_to(snapshot, attached, targets, self.cost.hz or NOMINAL_HZ, self._core)
         return snapshot
 
     def _tell_state(self, berth: Berth) -> None:
@@ -462,6 +476,10 @@ class Engine:
             return
         log.log(logging.WARNING if kind == "budget_over" else logging.INFO, "%s: %s", kind, name)
         self._events.emit(kind.replace("_", "-"), budget=name)
+
+    def _mirror_changed(self, name: str, state: str, reason: str) -> None:
+        log.warning("mirror %s: %s", name, f"{state}: {reason}" if reason else state)
+        self._events.emit(f"mirror-{state}", mirror=name, **({"reason": reason} if reason else {}))
 
     def _mark(self, name: str) -> None:
         self._dirty.add(name)
@@ -660,6 +678,10 @@ class Engine:
     def budget_rows(self) -> list[Row]:
         """One row per budget: what it limits and what became of it."""
         return self._budgets.rows(self._core)
+
+    def mirror_rows(self) -> list[Row]:
+        """One row per mirror: what it copies and what became of the copies."""
+        return self._mirrors.rows(self._core)
 
     def _names(self) -> dict[int, str]:
         """Ports by index, also those that are closed in the change under way."""

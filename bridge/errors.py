@@ -42,6 +42,10 @@ class PortError(FramebridgeError):
         super().__init__(f"port {port!r}: {message}")
 
 
+class MirrorError(FramebridgeError):
+    """A mirror that cannot write its file."""
+
+
 class ApplyError(FramebridgeError):
     """A change that was refused; the configuration before it is in force again."""
 

@@ -131,6 +131,7 @@ MEMBERSHIP = (
     "access",
     "trunk",
     "tunnel",
+    "mirror",
     "native",
     "native_tagged",
     "map",
@@ -144,6 +145,7 @@ PORT_KEYS: dict[str, Reader] = {
     "access": NUMBER,
     "trunk": Reader("VLAN IDs and ranges like 10,20,100-119", _vid_list),
     "tunnel": NUMBER,
+    "mirror": SWITCH,
     "native": NUMBER,
     "native_tagged": SWITCH,
     "map": Reader("WIRE:VLAN,... like 100:10,200.30:20", lambda value: value.split(",")),
@@ -164,6 +166,28 @@ PORT_KEYS: dict[str, Reader] = {
     "enabled": SWITCH,
     "kernel_filter": SWITCH,
 }
+
+MIRROR_KEYS: dict[str, Reader] = {
+    "ports": Reader("names like a,b", lambda value: value.split(",")),
+    "direction": TEXT,
+    "vlans": Reader("VLAN IDs and ranges like 10,20,100-119", _vid_list),
+    "what": TEXT,
+    "to_port": TEXT,
+    "file": TEXT,
+    "snaplen": NUMBER,
+    "file_size": Reader("a size like 100MB", str),
+    "files": NUMBER,
+    "rate": Reader("a rate like 10Mbit/s or 1000frames/s", str),
+}
+MIRROR_FLAGS = {"replace": "replace"}
+
+
+def mirror_table(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Shape values read with MIRROR_KEYS like a [[mirror]] table of the file."""
+    table = {key: value for key, value in values.items() if value is not None}
+    if "replace" in table:
+        table["replace"] = True
+    return table
 
 
 def port_table(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,9 +32,19 @@ from bridge.config import (
 from bridge.config_port import PortConfig, port_table
 from bridge.errors import ConfigError, Problem
 from bridge.mac import format_mac
+from bridge.mirrors import MirrorConfig, mirror_table
 
-Value = BridgeConfig | BudgetConfig | CostConfig | MetricsConfig | PortConfig | VlanConfig | StaticEntry
-V = TypeVar("V", PortConfig, VlanConfig, StaticEntry, BudgetConfig)
+Value = (
+    BridgeConfig
+    | BudgetConfig
+    | CostConfig
+    | MetricsConfig
+    | MirrorConfig
+    | PortConfig
+    | VlanConfig
+    | StaticEntry
+)
+V = TypeVar("V", PortConfig, VlanConfig, StaticEntry, BudgetConfig, MirrorConfig)
 
 # The kinds of action that add, change and remove a value of each type; entries are never changed in place.
 _KINDS: dict[type, tuple[str, str, str]] = {
@@ -44,6 +54,7 @@ _KINDS: dict[type, tuple[str, str, str]] = {
     PortConfig: ("open_port", "set_port", "close_port"),
     StaticEntry: ("add_entry", "", "delete_entry"),
     BudgetConfig: ("add_budget", "set_budget", "delete_budget"),
+    MirrorConfig: ("add_mirror", "set_mirror", "delete_mirror"),
     MetricsConfig: ("set_metrics", "set_metrics", "set_metrics"),
 }
 
@@ -98,13 +109,16 @@ def plan(old: Config | None, new: Config) -> tuple[Action, ...]:
     budgets = list(
         _differences(was.budgets, new.budgets, lambda budget: budget.name, lambda before, after: True)
     )
-    old_ones = (*budgets, *entries, *ports, *vlans)
-    new_ones = (*bridge, *vlans, *ports, *entries, *budgets)
+    mirrors = list(
+        _differences(was.mirrors, new.mirrors, lambda mirror: mirror.name, lambda before, after: True)
+    )
+    old_ones = (*mirrors, *budgets, *entries, *ports, *vlans)
+    new_ones = (*bridge, *vlans, *ports, *entries, *budgets, *mirrors)
     return (
         *(_action(before, after) for before, after in old_ones if after is None),
         *(
             _action(before, after)
-            for before, after in (*bridge, *vlans, *ports, *budgets)
+            for before, after in (*bridge, *vlans, *ports, *budgets, *mirrors)
             if before and after
         ),
         *metrics,
@@ -159,7 +173,7 @@ def _action(before: Value | None, after: Value | None) -> Action:
 
 def _subject(value: Value) -> str:
     match value:
-        case BridgeConfig() | PortConfig() | BudgetConfig():
+        case BridgeConfig() | PortConfig() | BudgetConfig() | MirrorConfig():
             return value.name
         case CostConfig():
             return "prices"
@@ -185,6 +199,8 @@ def _table(value: Value) -> dict[str, object]:
             return entry_table(value)
         case BudgetConfig():
             return budget_table(value)
+        case MirrorConfig():
+            return mirror_table(value)
         case MetricsConfig():
             return metrics_table(value)
 
@@ -216,6 +232,8 @@ def _describe(value: Value | None) -> str:
             return _listing(vlan_table(value), {"id": value.vid})
         case BudgetConfig():
             return _listing(budget_table(value), budget_table(BudgetConfig(value.name, "", 0.0)))
+        case MirrorConfig():
+            return _listing(mirror_table(value), mirror_table(MirrorConfig(value.name)))
         case MetricsConfig():
             return _listing(metrics_table(value), {"address": value.address})
         case None:

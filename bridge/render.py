@@ -21,6 +21,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "vlan": ("vlan", "name", "tagged", "untagged", "fdb_entries", "mac_limit", "learning"),
     "fdb": ("mac", "vlan", "port", "state", "age"),
+    "mirror": (
+        *("mirror", "ports", "direction", "vlans", "what", "to", "rate", "state", "reason"),
+        *("mirrored", "bytes", "lost", "over_rate", "file_bytes"),
+    ),
     "budget": (
         *("budget", "port", "vlan", "class", "talker", "per_second", "unit", "action"),
         *("state", "spent", "dropped", "times_over"),

@@ -27,6 +27,7 @@ from bridge.cost_meter import LAST_MAX
 from bridge.cost_views import VIEWS
 from bridge.errors import ConfigError, ControlError, FramebridgeError
 from bridge.events import Subscription
+from bridge.mirrors import parse_mirror
 from bridge.notify import Notifier
 from bridge.plan import Action, plan
 from bridge.protocol import (
@@ -249,6 +250,21 @@ class Service:
     async def vlan_show(self) -> list[Row]:
         """One row per VLAN: the ports that carry it, tagged and untagged."""
         return self._engine.vlan_rows()
+
+    @method()
+    async def mirror_show(self) -> list[Row]:
+        """One row per mirror: what it copies, where to, its state, what became of the copies."""
+        return self._engine.mirror_rows()
+
+    @method(changes=True)
+    async def mirror_add(self, mirror: Message) -> list[Row]:
+        """Add a mirror, written like a [[mirror]] table of the file. Rows: what was done."""
+        return await self._change(lambda config: configs.with_mirror(config, parse_mirror(mirror)))
+
+    @method(changes=True)
+    async def mirror_del(self, mirror: str) -> list[Row]:
+        """Remove a mirror; its file is ended and stays. Rows: what was done."""
+        return await self._change(lambda config: configs.without_mirror(config, mirror))
 
     @method()
     async def fdb_show(

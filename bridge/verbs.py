@@ -22,12 +22,15 @@ from bridge.errors import ControlError
 from bridge.grammar import (
     COST_HISTOGRAMS,
     COST_VIEWS,
+    MIRROR_FLAGS,
+    MIRROR_KEYS,
     NUMBER,
     PORT_KEYS,
     TEXT,
     VIEW,
     Grammar,
     UsageError,
+    mirror_table,
     port_table,
 )
 from bridge.protocol import Message, Row
@@ -100,6 +103,11 @@ def port_to_set(values: Message) -> Message:
     if not values:
         raise UsageError("nothing to set")
     return {"port": name, "changes": port_table(values)}
+
+
+def mirror_to_add(values: Message) -> Message:
+    """Shape the words of `mirror add` for MirrorAdd."""
+    return {"mirror": mirror_table(values)}
 
 
 def flushed(options: Options, words: list[str]) -> int:
@@ -313,6 +321,7 @@ PORT_ARGUMENTS = """\
   native VID            with trunk: the VLAN of untagged frames
   native_tagged on|off  with native: its frames leave tagged
   map LIST              with trunk: VLANs with other tags on the wire, WIRE:VLAN like 100:10,200.30:20
+  mirror on             in no VLAN: takes the copies of mirrors, and nothing it receives enters the bridge
   tunnel VID            untagged, inner tags are payload (dot1q-tunnel)
   tpid 802.1Q|802.1ad   the tag protocol
   mtu BYTES             layer-3 bytes
@@ -506,6 +515,42 @@ seconds are 802.1Q's forward delay. The ageing time of the bridge stays as it is
 example:
   framebridge fdb age 5 port uplink
 """,
+    ),
+    Verb(
+        "mirror show",
+        "",
+        "mirrors: what they copy, where to, what became of the copies",
+        query("MirrorShow", "mirror", empty="no mirrors; add one with `mirror add`"),
+    ),
+    Verb(
+        "mirror add",
+        "MIRROR to_port PORT | file FILE [KEY VALUE]... [replace]",
+        "copy frames to a port or into a pcapng file",
+        query("MirrorAdd", "lines", Grammar(("name",), keys=MIRROR_KEYS, flags=MIRROR_FLAGS), mirror_to_add),
+        """\
+  to_port PORT          a port with `mirror on`
+  file FILE             absolute path; a file with something in it is refused unless you say replace, or files
+  ports LIST            only frames of these ports
+  direction rx|tx|both  frames that arrive there, or leave, or both (the default)
+  vlans LIST            only frames of these VLANs
+  what frames|drops|all frames that go on (the default), frames that are dropped, or both
+  snaplen BYTES         cut copies to so many bytes
+  file_size SIZE        of a file, like 100MB (the default): then it is full, or
+  files N               the next one begins; so many are kept
+  rate RATE             like 10Mbit/s or 1000frames/s; what exceeds it is counted, not copied
+
+The mirror is gone after a restart or reload unless the file has it too.
+
+examples:
+  framebridge mirror add ids to_port tap-ids vlans 10
+  framebridge mirror add why file /var/tmp/drops.pcapng what drops ports uplink
+""",
+    ),
+    Verb(
+        "mirror del",
+        "MIRROR",
+        "remove a mirror; its file stays",
+        query("MirrorDel", "lines", Grammar(("mirror",))),
     ),
     Verb(
         "stats show",

@@ -39,6 +39,7 @@ MEMBERSHIP = (
     "access",
     "trunk",
     "tunnel",
+    "mirror",
     "native",
     "native_tagged",
     "map",

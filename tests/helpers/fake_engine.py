@@ -148,6 +148,9 @@ class FakeEngine:
     def budget_rows(self) -> list[Row]:
         return [{"budget": "storm", "unit": "frames", "state": "over", "spent": 10, "dropped": 5}]
 
+    def mirror_rows(self) -> list[Row]:
+        return [{"mirror": mirror.name, "state": "mirroring"} for mirror in self.config.mirrors]
+
     def drops_rows(self, all: bool = False) -> list[Row]:  # noqa: A002
         return [
             {"port": port.name, "direction": "rx", "reason": reason, "frames": 0, "meaning": meaning}

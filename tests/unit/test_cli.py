@@ -546,7 +546,7 @@ def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
         ("port add x", "'kind' is missing"),
         ("port add x kind", "'kind' needs a value"),
         ("port add x kind tap kind tap", "'kind' is given twice"),
-        ("port add x kind tap m 5", "word 'm' is ambiguous: map, mtu, mac_limit"),
+        ("port add x kind tap m 5", "word 'm' is ambiguous: mirror, map, mtu, mac_limit"),
         ("port add x kind tap colour 5", "unknown word 'colour'; there are: kind, device"),
         ("port set x", "nothing to set"),
         ("port set x mtu big", "'mtu' needs a number, not 'big'"),
@@ -643,6 +643,8 @@ def test_the_examples_of_the_help_work(server: Served, capsys: Capture, line: st
         main(["port", "del", "uplink"])
     if "add guests" in line:
         main(["port", "del", "guests"])
+    if "mirror add ids" in line:
+        main(["port", "add", "tap-ids", "kind", "tap", "device", "tap9", "mirror", "on"])
     capsys.readouterr()
 
     status, _, err = run(line.partition(" | ")[0], capsys)

@@ -337,7 +337,11 @@ def test_nesting_beyond_all_measure() -> None:
     ("text", "place", "message"),
     [
         ("brigde = {}", "line 1: brigde", "unknown key; did you mean 'bridge'?"),
-        ("x = {}", "line 1: x", "unknown key; known keys: bridge, budget, cost, fdb, metrics, port, vlan"),
+        (
+            "x = {}",
+            "line 1: x",
+            "unknown key; known keys: bridge, budget, cost, fdb, metrics, mirror, port, vlan",
+        ),
         ("bridge = 1", "line 1: bridge", "expected a table, got 1"),
         ("[[bridge]]", "line 1: bridge", "expected a table, got an array"),
         ("port = 1979-05-27", "line 1: port", "expected an array, got a date; write [[port]]"),
@@ -550,7 +554,7 @@ def test_port(lines: str, line: int, message: str) -> None:
     ("vlan", "message"),
     [
         ("10", "vlan: expected a table, got 10"),
-        ("{}", "vlan: write exactly one of access = VID, tunnel = VID or trunk = [VID, ...]"),
+        ("{}", "vlan: write exactly one of access = VID, tunnel = VID, trunk = [VID, ...] or mirror = true"),
         ("{ native = 1 }", "vlan: write exactly one of"),
         ("{ access = 1, trunk = [2] }", "vlan: write exactly one of"),
         ("{ acess = 10 }", "vlan.acess: unknown key; did you mean 'access'?"),

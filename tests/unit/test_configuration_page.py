@@ -19,6 +19,7 @@ TABLES = {  # heading on the page: the table with an unknown key
     "`[[vlan]]`": f"[[vlan]]\n{UNKNOWN} = 1",
     "`[[fdb]]`": f"[[fdb]]\n{UNKNOWN} = 1",
     "`[[budget]]`": f"[[budget]]\n{UNKNOWN} = 1",
+    "`[[mirror]]`": f"[[mirror]]\n{UNKNOWN} = 1",
     "`[cost]`": f"[cost]\n{UNKNOWN} = 1",
     "`[metrics]`": f"[metrics]\n{UNKNOWN} = 1",
 }
