@@ -9,6 +9,7 @@ Job: read `scenarios/*.toml` and refuse what makes no sense, naming file, scenar
     ports = { A = { access = 10 }, T = { trunk = [10, 20], native = 1 } }    # keys of the product's [[port]]
     bridge = { static_move = "forward" }            # keys of its [bridge]; optional
     vlans = { 10 = { mac_limit = 5 } }              # keys of its [[vlan]]; optional
+    mirrors = [{ to_port = "W", ports = ["A"] }]    # its [[mirror]] tables without names; optional
     steps = [ ... ]
 
 A step is one of these; `notation` says how frames are written, entries are `VLAN ADDRESS PORT`:
@@ -40,7 +41,7 @@ from conformance import notation
 DIRECTORY = Path(__file__).with_name("scenarios")
 RULES = {f"R{number}" for number in range(1, 13)}
 KINDS = ("send", "fdb", "silence", "flush", "add", "forget", "change", "down", "up")
-MODES = ("access", "trunk", "tunnel")
+MODES = ("access", "trunk", "tunnel", "mirror")
 PORT_KEYS = {*MODES, "native", "tpid", "isolated", "learning", "flood", "mac_limit"} | {
     *("native_tagged", "map", "priority_tags", "default_pcp", "horizon", "hairpin", "direction")
 }
@@ -49,6 +50,7 @@ VLAN_KEYS = {"mac_limit", "learning"}
 FLUSH_KEYS = {"port", "vlan", "mac", "state"}
 SECURITY = ("locked", "allow", "source_guard")
 PORT_KEYS |= {*SECURITY}
+MIRROR_KEYS = {"to_port", "ports", "direction", "vlans", "snaplen"}
 FLOODS = ("unknown", "multicast", "broadcast")
 SHORTEST, LONGEST = 14, 1518  # what every kind of wire carries: header to full size with a tag
 
@@ -73,6 +75,8 @@ class Port:
 
     @property
     def untagged(self) -> int:
+        if self.mode == "mirror":
+            return 0
         return int(self.keys.get("native", 0) if self.mode == "trunk" else self.keys[self.mode])
 
     @property
@@ -122,6 +126,22 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Mirror:
+    """A [[mirror]] table: copies to a port; no ports or VLANs: all."""
+
+    to_port: str
+    ports: tuple[str, ...] = ()
+    direction: str = "both"
+    vlans: tuple[int, ...] = ()
+    snaplen: int = 0
+
+    def copies(self, way: str, port: str, vlan: int) -> bool:
+        """Whether frames of a VLAN that come in (rx) or leave (tx) by a port are copied."""
+        is_mine = port in self.ports if self.ports else port != self.to_port
+        return self.direction in (way, "both") and is_mine and (not self.vlans or vlan in self.vlans)
+
+
+@dataclass(frozen=True)
 class Expectation:
     """What a step shows: frames by port, or entries; as written; and, where another target differs, why we do not."""
 
@@ -152,7 +172,7 @@ class Scenario:
     rule: str
     source: str
     ports: Mapping[str, Port]
-    bridge: Mapping[str, Any]
+    bridge: Mapping[str, Any]  # and, under "mirrors", those of the scenario
     vlans: Mapping[int, Mapping[str, Any]]
     steps: Sequence[Step]
 
@@ -208,7 +228,7 @@ def load(path: Path) -> list[Scenario]:
 def read(file: str, table: Mapping[str, Any]) -> Scenario:
     name = table.get("name", "?")
     try:
-        optional = {"source", "bridge", "vlans"}
+        optional = {"source", "bridge", "vlans", "mirrors"}
         check_keys(table, {"name", "rule", "ports", "steps", *optional}, optional)
         if not set(str(table["rule"]).split()) <= RULES:
             raise ScenarioError(f"no rule: {table['rule']!r}")
@@ -218,6 +238,8 @@ def read(file: str, table: Mapping[str, Any]) -> Scenario:
         vlans = {int(vid): keys for vid, keys in table.get("vlans", {}).items()}
         for keys in vlans.values():
             check_keys(keys, VLAN_KEYS, VLAN_KEYS)
+        mirrors = tuple(read_mirror(mirror, ports) for mirror in table.get("mirrors", ()))
+        bridge = {**bridge, **({"mirrors": mirrors} if mirrors else {})}
         steps = [
             read_step(one, ports, f"step {number}")
             for number, step in enumerate(table["steps"], 1)
@@ -240,6 +262,13 @@ def read_port(keys: Mapping[str, Any]) -> Port:
     if sum(mode in keys for mode in MODES) != 1:
         raise ScenarioError(f"a port is one of {', '.join(MODES)}: {keys}")
     return Port(keys)
+
+
+def read_mirror(table: Mapping[str, Any], ports: Mapping[str, Port]) -> Mirror:
+    check_keys(table, MIRROR_KEYS, MIRROR_KEYS - {"to_port"})
+    for port in (table["to_port"], *table.get("ports", ())):
+        known(port, ports)
+    return Mirror(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
 
 
 def repeat_for(step: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 from helpers import frames
 from helpers.net import Namespace, Net, PacketSocket
 
-from conformance.scenario import Entry, Port
+from conformance.scenario import Entry, Mirror, Port
 from conformance.target import Ports, Target
 
 FENCE = 0xF00000  # stations from here on are fences
@@ -57,10 +57,13 @@ class Route(NamedTuple):
 class WiredTarget(Target):
     """The traffic half of a target; subclasses make the bridge and its devices."""
 
-    def __init__(self, net: Net, ports: Ports, *, is_tight: bool = False) -> None:
+    def __init__(
+        self, net: Net, ports: Ports, mirrors: tuple[Mirror, ...] = (), *, is_tight: bool = False
+    ) -> None:
         """`is_tight`: one more station would matter, wherever it is."""
         self.net = net
         self.ports = dict(ports)
+        self.mirrors = mirrors
         self.hosts: Namespace = net.namespace()
         self.middle: Namespace = net.namespace()
         self.down: set[str] = set()
@@ -124,7 +127,8 @@ class WiredTarget(Target):
 
     def _witnesses(self) -> list[str]:
         """Ports to send fences from, those that may learn as they like first."""
-        return sorted(self.watched, key=lambda name: (self._is_full(name), name))
+        able = [name for name in self.watched if self.ports[name].members]
+        return sorted(able, key=lambda name: (self._is_full(name), name))
 
     def _fence(self, source: str, targets: Iterable[str], seen: dict[str, list[bytes]]) -> set[str]:
         """Send fences towards those targets that can be reached; returns them, collected up to the fence."""
@@ -156,12 +160,28 @@ class WiredTarget(Target):
     def _route(self, source: str, target: str) -> Route | None:
         one, other = self.ports[source], self.ports[target]
         shared = one.members & other.members
+        if other.mode == "mirror":
+            return next(
+                (Route(vid, "broadcast") for vid in sorted(one.members) if self._copied(source, target, vid)),
+                None,
+            )
         if source == target or not shared or not other.flood:
             return None
         if (one.isolated and other.isolated) or (one.horizon and one.horizon == other.horizon):
             return None
         kinds = [kind for kind in DESTINATIONS if kind in other.flood]
         return Route(min(shared), kinds[0])
+
+    def _copied(self, source: str, target: str, vid: int) -> bool:
+        """Whether a broadcast from `source` is copied to a port that takes copies."""
+        leaves_by = [name for name in self.watched - {source} if vid in self.ports[name].members]
+        return any(
+            mirror.to_port == target
+            and (
+                mirror.copies("rx", source, vid) or any(mirror.copies("tx", port, vid) for port in leaves_by)
+            )
+            for mirror in self.mirrors
+        )
 
     def _fence_frame(self, source: str, route: Route, serial: int) -> bytes:
         port = self.ports[source]

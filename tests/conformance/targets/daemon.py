@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from helpers.net import Net, wait_until
 
 from bridge.config import toml_value
 from conformance import notation
-from conformance.scenario import SECURITY, Entry, Port
+from conformance.scenario import SECURITY, Entry, Mirror, Port
 from conformance.target import Ports, Vlans
 from conformance.wired import WiredTarget, bridge_side, host_side, without_fences
 
@@ -36,6 +37,8 @@ class LinkTarget(WiredTarget):
             "static_move",
             "pass_reserved",
             "silence",
+            "mirror",
+            "mirrors",
         }
         | {"flush", "flush port", "flush vlan", "flush mac", "flush state"}
         | {"static", "sticky", "drop", "change", "carrier"}
@@ -45,8 +48,8 @@ class LinkTarget(WiredTarget):
 
     def __init__(self, net: Net, ports: Ports, bridge: Mapping[str, Any], vlans: Vlans) -> None:
         limits = {**bridge, **{key: limit for keys in vlans.values() for key, limit in keys.items()}}
-        super().__init__(net, ports, is_tight="mac_limit" in limits)
-        self._bridge = dict(bridge)
+        super().__init__(net, ports, bridge.get("mirrors", ()), is_tight="mac_limit" in limits)
+        self._bridge = {key: value for key, value in bridge.items() if key != "mirrors"}
         self._vlans = vlans
         self.make_devices()
         directory = Path(net.enter_context(tempfile.TemporaryDirectory(prefix="fb-")))
@@ -73,7 +76,8 @@ class LinkTarget(WiredTarget):
             )
             for vid, keys in self._vlans.items()
         ]
-        return [*(self.table(name, port) for name, port in self.ports.items()), *vlans]
+        mirrors = [mirror_table(f"m{number}", mirror) for number, mirror in enumerate(self.mirrors)]
+        return [*(self.table(name, port) for name, port in self.ports.items()), *vlans, *mirrors]
 
     def table(self, name: str, port: Port) -> str:
         return port_table(name, self.kind, bridge_side(name), **port.keys)
@@ -120,6 +124,16 @@ class LinkTarget(WiredTarget):
 
     def wait_port(self, port: str, up: bool) -> None:
         self._daemon.wait_state(port, "up" if up else "down")
+
+
+def mirror_table(name: str, mirror: Mirror) -> str:
+    """The [[mirror]] table of the file."""
+    table = {"name": name, **{key: value for key, value in asdict(mirror).items() if value}}
+    lines = [
+        f"{key} = {toml_value(list(value) if isinstance(value, tuple) else value)}"
+        for key, value in table.items()
+    ]
+    return "\n".join(["[[mirror]]", *lines, ""])
 
 
 class TapTarget(LinkTarget):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import model
 from helpers import frames
 from helpers.bridge import Lab
 from helpers.net import Net
@@ -15,7 +16,7 @@ from model import PortConfig
 
 from bridge import guards
 from bridge.checks import RESERVED_NAMES
-from conformance.scenario import FLOODS, SECURITY, Entry, Port
+from conformance.scenario import FLOODS, SECURITY, Entry, Mirror, Port
 from conformance.target import Ports, Target, Vlans
 
 AGE = 300
@@ -28,6 +29,7 @@ class MemoryTarget(Target):
     abilities: ClassVar = frozenset(
         {"native_tagged", "map", "priority_tags", "default_pcp", "horizon", "hairpin", "direction"}
         | {"short", "long", "tunnel", "tpid", "isolated", "learning", "flood", "mac_limit", "static_move"}
+        | {"mirror", "mirrors"}
         | {
             "pass_reserved",
             "silence",
@@ -58,7 +60,19 @@ class MemoryTarget(Target):
             vlans_not_learning=frozenset(
                 vid for vid, keys in vlans.items() if not keys.get("learning", True)
             ),
-            **{key: value for key, value in bridge.items() if key != "pass_reserved"},
+            mirrors=tuple(self._mirror(mirror) for mirror in bridge.get("mirrors", ())),
+            **{key: value for key, value in bridge.items() if key not in ("pass_reserved", "mirrors")},
+        )
+
+    def _mirror(self, mirror: Mirror) -> model.Mirror:
+        sources = mirror.ports or [name for name, port in self._ports.items() if port.mode != "mirror"]
+        return model.Mirror(
+            self._index[mirror.to_port],
+            tuple(self._index[name] for name in sources),
+            rx=mirror.direction != "tx",
+            tx=mirror.direction != "rx",
+            vids=mirror.vlans or None,
+            snaplen=mirror.snaplen,
         )
 
     def send(self, port: str, frames: Sequence[bytes]) -> dict[str, list[bytes]]:
@@ -94,6 +108,8 @@ class MemoryTarget(Target):
 
 def port_config(port: Port) -> PortConfig:
     """A port's table as the model takes it."""
+    if port.mode == "mirror":
+        return PortConfig("trunk", direction="egress")
     return PortConfig(
         port.mode,
         port.untagged,

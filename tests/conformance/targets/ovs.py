@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 from helpers.net import Namespace, Net, wait_until
 
-from conformance.scenario import Entry, Port
+from conformance.scenario import Entry, Mirror, Port
 from conformance.target import Ports, Vlans
 from conformance.wired import WiredTarget, bridge_side, without_fences
 
@@ -75,6 +75,8 @@ def port_settings(port: Port) -> list[str]:
     match port.mode:
         case "access":
             columns = [f"tag={port.untagged}", "vlan_mode=access"]
+        case "mirror":  # the output port of a mirror has no other traffic, whatever its VLANs
+            columns = []
         case "tunnel":
             columns = [f"tag={port.untagged}", "vlan_mode=dot1q-tunnel", "other_config:qinq-ethtype=802.1q"]
         case _ if port.untagged:
@@ -87,6 +89,28 @@ def port_settings(port: Port) -> list[str]:
     return [*columns, f"protected={str(port.isolated).lower()}"]
 
 
+def mirror_words(mirrors: tuple[Mirror, ...], ports: Ports) -> list[str]:
+    """What ovs-vsctl takes to make rows of the table Mirror."""
+    words = [word for name in ports for word in ("--", f"--id=@{name}", "get", "port", bridge_side(name))]
+    for number, mirror in enumerate(mirrors):
+        words += [
+            "--",
+            f"--id=@m{number}",
+            "create",
+            "mirror",
+            f"name=m{number}",
+            f"output-port=@{mirror.to_port}",
+        ]
+        sources = [f"@{name}" for name in mirror.ports or ports if name != mirror.to_port]
+        for way, column in (("rx", "select-src-port"), ("tx", "select-dst-port")):
+            if mirror.direction in (way, "both"):
+                words.append(f"{column}={','.join(sources)}")
+        words += [f"select-vlan={','.join(map(str, mirror.vlans))}"] if mirror.vlans else []
+        words += [f"snaplen={mirror.snaplen}"] if mirror.snaplen else []
+    rows = ",".join(f"@m{number}" for number in range(len(mirrors)))
+    return [*words[1:], "--", "set", "bridge", "br0", f"mirrors={rows}"]
+
+
 class OvsTarget(WiredTarget):
     name = "ovs"
     title = "Open vSwitch netdev"
@@ -94,12 +118,12 @@ class OvsTarget(WiredTarget):
     abilities: ClassVar = frozenset(
         {"native_tagged", "priority_tags"}
         | {"tunnel", "isolated", "silence", "flush", "static", "carrier", "change"}
-        | {"bridge mac_limit"}
+        | {"bridge mac_limit", "mirror", "mirrors"}
     )
 
     def __init__(self, net: Net, ports: Ports, bridge: Mapping[str, Any], _vlans: Vlans) -> None:
         require()
-        super().__init__(net, ports, is_tight="mac_limit" in bridge)
+        super().__init__(net, ports, bridge.get("mirrors", ()), is_tight="mac_limit" in bridge)
         self.make_veths()
         self._switch = Switch(net, self.middle)
         words = ["add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={self.datapath}"]
@@ -110,6 +134,8 @@ class OvsTarget(WiredTarget):
         if limit := bridge.get("mac_limit"):
             words += ["--", "set", "bridge", "br0", f"other_config:mac-table-size={limit}"]
         self._switch.vsctl(*words)
+        if self.mirrors:
+            self._switch.vsctl(*mirror_words(self.mirrors, ports))
         net.callback(self._switch.vsctl, "del-br", "br0")  # takes the kernel's datapath along
         self._numbers = {self._ofport(name): name for name in ports}
         self.open_wires()
