@@ -11,6 +11,9 @@ cdef extern from "frame.h" nogil:
     enum:
         BR_BURST_MAX
         BR_HEADROOM
+        BR_HEAD_CAP
+        BR_FRAME_MIN
+        BR_ETH_HLEN
 
     struct br_offload:
         uint8_t needs_csum
@@ -231,6 +234,7 @@ cdef extern from "budget.h" nogil:
         uint16_t classes
         uint8_t unit
         uint8_t action
+        uint8_t floods
         double rate
         double burst
 
@@ -248,6 +252,16 @@ cdef extern from "translate.h" nogil:
         pass
 
     int br_translation_add(br_translation *translation, uint16_t outer, uint16_t inner, uint16_t vid)
+cdef extern from "probe.h" nogil:
+    struct br_probe:
+        uint64_t source
+        uint64_t instance
+        uint64_t nonce
+        uint16_t port
+        uint16_t vid
+        uint32_t sequence
+
+    void br_probe_write(uint8_t *frame, const br_probe *probe)
 
 
 cdef extern from "guard.h" nogil:
@@ -388,6 +402,7 @@ cdef extern from "bridge.h" nogil:
         bint plain
         bint locked
         bint guarded
+        bint blocked
 
     struct br_snapshot:
         uint16_t n_ports
@@ -408,8 +423,9 @@ cdef extern from "bridge.h" nogil:
         uint64_t *vlan_learning_off
         br_udp_ports heartbeat
         br_guards guards
+        uint64_t own_address
+        uint64_t instance
         uint32_t n_budgets
-        br_budget *budget
         br_mirrors mirrors
 
     struct br_bill_copy:
@@ -443,6 +459,15 @@ cdef extern from "bridge.h" nogil:
         uint8_t kind
         int16_t result
 
+    struct br_origination:
+        const uint8_t *data
+        uint32_t len
+        uint16_t port
+        uint16_t vid
+        int16_t result
+
+    void br_budget_add(br_snapshot *snapshot, const br_budget *budget)
+    void br_bridge_originate(br_bridge *bridge, br_origination *frame, uint32_t n)
     int br_bridge_init(br_bridge *bridge, uint32_t fdb_capacity, uint32_t burst, uint32_t events,
                        const uint64_t *secret)
     void br_bridge_fini(br_bridge *bridge)

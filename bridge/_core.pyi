@@ -37,6 +37,9 @@ HISTOGRAM_BOUNDS: tuple[int, ...]  # the least value of each bucket: four bucket
 VID_NONE: int  # of a charge: the frame ended before its VLAN was known
 VID_OTHER: int  # of a charge: the table of charges was full; port and class are still right
 
+def probe_frame(*, source: int, instance: int, nonce: int, port: int, vid: int, sequence: int) -> bytes:
+    """Write a loop probe. One of the snapshot's `instance` that comes back is an event `probe`, its nonce as `mac`."""
+
 def cycles_now() -> int:
     """Read the cycle counter all stages are measured with (csrc/cycles.h)."""
 
@@ -186,6 +189,8 @@ class Snapshot:
         mac_limit: int = 0,
         vrrp_aware: bool = False,
         local_first: bool = False,
+        own_address: int = 0,
+        instance: int = 0,
     ) -> None:
         """`reserved_pass`: bit n passes 01-80-C2-00-00-0n. `static_move`: drop | forward (R9).
 
@@ -194,6 +199,7 @@ class Snapshot:
 
         `heartbeat_ports`: UDP destination ports whose frames are of class heartbeat.
         `waiting`: a name of WAITINGS.
+        `own_address`: of the bridge, never learned; 0: none. `instance`: 64 bits in its loop probes.
         """
     def add_port(
         self,
@@ -218,6 +224,7 @@ class Snapshot:
         horizon: int = 0,  # split-horizon group; 0: none
         hairpin: bool = False,  # frames may leave by the port they came by
         direction: str = "both",  # | ingress (only receives) | egress (only sends)
+        blocked: bool = False,  # why it is not up: frames for it end as `blocked`, not `port_down`
     ) -> None: ...
     def secure_port(
         self,
@@ -242,11 +249,13 @@ class Snapshot:
         port: int | None = None,  # index of the ingress port; None: all of them together
         vid: int = 0,  # 0: all VLANs together
         talker: int = 0,  # MAC address; 0: all of them together
+        floods: Iterable[str] = (),  # of unknown, multicast, broadcast; none: flooded or not
     ) -> None:
         """Limit what frames spend, at most BUDGETS_MAX times.
 
         The state of a budget goes by its `serial` (1..2**31-1) and stays when another snapshot has one of the same.
-        Dropped frames spend nothing. An event budget_over or budget_under has its place, from 0, as `mac`.
+        Dropped frames spend nothing; with `floods` their reason is `storm`, else `over_budget`.
+        An event budget_over or budget_under has its place, from 0, as `mac`.
         """
 
     def add_mirror(
@@ -412,6 +421,8 @@ class Bridge:
         """Tell the state of the snapshot's budgets, in its order."""
     def mirrors(self) -> list[MirrorState]:
         """Tell the state of the snapshot's mirrors, in its order."""
+    def originate(self, frames: Iterable[tuple[int, int, bytes]]) -> list[bool]:
+        """Send frames of the bridge itself: (port index, VID, untagged bytes); False: not up, or not of that VLAN."""
     def shift_clock(self, cycles: int) -> None:
         """For tests: let the data thread see its cycle counter leap ahead, or back, by so much."""
     def clear_slow(self) -> None:

@@ -84,6 +84,11 @@ cdef dict BUDGET_ACTIONS = {
 }
 cdef tuple CAPTURE_ENDS = ("empty", "full", "unknown")
 cdef dict MIRROR_UNITS = {"frames": True, "bits": False}
+cdef dict FLOOD_NUMBERS = {
+    "unknown": BR_FLOOD_UNKNOWN,
+    "multicast": BR_FLOOD_MULTICAST,
+    "broadcast": BR_FLOOD_BROADCAST,
+}
 cdef dict WAITING_NUMBERS = {name: number for number, (name, _) in enumerate(WAITINGS)}
 cdef tuple DROP_NAMES = tuple(name for name, _ in DROP_REASONS)
 
@@ -288,7 +293,7 @@ cdef class Snapshot:
 
     def __init__(self, *, int reserved_pass=0, static_move="drop", bint controlled=False, int age_ticks=300,
                  heartbeat_ports=(5404, 5405), waiting="balanced", full_table="evict", int mac_limit=0,
-                 bint vrrp_aware=False, bint local_first=False):
+                 bint vrrp_aware=False, bint local_first=False, uint64_t own_address=0, uint64_t instance=0):
         cdef uint16_t udp
 
         check_range("reserved_pass", reserved_pass, 0, 0xFFFF)
@@ -303,6 +308,8 @@ cdef class Snapshot:
         self.raw.local_first = local_first
         self.raw.waiting = lookup(WAITING_NUMBERS, "waiting", waiting)
         self.raw.age_ticks = age_ticks
+        self.raw.own_address = own_address
+        self.raw.instance = instance
         for number in heartbeat_ports:
             check_range("heartbeat port", number, 1, 65535)
             udp = number
@@ -322,7 +329,7 @@ cdef class Snapshot:
     def add_port(self, Port port not None, *, str mode, int pvid=0, vids=(), int tpid=0x8100, int mtu=1500, bint up=True,
                  bint learning=True, bint flood_unknown=True, bint flood_multicast=True, bint flood_broadcast=True,
                  bint isolated=False, int mac_limit=0, bint native_tagged=False, translations=(), priority_tags="never",
-                 int default_pcp=0, int horizon=0, bint hairpin=False, direction="both"):
+                 int default_pcp=0, int horizon=0, bint hairpin=False, direction="both", bint blocked=False):
         cdef br_port_config *config = &self.raw.port[port.index]
         cdef uint16_t vid
 
@@ -349,7 +356,10 @@ cdef class Snapshot:
         config.pvid = pvid
         config.tpid = tpid
         config.mtu = mtu
+        if blocked and up:
+            raise ValueError("a blocked port is not up")
         config.up = up
+        config.blocked = blocked
         config.learning = learning
         config.isolated = isolated
         config.mac_limit = mac_limit
@@ -458,8 +468,8 @@ cdef class Snapshot:
             self.raw.vlan_learning_off[vid >> 6] |= bit
 
     def add_budget(self, int serial, *, str unit, double rate, double burst, str action, classes=CLASS_NAMES, port=None,
-                   int vid=0, uint64_t talker=0):
-        cdef br_budget *budget = &self.raw.budget[self.raw.n_budgets]
+                   int vid=0, uint64_t talker=0, floods=()):
+        cdef br_budget budget
 
         self.check_open()
         check_range("number of budgets", self.raw.n_budgets + 1, 1, BR_BUDGETS_MAX)
@@ -480,7 +490,10 @@ cdef class Snapshot:
         budget.talker = talker
         budget.rate = rate
         budget.burst = burst
-        self.raw.n_budgets += 1
+        budget.floods = 0
+        for name in floods:
+            budget.floods |= 1 << lookup(FLOOD_NUMBERS, "flood class", name)
+        br_budget_add(self.raw, &budget)
 
 
     def add_mirror(self, int serial, *, target=None, Capture capture=None, ports=None, bint rx=True, bint tx=True, vids=None,
@@ -934,6 +947,28 @@ cdef class Bridge:
             for i in range(n)
         ]
 
+    def originate(self, frames):
+        cdef list own = list(frames)
+        cdef uint32_t n = len(own)
+        cdef uint32_t i
+        cdef bytes data
+        cdef br_origination *raw = <br_origination *>calloc(n or 1, sizeof(br_origination))
+
+        if raw is NULL:
+            raise MemoryError
+        try:
+            for i in range(n):
+                port, vid, data = own[i]
+                check_range("port index", port, 0, BR_PORTS_MAX - 1)
+                check_range("VID", vid, 1, VID_MAX)
+                check_range("length of a frame", len(data), BR_ETH_HLEN, BR_HEAD_CAP - BR_HEADROOM)
+                raw[i].port, raw[i].vid, raw[i].data, raw[i].len = port, vid, data, len(data)
+            with nogil:
+                br_bridge_originate(self.raw, raw, n)
+            return [raw[i].result == 0 for i in range(n)]
+        finally:
+            free(raw)
+
     def shift_clock(self, long long cycles):
         with nogil:
             br_bridge_shift_clock(self.raw, cycles)
@@ -941,6 +976,16 @@ cdef class Bridge:
     def clear_slow(self):
         with nogil:
             br_bridge_clear_slow(self.raw)
+
+
+def probe_frame(*, uint64_t source, uint64_t instance, uint64_t nonce, int port, int vid, uint32_t sequence):
+    cdef br_probe probe
+    cdef uint8_t frame[BR_FRAME_MIN]
+
+    probe.source, probe.instance, probe.nonce = source, instance, nonce
+    probe.port, probe.vid, probe.sequence = port, vid, sequence
+    br_probe_write(frame, &probe)
+    return frame[:BR_FRAME_MIN]
 
 
 def cycles_now():

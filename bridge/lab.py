@@ -319,7 +319,7 @@ def execute(where: str, command: Sequence[str], timeout: float) -> subprocess.Co
 
 def conservation(ports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Check R12, per port and in total: frames and copies in equal frames out and drops."""
-    received = sum(row["rx_frames"] + row["copies"] for row in ports)
+    received = sum(row["rx_frames"] + row["copies"] + row["originated"] for row in ports)
     accounted = sum(row["tx_frames"] + row["rx_drops"] + row["tx_drops"] for row in ports)
     holds = received == accounted and all(
         row["rx_frames"] + row["copies"] == row["forwarded"] + row["rx_drops"]

@@ -45,7 +45,8 @@ class Tally:
     @property
     def balance(self) -> int:
         """R12 over a whole bridge: what came in and was made, less what went out and was dropped."""
-        return self.values["rx_frames"] + self.values["copies"] - self.values["tx_frames"] - self.drops
+        came = self.values["rx_frames"] + self.values["copies"] + self.values["originated"]
+        return came - self.values["tx_frames"] - self.drops
 
     def row(self, port: str) -> Row:
         """Give all counters, flat."""

@@ -162,7 +162,7 @@ static bool br_apply_step(struct br_bridge *bridge, struct br_call *call)
 
     apply->error = br_loop_watch(bridge, bridge->snapshot, apply->snapshot);
     if (!apply->error) {
-        br_budget_carry(&bridge->thread, apply->snapshot);
+        br_budget_carry(&bridge->thread, bridge->snapshot, apply->snapshot);
         br_mirror_carry(&bridge->thread, apply->snapshot);
         bridge->snapshot = apply->snapshot;
     }
@@ -267,7 +267,7 @@ struct br_budgets_call {
 
 static bool br_budgets_step(struct br_bridge *bridge, struct br_call *call)
 {
-    br_budget_refill(bridge);
+    br_budget_refill_all(bridge);
     memcpy(((struct br_budgets_call *)call)->out, bridge->thread.budget, sizeof(bridge->thread.budget));
     return true;
 }
@@ -297,6 +297,31 @@ void br_bridge_mirrors(struct br_bridge *bridge, struct br_mirror_state out[BR_M
     br_bridge_call(bridge, &mirrors.call);
 }
 
+struct br_originate_call {
+    struct br_call call;
+    struct br_origination *frame;
+    uint32_t n;
+    uint32_t done;
+};
+
+enum { BR_ORIGINATE_SLICE = 16 }; /* frames between two looks at the ports */
+
+static bool br_originate_step(struct br_bridge *bridge, struct br_call *call)
+{
+    struct br_originate_call *own = (struct br_originate_call *)call;
+
+    for (int i = 0; i < BR_ORIGINATE_SLICE && own->done < own->n; i++, own->done++)
+        own->frame[own->done].result = (int16_t)br_originate(bridge, &own->frame[own->done]);
+    return own->done == own->n;
+}
+
+void br_bridge_originate(struct br_bridge *bridge, struct br_origination *frame, uint32_t n)
+{
+    struct br_originate_call own = {.call.step = br_originate_step, .frame = frame, .n = n};
+
+    br_bridge_call(bridge, &own.call);
+}
+
 struct br_shift_call {
     struct br_call call;
     int64_t cycles;
@@ -304,7 +329,11 @@ struct br_shift_call {
 
 static bool br_shift_step(struct br_bridge *bridge, struct br_call *call)
 {
-    bridge->thread.stamp -= (uint64_t)((struct br_shift_call *)call)->cycles;
+    const uint64_t cycles = (uint64_t)((struct br_shift_call *)call)->cycles;
+
+    bridge->thread.stamp -= cycles;
+    for (uint32_t i = 0; i < bridge->snapshot->n_budgets; i++)
+        bridge->thread.budget[i].stamp -= cycles;
     return true;
 }
 

@@ -33,6 +33,7 @@ enum {
     BR_PORT_WORDS = BR_PORTS_MAX / 64,
     BR_WAKE_TAG = BR_PORTS_MAX,
     BR_COPIES = 8, /* heads for copies, by frames of a burst: two are enough where all ports are plain */
+    BR_PROBES_TOLD = 64, /* remembered, so that a probe that circles is told of once a port */
 };
 
 #define BR_CLOCK_LEAP (1ull << 36) /* cycles no stage takes: at least ten seconds */
@@ -79,7 +80,8 @@ struct br_port_config {
     bool plain;            /* up, and frames leave untagged or under one tag with the VID of their VLAN */
     bool locked;           /* guard.h */
     bool guarded;
-    uint8_t reserved[20];
+    bool blocked;          /* why it is not up */
+    uint8_t reserved[19];
 };
 
 static_assert(sizeof(struct br_port_config) == 64, "a port's configuration is one cache line");
@@ -105,7 +107,10 @@ struct br_snapshot {
     uint64_t vlan_learning_off[BR_VLANS / 64]; /* a bit for each VID */
     struct br_udp_ports heartbeat;
     struct br_guards guards;
+    uint64_t own_address;              /* of the bridge, 0: none */
+    uint64_t instance;                 /* in its loop probes */
     uint32_t n_budgets;
+    uint16_t budget_first[BR_PORTS_MAX + 1]; /* of a port, last: of all; a place + 1, 0: none */
     struct br_budget budget[BR_BUDGETS_MAX];
     struct br_mirrors mirrors;
 };
@@ -147,9 +152,10 @@ struct br_thread {
     struct br_loop loop;
     struct br_pool pool;
     struct br_bill bill;
-    uint32_t n_over; /* budgets of the snapshot that are over */
+    uint32_t n_over; /* budgets for frames of the batch in work that are over */
     struct br_budget_state budget[BR_BUDGETS_MAX];
     struct br_mirror_thread mirror;
+    uint64_t probe_told[BR_PROBES_TOLD];
     struct br_thread_counters counters __attribute__((aligned(64)));
 };
 
@@ -226,6 +232,16 @@ void br_bridge_mirrors(struct br_bridge *bridge, struct br_mirror_state out[BR_M
 /* For tests: the data thread sees its clock leap by so much. */
 void br_bridge_shift_clock(struct br_bridge *bridge, int64_t cycles);
 
+/* Frames of the bridge itself, each to one port; result: 0, or -ENETDOWN: the port does not send in that VLAN. */
+struct br_origination {
+    const uint8_t *data; /* untagged, at most BR_HEAD_CAP - BR_HEADROOM bytes */
+    uint32_t len;
+    uint16_t port;
+    uint16_t vid;
+    int16_t result;
+};
+void br_bridge_originate(struct br_bridge *bridge, struct br_origination *frame, uint32_t n);
+
 /* Close a port that the snapshot does not name; what it cost stays on the bill. */
 void br_bridge_close(struct br_bridge *bridge, struct br_port *port);
 
@@ -283,8 +299,10 @@ static inline uint32_t br_frame_origin(const struct br_thread *thread, const str
 }
 
 /* Data thread; see budget.c. */
-void br_budget_refill(struct br_bridge *bridge);
-void br_budget_carry(struct br_thread *thread, const struct br_snapshot *snapshot);
+void br_budget_add(struct br_snapshot *snapshot, const struct br_budget *budget);
+void br_budget_refill(struct br_bridge *bridge, uint16_t port);
+void br_budget_refill_all(struct br_bridge *bridge);
+void br_budget_carry(struct br_thread *thread, const struct br_snapshot *old, const struct br_snapshot *snapshot);
 void br_budget_spend(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_spender *spender,
                      const struct br_sum *sum, bool by_talker);
 void br_budget_police(struct br_bridge *bridge);
@@ -294,7 +312,11 @@ bool br_budget_stops_learning(const struct br_bridge *bridge, uint16_t port, uin
 void br_guard_police(struct br_bridge *bridge);
 bool br_lock_refuses(struct br_bridge *bridge, uint16_t port, uint64_t key);
 
+/* Data thread; see probe.c: a frame whose source is the bridge's own address. */
+enum br_drop br_own_verdict(struct br_bridge *bridge, const struct br_frame *frame);
+
 /* Data thread; see egress.c, pipeline.c and loop.c. */
+int br_originate(struct br_bridge *bridge, const struct br_origination *own);
 void br_edit(struct br_bridge *bridge);
 void br_flood(struct br_bridge *bridge);
 void br_transmit(struct br_bridge *bridge);
@@ -302,7 +324,7 @@ void br_transmit(struct br_bridge *bridge);
 void br_transmit_frames(struct br_thread *thread, struct br_port *port, struct br_frame *const *frame, uint32_t n);
 void br_release(struct br_thread *thread, uint32_t n);
 void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingress, uint32_t n);
-void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_t n);
+void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_t n, enum br_drop reason);
 void br_loop_init(struct br_loop *loop);
 uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait);
 int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const struct br_snapshot *new);

@@ -29,30 +29,68 @@ static void br_budget_refill_one(struct br_bridge *bridge, uint32_t index, uint6
     br_budget_tell(bridge, index, over ? BR_EVENT_budget_over : BR_EVENT_budget_under);
 }
 
-/* Another snapshot: the budgets that stay keep their state. */
-void br_budget_carry(struct br_thread *thread, const struct br_snapshot *snapshot)
+/* Write another budget into a snapshot that has room for it. */
+void br_budget_add(struct br_snapshot *snapshot, const struct br_budget *budget)
 {
-    struct br_budget_state old[BR_BUDGETS_MAX];
+    const uint32_t list = budget->port == BR_ANY_PORT ? BR_PORTS_MAX : budget->port;
+    uint16_t *end = &snapshot->budget_first[list];
 
-    memcpy(old, thread->budget, sizeof(old));
-    memset(thread->budget, 0, sizeof(thread->budget));
-    for (uint32_t i = 0; i < snapshot->n_budgets; i++)
-        for (uint32_t k = 0; k < BR_BUDGETS_MAX; k++)
-            if (old[k].serial == snapshot->budget[i].serial)
-                thread->budget[i] = old[k];
+    while (*end)
+        end = &snapshot->budget[*end - 1].next;
+    snapshot->budget[snapshot->n_budgets] = *budget;
+    snapshot->budget[snapshot->n_budgets].next = 0;
+    *end = (uint16_t)++snapshot->n_budgets;
+}
+
+/* The budgets that frames of a port may be asked about, as places + 1: those of the port, then those of no port. */
+static inline uint32_t br_budget_begin(const struct br_snapshot *snapshot, uint16_t port)
+{
+    return snapshot->budget_first[port] ? snapshot->budget_first[port] : snapshot->budget_first[BR_PORTS_MAX];
+}
+
+static inline uint32_t br_budget_next(const struct br_snapshot *snapshot, uint32_t at)
+{
+    const struct br_budget *budget = &snapshot->budget[at - 1];
+
+    return budget->next || budget->port == BR_ANY_PORT ? budget->next : snapshot->budget_first[BR_PORTS_MAX];
+}
+
+/* Another snapshot: the budgets that stay keep their state. */
+void br_budget_carry(struct br_thread *thread, const struct br_snapshot *old, const struct br_snapshot *snapshot)
+{
+    static const struct br_budget_state none;
+    struct br_budget_state state[BR_BUDGETS_MAX];
+
+    memcpy(state, thread->budget, old->n_budgets * sizeof(*state));
+    for (uint32_t i = 0; i < snapshot->n_budgets; i++) {
+        const uint32_t serial = snapshot->budget[i].serial;
+        uint32_t k = i < old->n_budgets && state[i].serial == serial ? i : 0; /* most have not moved */
+
+        while (k < old->n_budgets && state[k].serial != serial)
+            k++;
+        thread->budget[i] = k < old->n_budgets ? state[k] : none;
+    }
     thread->n_over = 0;
 }
 
-/* Before a batch: what time gave back, and which budgets are over. */
-void br_budget_refill(struct br_bridge *bridge)
+/* Before a batch of a port: what time gave back, and which budgets are over. */
+void br_budget_refill(struct br_bridge *bridge, uint16_t port)
 {
+    const struct br_snapshot *snapshot = bridge->snapshot;
     struct br_thread *thread = &bridge->thread;
 
     thread->n_over = 0;
-    for (uint32_t i = 0; i < bridge->snapshot->n_budgets; i++) {
-        br_budget_refill_one(bridge, i, thread->stamp);
-        thread->n_over += thread->budget[i].over;
+    for (uint32_t at = br_budget_begin(snapshot, port); at; at = br_budget_next(snapshot, at)) {
+        br_budget_refill_one(bridge, at - 1, thread->stamp);
+        thread->n_over += thread->budget[at - 1].over;
     }
+}
+
+/* The same for all, between batches: so that the end of a storm is told when nothing comes any more. */
+void br_budget_refill_all(struct br_bridge *bridge)
+{
+    for (uint32_t i = 0; i < bridge->snapshot->n_budgets; i++)
+        br_budget_refill_one(bridge, i, bridge->thread.stamp);
 }
 
 static uint64_t br_budget_amount(const struct br_budget *budget, const struct br_sum *sum)
@@ -71,29 +109,31 @@ static uint64_t br_budget_amount(const struct br_budget *budget, const struct br
 void br_budget_spend(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_spender *spender,
                      const struct br_sum *sum, bool by_talker)
 {
-    for (uint32_t i = 0; i < snapshot->n_budgets; i++) {
-        const struct br_budget *budget = &snapshot->budget[i];
+    for (uint32_t at = br_budget_begin(snapshot, spender->port); at; at = br_budget_next(snapshot, at)) {
+        const struct br_budget *budget = &snapshot->budget[at - 1];
+        struct br_budget_state *state = &thread->budget[at - 1];
 
         if ((budget->talker != 0) != by_talker || !br_budget_matches(budget, spender))
             continue;
         const uint64_t amount = br_budget_amount(budget, sum);
-        thread->budget[i].tokens -= (double)(int64_t)amount;
-        thread->budget[i].spent += amount;
+        state->tokens -= (double)(int64_t)amount;
+        state->spent += amount;
     }
 }
 
-/* The first budget that is over, drops, and has this frame among its own; NULL: none. */
-static struct br_budget_state *br_budget_against(struct br_bridge *bridge, const struct br_spender *spender)
+/* The first budget that is over, drops, and has this frame among its own, as a place + 1; 0: none. */
+static uint32_t br_budget_against(const struct br_bridge *bridge, const struct br_spender *spender)
 {
     const struct br_snapshot *snapshot = bridge->snapshot;
 
-    for (uint32_t i = 0; i < snapshot->n_budgets; i++) {
-        struct br_budget_state *state = &bridge->thread.budget[i];
+    for (uint32_t at = br_budget_begin(snapshot, spender->port); at; at = br_budget_next(snapshot, at)) {
+        const struct br_budget *budget = &snapshot->budget[at - 1];
 
-        if (state->over && snapshot->budget[i].action == BR_BUDGET_DROP && br_budget_matches(&snapshot->budget[i], spender))
-            return state;
+        if (bridge->thread.budget[at - 1].over && budget->action == BR_BUDGET_DROP &&
+            br_budget_matches(budget, spender))
+            return at;
     }
-    return NULL;
+    return 0;
 }
 
 /* After lookup: end the frames whose budget is over. */
@@ -108,16 +148,18 @@ void br_budget_police(struct br_bridge *bridge)
             .port = frame->ingress,
             .vid = frame->vid,
             .class = frame->class,
+            .floods = br_frame_floods(frame),
             .mac = thread->stations[frame - thread->frame].source & BR_FDB_MAC,
         };
-        struct br_budget_state *state = br_budget_against(bridge, &spender);
+        const uint32_t against = br_budget_against(bridge, &spender);
 
-        if (!state) {
+        if (!against) {
             thread->live[n_live++] = frame;
             continue;
         }
-        state->dropped++;
-        br_drop(thread, frame, BR_FATE_ENDED, BR_DROP_over_budget);
+        thread->budget[against - 1].dropped++;
+        br_drop(thread, frame, BR_FATE_ENDED,
+                bridge->snapshot->budget[against - 1].floods ? BR_DROP_storm : BR_DROP_over_budget);
     }
     thread->n_live = n_live;
 }
@@ -127,11 +169,11 @@ bool br_budget_stops_learning(const struct br_bridge *bridge, uint16_t port, uin
 {
     const struct br_snapshot *snapshot = bridge->snapshot;
 
-    for (uint32_t i = 0; i < snapshot->n_budgets; i++) {
-        const struct br_budget *budget = &snapshot->budget[i];
+    for (uint32_t at = br_budget_begin(snapshot, port); at; at = br_budget_next(snapshot, at)) {
+        const struct br_budget *budget = &snapshot->budget[at - 1];
 
-        if (budget->action == BR_BUDGET_STOP_LEARNING && bridge->thread.budget[i].over &&
-            (budget->port == BR_ANY_PORT || budget->port == port) && (budget->vid == 0 || budget->vid == key >> 48) &&
+        if (budget->action == BR_BUDGET_STOP_LEARNING && bridge->thread.budget[at - 1].over &&
+            (budget->vid == 0 || budget->vid == key >> 48) &&
             (budget->talker == 0 || budget->talker == (key & BR_FDB_MAC)))
             return true;
     }

@@ -6,6 +6,8 @@
  *      the long-run rate holds whatever the size of a batch. While it is over, its frames end after lookup (drop), or
  *      its talker's address is not learned, moved or refreshed (stop_learning), or nothing happens but that it is told (count).
  *      Frames of one batch that fare alike are charged to a talker by lot (bill.h); so is the budget of a talker.
+ *      Storm control is a budget of one port for one flood class: what is flooded by destination, whatever else it is.
+ * Cost: a batch and a charge ask the budgets of their port and those of no port, not all of them.
  * Thread: the data thread. The definition is part of the snapshot, the state belongs to the thread.
  */
 #ifndef BR_BUDGET_H
@@ -16,7 +18,7 @@
 
 #include "counters.h"
 
-enum { BR_BUDGETS_MAX = 64, BR_ANY_PORT = UINT16_MAX };
+enum { BR_BUDGETS_MAX = 1024, BR_ANY_PORT = UINT16_MAX };
 
 enum br_budget_unit { BR_BUDGET_CYCLES, BR_BUDGET_FRAMES, BR_BUDGET_BITS };
 enum br_budget_action { BR_BUDGET_COUNT, BR_BUDGET_DROP, BR_BUDGET_STOP_LEARNING };
@@ -30,6 +32,8 @@ struct br_budget {
     uint16_t classes; /* bit set of enum br_class that spend and are dropped: exempt ones left out */
     uint8_t unit;
     uint8_t action;
+    uint8_t floods;   /* bit set of enum br_flood_class: storm control of these; 0: flooded or not */
+    uint16_t next;    /* of the same port; a place + 1, 0: none */
     double rate;      /* units a cycle of the clock */
     double burst;     /* units */
 };
@@ -49,13 +53,15 @@ struct br_spender {
     uint16_t port;
     uint16_t vid;
     uint8_t class;
-    uint64_t mac; /* 0: not asked */
+    uint8_t floods; /* the bit of its flood class; 0: not flooded */
+    uint64_t mac;   /* 0: not asked */
 };
 
 static inline bool br_budget_matches(const struct br_budget *budget, const struct br_spender *spender)
 {
     return (budget->port == BR_ANY_PORT || budget->port == spender->port) &&
            (budget->vid == 0 || budget->vid == spender->vid) && budget->classes >> spender->class & 1 &&
+           (budget->floods == 0 || budget->floods & spender->floods) &&
            (budget->talker == 0 || budget->talker == spender->mac);
 }
 

@@ -9,7 +9,7 @@
  * Ledger of one port, exact at every batch boundary:
  *      rx_frames + copies = forwarded + sum(rx drops)          what came in by this port
  *      offered            = tx_frames + sum(tx drops)          what was to go out by this port
- * and over all ports      sum(forwarded) = sum(offered).
+ * and over all ports      sum(forwarded) + sum(originated) = sum(offered).
  */
 #ifndef BR_COUNTERS_H
 #define BR_COUNTERS_H
@@ -31,9 +31,11 @@
     X(fdb_drop, "source or destination has a drop entry")                                                             \
     X(locked, "source is neither allowed on the locked port nor known there")                                         \
     X(static_move, "source has a static or sticky entry on another port")                                             \
+    X(own_probe, "a loop probe of this bridge that came back")                                                        \
     X(same_port, "destination is behind the port the frame came from")                                                \
     X(no_egress, "no other port of the VLAN takes the frame")                                                         \
     X(over_budget, "a budget for such frames is spent")                                                               \
+    X(storm, "flooded frames of this class came to the port faster than its storm control allows")                    \
     X(isolated, "both ports are isolated")                                                                            \
     X(split_horizon, "both ports are of one split-horizon group")                                                     \
     X(ingress_only, "destination is behind a port that only receives")                                                \
@@ -43,6 +45,7 @@
     X(no_buffer, "no free buffer for a copy")                                                                         \
     X(gso_unsupported, "super-frame that the port cannot take and that is not TCP or UDP")                                \
     X(port_down, "port without link or disabled")                                                                     \
+    X(blocked, "port taken out of forwarding for a time, because of a loop or a moving address")                      \
     X(tx_full, "egress queue full")                                                                                   \
     X(tx_error, "the kernel refused the frame")
 
@@ -56,7 +59,8 @@
     X(copies, "copies made beyond the first of frames received here")                                                 \
     X(flooded, "frames received here that went to every member of their VLAN")                                        \
     X(forwarded, "copies handed to egress ports, the first one included")                                             \
-    X(offered, "copies this port was asked to send")                                                                  \
+    X(originated, "frames of the bridge itself this port was asked to send")                                          \
+    X(offered, "copies this port was asked to send, its own included")                                                \
     X(tx_frames, "frames sent")                                                                                       \
     X(tx_bytes, "bytes sent, tag and padding included")                                                               \
     X(tx_super_frames, "sent frames that stand for several wire frames (GSO)")                                        \
@@ -65,7 +69,7 @@
     X(tx_segmented, "super-frames cut in software because the port cannot take them")                                 \
     X(learned, "FDB entries learned")                                                                                 \
     X(moved, "FDB entries moved to this port")                                                                        \
-    X(not_learned, "sources not learned: a limit, a full table, or controlled mode")                                   \
+    X(not_learned, "sources not learned: a limit, a full table, controlled mode, or the bridge's own address")        \
     X(evicted, "FDB entries of this port that gave way to new stations where a limit was met")                         \
     X(backup_ignored, "frames of backup routers that did not move the virtual address (vrrp_aware)")                   \
     X(local_kept, "frames whose source stays on an access or tunnel port (local_first)")                               \
@@ -140,6 +144,7 @@
     X(refused_full, "not learned: the table has no room")                                                             \
     X(budget_over, "a budget is spent")                                                                               \
     X(budget_under, "a spent budget has tokens again")                                                                \
+    X(probe, "a loop probe of this bridge came back")                                                                 \
     X(port_error, "a port failed and is no longer polled")
 
 /* What source guard finds in a frame (guard.h). */

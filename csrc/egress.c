@@ -9,6 +9,8 @@
  * Refuses, at the egress port and under its name (br_port_refuse): what R2, R6 and R10 forbid.
  * Thread: the data thread.
  */
+#include <errno.h>
+
 #include "bridge.h"
 #include "form.h"
 #include "gso.h"
@@ -49,7 +51,7 @@ static enum br_drop br_egress_check_form(const struct br_port_config *egress, co
     const uint32_t second = br_form_inner(form) ? BR_TAG_LEN : 0; /* payload to R2 */
 
     if (!egress->up)
-        return BR_DROP_port_down;
+        return egress->blocked ? BR_DROP_blocked : BR_DROP_port_down;
     if (br_frame_l3_len(frame) + second > egress->mtu)
         return BR_DROP_oversize;
     if (br_form_is_bare(form) && br_egress_leaks_tag(egress, frame))
@@ -511,6 +513,52 @@ void br_transmit(struct br_bridge *bridge)
     thread->n_touched = 0;
     if (__builtin_expect(mirrored, 0))
         br_mirror_flush(bridge);
+}
+
+static bool br_originates(const struct br_snapshot *snapshot, const struct br_origination *own)
+{
+    const struct br_port_config *egress = &snapshot->port[own->port];
+
+    return egress->port && egress->up && egress->direction != BR_DIRECTION_INGRESS &&
+           br_set_has(&snapshot->vlan[own->vid], own->port);
+}
+
+/*
+ * Send a frame of the bridge itself. Between two batches, so every head is free; what it costs is control work, charged
+ * to no frame.
+ */
+int br_originate(struct br_bridge *bridge, const struct br_origination *own)
+{
+    const struct br_port_config *egress = &bridge->snapshot->port[own->port];
+    uint8_t *head = br_stack_get(&bridge->thread.pool.heads);
+    struct br_frame frame = {
+        .data = head + BR_HEADROOM,
+        .len = own->len,
+        .headroom = BR_HEADROOM,
+        .tci = own->vid,
+        .segments = 1,
+        .vid = own->vid,
+        .rx_len = own->len,
+    };
+    struct br_frame *pointer = &frame;
+
+    if (!br_originates(bridge->snapshot, own)) {
+        br_stack_put(&bridge->thread.pool.heads, head);
+        return -ENETDOWN;
+    }
+    memcpy(frame.data, own->data, own->len);
+    const uint64_t form = br_form_of(egress, &frame);
+    enum br_drop decision = br_egress_check_form(egress, &frame, form);
+    if (decision == BR_PASS)
+        decision = br_egress_shape(&frame, form);
+    egress->port->counters.originated++;
+    egress->port->counters.offered++;
+    if (decision == BR_PASS)
+        egress->port->ops->tx(egress->port, &pointer, 1);
+    else
+        br_port_refuse(egress->port, &frame, decision);
+    br_stack_put(&bridge->thread.pool.heads, head);
+    return 0;
 }
 
 /* Give back what the batch of n frames took from the pool. */

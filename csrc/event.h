@@ -14,7 +14,7 @@
 #include "counters.h"
 
 struct br_event {
-    uint64_t key; /* as in the FDB; 0 for port events */
+    uint64_t key; /* as in the FDB; 0 for port events; BR_EVENT_probe: VLAN it came in, and its nonce */
     uint16_t port;
     uint16_t old_port; /* moved: where it was; evicted: where the new station is; locked: where it is known */
     uint16_t kind;

@@ -114,6 +114,12 @@ static inline bool br_frame_is_super(const struct br_frame *frame)
     return frame->offload.gso_type != 0;
 }
 
+/* Of enum br_flood_class, the bit of this frame's; 0: it is not flooded. After lookup. */
+static inline uint8_t br_frame_floods(const struct br_frame *frame)
+{
+    return frame->flags & BR_FRAME_FLOOD ? (uint8_t)(1u << frame->flood_class) : 0;
+}
+
 /* Pad to what may leave (R1). Zeros behind a super-frame would become payload of its segments. */
 static inline void br_frame_pad(struct br_frame *frame)
 {

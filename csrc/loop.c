@@ -66,7 +66,7 @@ static bool br_loop_watches(const struct br_port_config *config)
 }
 
 /* A port comes up again: what was queued while it was down is out of date and ends here. */
-static void br_loop_discard(struct br_bridge *bridge, struct br_port *port)
+static void br_loop_discard(struct br_bridge *bridge, struct br_port *port, enum br_drop reason)
 {
     struct br_thread *thread = &bridge->thread;
     int n;
@@ -75,7 +75,7 @@ static void br_loop_discard(struct br_bridge *bridge, struct br_port *port)
         n = port->ops->rx(port, &thread->pool, thread->frame, thread->burst);
         if (n <= 0)
             return;
-        br_pipeline_discard(bridge, port, (uint32_t)n);
+        br_pipeline_discard(bridge, port, (uint32_t)n, reason);
     }
 }
 
@@ -87,7 +87,7 @@ static int br_loop_watch_port(struct br_bridge *bridge, const struct br_port_con
     if (had && (!wants || old->port->fd != new->port->fd))
         epoll_ctl(bridge->epoll_fd, EPOLL_CTL_DEL, old->port->fd, NULL);
     if (new->up && new->port == old->port && !old->up && !new->port->failed)
-        br_loop_discard(bridge, new->port);
+        br_loop_discard(bridge, new->port, old->blocked ? BR_DROP_blocked : BR_DROP_port_down);
     if (!wants || (had && old->port->fd == new->port->fd))
         return 0;
     new->port->ready = true; /* something may have arrived before we watched */

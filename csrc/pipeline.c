@@ -253,11 +253,13 @@ static enum br_drop br_learn_verdict(struct br_bridge *bridge, enum br_learn lea
 }
 
 /* A port or VLAN that does not learn still honours its lock, drop entries and addresses fixed elsewhere (R9). */
-static enum br_drop br_learn_off(struct br_bridge *bridge, const struct br_fdb_entry *entry, uint64_t source,
-                                 const struct br_port_config *config)
+static enum br_drop br_learn_off(struct br_bridge *bridge, const struct br_fdb_entry *entry,
+                                 const struct br_frame *frame, uint64_t source, const struct br_port_config *config)
 {
     const uint16_t port = config->port->index;
 
+    if (__builtin_expect((source & BR_FDB_MAC) == bridge->snapshot->own_address, 0))
+        return br_own_verdict(bridge, frame);
     if (config->locked && br_lock_refuses(bridge, port, source))
         return BR_DROP_locked;
     if (BR_LIKELY(!entry))
@@ -301,8 +303,10 @@ static enum br_drop br_learn_slow(struct br_bridge *bridge, const struct br_port
     const struct br_snapshot *snapshot = bridge->snapshot;
     const uint16_t index = port->port->index;
 
+    if (__builtin_expect((key & BR_FDB_MAC) == snapshot->own_address, 0))
+        return br_own_verdict(bridge, frame);
     if (snapshot->vlan_learning_off[frame->vid / 64] >> frame->vid % 64 & 1)
-        return br_learn_off(bridge, br_fdb_find(&bridge->fdb, key, br_fdb_first(&bridge->fdb, key)), key, port);
+        return br_learn_off(bridge, br_fdb_find(&bridge->fdb, key, br_fdb_first(&bridge->fdb, key)), frame, key, port);
     if (port->locked && br_lock_refuses(bridge, index, key))
         return BR_DROP_locked;
     if (snapshot->vrrp_aware || snapshot->local_first) {
@@ -345,11 +349,11 @@ static void br_learn(struct br_bridge *bridge, const struct br_port_config *port
         }
         if (!port->learning) {
             entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
-            decision = br_learn_off(bridge, entry, stations->source, port);
+            decision = br_learn_off(bridge, entry, frame, stations->source, port);
         } else if (__builtin_expect(thread->n_over, 0) &&
                    br_budget_stops_learning(bridge, port->port->index, stations->source)) {
             entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
-            decision = br_learn_off(bridge, entry, stations->source, port);
+            decision = br_learn_off(bridge, entry, frame, stations->source, port);
             thread->ingress->not_learned++;
         } else if (!entry || br_fdb_value(entry).word != known.word) {
             decision = br_learn_slow(bridge, port, frame, stations->source);
@@ -442,7 +446,7 @@ void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingr
     thread->counters.batches++;
     thread->counters.frames += n;
     if (__builtin_expect(bridge->snapshot->n_budgets, 0))
-        br_budget_refill(bridge);
+        br_budget_refill(bridge, ingress->port->index);
     const bool mirrored = bridge->snapshot->mirrors.n;
     if (__builtin_expect(mirrored, 0))
         br_mirror_begin(bridge, n);
@@ -474,7 +478,7 @@ void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingr
 }
 
 /* End the n frames that rx of a port left in thread->frame without looking at them. */
-void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_t n)
+void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_t n, enum br_drop reason)
 {
     struct br_thread *thread = &bridge->thread;
 
@@ -485,7 +489,7 @@ void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_
         thread->ingress->rx_bytes += thread->frame[i].rx_len;
         thread->ingress->rx_super_frames += br_frame_is_super(&thread->frame[i]);
         thread->frame[i].segments = 1;
-        br_drop(thread, &thread->frame[i], BR_FATE_REFUSED, BR_DROP_port_down);
+        br_drop(thread, &thread->frame[i], BR_FATE_REFUSED, reason);
     }
     br_bill_discard(thread, bridge->snapshot, port, n);
     thread->ingress->rx_batches++;

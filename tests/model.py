@@ -26,6 +26,10 @@ HEADER = 14
 TAG = 4
 MIN_LEN = 60
 ZERO, BROADCAST = bytes(6), b"\xff" * 6
+PROBE_TYPE, PROBE_MAGIC = 0x88B5, b"FBLP"
+PROBES_TOLD = 64  # of the last probes seen it is remembered that they were told of
+FLOODS = ("unknown", "multicast", "broadcast")
+STORM_EXEMPT = ("first_hop", "heartbeat")
 L4_CSUM_OFFSET = {"tcp4": 16, "tcp6": 16, "udp": 6}
 
 
@@ -124,6 +128,7 @@ class PortConfig:
     locked: bool = False
     allow: tuple[tuple[int, int], ...] = ()  # the arguments of Snapshot.secure_port
     rules: tuple[Rule, ...] = ()
+    blocked: bool = False
 
     @property
     def members(self) -> set[int]:
@@ -177,6 +182,9 @@ class Config:
     vrrp_aware: bool = False
     local_first: bool = False
     mirrors: tuple[Mirror, ...] = ()
+    own_address: int = 0
+    instance: int = 0
+    storms: dict[tuple[int, str], int] = field(default_factory=dict)  # port, flood class: frames, once
 
 
 @dataclass
@@ -263,6 +271,8 @@ class Model:
         self._queues: dict[int, list[tuple[Admitted, bytes, Offload]]] = {}  # of the batch, by egress port
         self._copies: dict[int, list[tuple[Receipt, bytes, Offload]]] = {}  # of mirrors, by target
         self._refused: list[tuple[Admitted, int, str]] = []  # by ports, before they were queued
+        self._probes_told: dict[int, tuple[int, int, int]] = {}
+        self._storm_left: dict[tuple[int, str], int] = {}
         self.charges: defaultdict[tuple[int, int, str], Counter[str]] = defaultdict(
             Counter
         )  # by port, VID, class
@@ -275,16 +285,22 @@ class Model:
     def apply(self, config: Config) -> None:
         for index, port in config.ports.items():
             if index in self.config.ports and port.up and not self.config.ports[index].up:
-                self._discard(self.ports[index])
+                self._discard(
+                    self.ports[index], "blocked" if self.config.ports[index].blocked else "port_down"
+                )
         self.config = config
+        limits = {key: frames for key, frames in config.storms.items() if key[0] in config.ports}
+        self._storm_left = {
+            key: min(self._storm_left.get(key, frames), frames) for key, frames in limits.items()
+        }
 
-    def _discard(self, port: Port) -> None:
+    def _discard(self, port: Port, reason: str) -> None:
         """What came while a port was down is out of date when it comes up."""
         port.values["rx_batches"] += -(-len(port.waiting) // self.burst)
         while port.waiting:
             frame, _ = port.waiting.popleft()
             self._count_received(port, frame)
-            self._end(Receipt(self._index_of(port), rx_len(frame)), Drop("port_down"))
+            self._end(Receipt(self._index_of(port), rx_len(frame)), Drop(reason))
 
     def inject(self, index: int, frames: Iterable[Frame | bytes], headroom: int = 64) -> int:
         """Queue frames; how many fitted."""
@@ -348,9 +364,10 @@ class Model:
             except Drop as drop:
                 self._end(frame.receipt, drop)
         known, floods = [], []
+        storms = {flood for (port, flood), left in self._storm_left.items() if port == index and left < 1}
         for frame in learned:
             try:
-                targets, flooded = self._find_targets(frame)
+                targets, flooded = self._find_targets(frame, storms)
             except Drop as drop:
                 self._end(frame.receipt, drop)
                 continue
@@ -359,6 +376,9 @@ class Model:
             self._charge(frame, {int.from_bytes(frame.destination, "big")}, len(targets))
         for frame, targets in floods:
             self._charge(frame, set(), len(targets))
+            key = index, flood_class(frame.destination)
+            if key in self._storm_left and frame.receipt.frame_class not in STORM_EXEMPT:
+                self._storm_left[key] -= frame.receipt.segments
         for frame, targets in known + floods:
             port.values["copies"] += len(targets) - 1
             port.values["forwarded"] += len(targets)
@@ -483,6 +503,9 @@ class Model:
     def _learn(self, frame: Admitted) -> None:
         index, config = frame.ingress, self.config.ports[frame.ingress]
         key = (frame.vid, int.from_bytes(frame.source, "big"))
+        if self.config.own_address and key[1] == self.config.own_address:
+            self._take_own(frame)
+            return
         entry = self.fdb.get(key)
         if entry and entry.kind == "drop":
             raise Drop("fdb_drop")
@@ -510,6 +533,22 @@ class Model:
             self._event("moved" if entry else "learned", *key, index, entry.port if entry else -1)
             self.ports[index].values["moved" if entry else "learned"] += 1
             self.fdb[key] = FdbEntry(*key, index, "dynamic", self.tick)
+
+    def _take_own(self, frame: Admitted) -> None:
+        """A frame with the bridge's own address as source: a probe that came back ends, others go on."""
+        nonce = probe_nonce(frame.data, self.config.instance)
+        if nonce is None:
+            config, own = self.config.ports[frame.ingress], self.config.own_address
+            if config.locked and not is_allowed(own, config.allow):
+                self._event("locked", frame.vid, own, frame.ingress)
+                raise Drop("locked")
+            self.ports[frame.ingress].values["not_learned"] += 1
+            return
+        slot, mark = (nonce + frame.ingress) % PROBES_TOLD, (frame.vid, nonce, frame.ingress)
+        if self._probes_told.get(slot) != mark:
+            self._probes_told[slot] = mark
+            self._event("probe", *mark)
+        raise Drop("own_probe")
 
     def _refresh(self, entry: FdbEntry) -> None:
         age = (self.tick - entry.tick) & 0xFFFF
@@ -570,22 +609,22 @@ class Model:
 
     # -- R8: where to
 
-    def _find_targets(self, frame: Admitted) -> tuple[list[int], bool]:
-        """Ports a frame is for, and whether it is flooded."""
+    def _find_targets(self, frame: Admitted, storms: set[str]) -> tuple[list[int], bool]:
+        """Ports a frame is for, and whether it is flooded; `storms`: flood classes whose limit is spent."""
         ports, ingress = self.config.ports, self.config.ports[frame.ingress]
         if not frame.destination[0] & 1:
             entry = self.fdb.get((frame.vid, int.from_bytes(frame.destination, "big")))
             if entry:
                 return [self._check_known(frame, entry)], False
-            flag = "flood_unknown"
-        else:
-            flag = "flood_broadcast" if frame.destination == BROADCAST else "flood_multicast"
+        flood = flood_class(frame.destination)
+        if flood in storms and classify(frame.data, set()) not in STORM_EXEMPT:
+            raise Drop("storm")
         targets = [
             index
             for index, config in sorted(ports.items())
             if frame.vid in config.members
             and config.up
-            and getattr(config, flag)
+            and getattr(config, f"flood_{flood}")
             and not why_not_reached(ingress, config, same=index == frame.ingress)
         ]
         if not targets:
@@ -628,7 +667,7 @@ class Model:
         port.values["offered"] += 1
         reason, form = "", self._form(index, frame)
         if not config.up:
-            reason = "port_down"
+            reason = "blocked" if config.blocked else "port_down"
         elif l3_len(frame) + max(0, form.room - TAG) > config.mtu:  # the first tag is free
             reason = "oversize"
         elif form.is_bare and self._leaks_tag(config, frame):
@@ -654,11 +693,15 @@ class Model:
 
     def _enqueue(self, index: int, frame: Admitted, form: Form) -> None:
         """Give the frame its final form and queue it."""
+        self._queues.setdefault(index, []).append((frame, *self._shape(frame, form)))
+
+    @staticmethod
+    def _shape(frame: Admitted, form: Form) -> tuple[bytes, Offload]:
         data, offload = frame.data, frame.offload
         for place in reversed(range(len(form.vids))):  # an inner tag is always of 0x8100
             tpid = TPIDS[0] if place else form.tpid
             data, offload = push(data, tpid, frame.priority | form.vids[place]), offload.moved(TAG)
-        self._queues.setdefault(index, []).append((frame, padded(data, offload), offload))
+        return padded(data, offload), offload
 
     def _transmit(self) -> None:
         """Send what is queued, port by port, each in its order; copies for mirrors last."""
@@ -751,6 +794,19 @@ class Model:
             data, offload = finish_checksum(data, offload), Offload()
             port.values["tx_checksums"] += 1
         self._copies.setdefault(mirror.target, []).append((shot.receipt, padded(data, offload), offload))
+
+    # -- frames of the bridge itself
+
+    def originate(self, index: int, vid: int, data: bytes) -> bool:
+        config = self.config.ports.get(index)
+        if not config or not config.up or vid not in config.members or config.direction == "ingress":
+            return False
+        frame = Admitted(data, Offload(), -1, vid, 0, False, 64, Receipt(-1, len(data)))
+        self.ports[index].values["originated"] += 1
+        if self._offer(index, frame):
+            self._send(index, frame.receipt, *self._shape(frame, self._form(index, frame)))
+        self._refused.clear()  # mirrors do not see frames of the bridge itself
+        return True
 
     # -- the FDB from outside
 
@@ -852,6 +908,25 @@ def why_no_copy(config: PortConfig, data: bytes, offload: Offload) -> str:
 def padded(data: bytes, offload: Offload) -> bytes:
     """R1; zeros behind a super-frame would be payload of its segments."""
     return data.ljust(MIN_LEN, b"\0") if offload.gso == "none" else data
+
+
+def flood_class(destination: bytes) -> str:
+    """What a frame that is flooded is flooded as."""
+    if not destination[0] & 1:
+        return "unknown"
+    return "broadcast" if destination == BROADCAST else "multicast"
+
+
+def probe_nonce(data: bytes, instance: int) -> int | None:
+    """The nonce of a loop probe of this instance, behind at most two tags; None: it is none."""
+    at = 12
+    while at < 20 and int.from_bytes(data[at : at + 2], "big") in TPIDS:
+        at += TAG
+    body = data[at + 2 :]
+    is_probe = ethertype_of(data[at - 12 :]) == PROBE_TYPE and len(body) >= 26 and body[:4] == PROBE_MAGIC
+    if not is_probe or int.from_bytes(body[4:12], "big") != instance:
+        return None
+    return int.from_bytes(body[12:18], "big")
 
 
 def ethertype_of(data: bytes) -> int:

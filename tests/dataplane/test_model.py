@@ -16,7 +16,9 @@ from helpers.bridge import Lab
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from model import TPIDS, Config, Frame, Mirror, Offload, PortConfig
+from model import FLOODS, TPIDS, Config, Frame, Mirror, Offload, PortConfig
+
+from bridge import _core
 
 LIVES = int(os.environ.get("FRAMEBRIDGE_LIVES", "100"))
 PORTS_MAX = 5
@@ -65,13 +67,14 @@ def port_configs(draw: st.DrawFn) -> PortConfig:
     members = tuple(draw(st.sets(vids, min_size=1))) if mode == "trunk" else ()
     pvid = draw(st.one_of(st.just(0), vids)) if mode == "trunk" else draw(vids)
     maps = mode == "trunk" and draw(mostly_false | st.booleans())
+    up = draw(mostly_true)
     return PortConfig(
         mode=mode,
         pvid=pvid,
         vids=members,
         tpid=draw(tpids),
         mtu=draw(st.sampled_from([1500, 1500, 1500, 1000, 9000])),
-        up=draw(mostly_true),
+        up=up,
         learning=draw(mostly_true),
         flood_unknown=draw(mostly_true),
         flood_multicast=draw(mostly_true),
@@ -88,6 +91,7 @@ def port_configs(draw: st.DrawFn) -> PortConfig:
         locked=draw(mostly_false),
         allow=draw(allow_lists),
         rules=draw(guard_rules),
+        blocked=not up and draw(st.booleans()),
     )
 
 
@@ -107,11 +111,20 @@ mirrors = st.builds(
     drops=st.booleans(),
     snaplen=st.sampled_from([0, 0, 64, 100, 1999, 2000]),
 )
+
+OWN = frames.host(9)  # the bridge's own address, which no step makes an entry of
+INSTANCE = 0x0123456789ABCDEF
+storms = st.dictionaries(
+    st.tuples(st.integers(0, PORTS_MAX - 1), st.sampled_from(FLOODS)), st.integers(1, 9), max_size=3
+)
+
 # -- frames: mostly what the port expects, and every kind of damage
 
 
 source_addresses = (
-    [frames.host(n) for n in range(1, 5)] * 8 + [router_frames.VIRTUAL] * 4 + [bytes(6), frames.BROADCAST]
+    [frames.host(n) for n in range(1, 5)] * 8
+    + [router_frames.VIRTUAL] * 4
+    + [bytes(6), frames.BROADCAST, OWN, OWN]
 )
 destination_addresses = [frames.host(n) for n in range(1, 8)] * 2 + [
     frames.BROADCAST,
@@ -171,6 +184,20 @@ def offload_frames(draw: st.DrawFn, destination: bytes, source: bytes, tags: lis
 
 
 @st.composite
+def probes(draw: st.DrawFn, tags: list[bytes]) -> Frame:
+    """A loop probe that came back, now and then of another bridge, cut short, or under a foreign address."""
+    probe = _core.probe_frame(
+        source=frames.number(draw(st.sampled_from([OWN] * 6 + [frames.host(1)]))),
+        instance=draw(st.sampled_from([INSTANCE] * 6 + [7])),
+        nonce=draw(st.sampled_from([1, 2, 65])),
+        port=0,
+        vid=10,
+        sequence=1,
+    )
+    return Frame(probe[:12] + b"".join(tags) + probe[12 : draw(st.sampled_from([60, 60, 40, 39]))])
+
+
+@st.composite
 def nonsense_offload(draw: st.DrawFn, frame: Frame) -> Frame:
     """Offload metadata that may mean anything, on a frame short enough to lie in one buffer."""
     data = frame.data[:500]
@@ -211,7 +238,7 @@ def any_frames(draw: st.DrawFn, config: PortConfig) -> Frame:
     destination = draw(st.sampled_from(destination_addresses))
     source = draw(st.sampled_from(source_addresses))
     tags = draw(stacks(config))
-    kinds = ["plain"] * 6 + ["offload"] * 3 + ["speaking"] * 2 + ["cut", "nonsense", "router"]
+    kinds = ["plain"] * 6 + ["offload"] * 3 + ["speaking"] * 2 + ["cut", "nonsense", "router", "probe"]
     kind = draw(st.sampled_from(kinds))
     if kind == "router":
         frame = Frame(draw(st.sampled_from(router_frames.ALL))(destination, source, *tags))
@@ -223,6 +250,8 @@ def any_frames(draw: st.DrawFn, config: PortConfig) -> Frame:
     else:
         ethertype, payload = draw(st.sampled_from(ethertypes)), draw(st.sampled_from(lengths))
         frame = Frame(frames.ethernet(destination, source, *tags, ethertype=ethertype, payload=payload))
+    if kind == "probe":
+        frame = draw(probes(tags))
     if kind == "cut":
         frame = Frame(frame.data[: draw(st.integers(0, 24))])
     if kind == "nonsense":
@@ -268,8 +297,9 @@ class Bridges(RuleBasedStateMachine):
         capacity=st.sampled_from([64, 64, 64, 6, 3]),
         vlan_limits=st.dictionaries(vids, st.integers(1, 3), max_size=1),
         policy=policies,
+        storms=storms,
     )
-    def begin(self, ports, no_vnet, burst, capacity, vlan_limits, policy) -> None:
+    def begin(self, ports, no_vnet, burst, capacity, vlan_limits, policy, storms) -> None:
         self.lab = Lab(
             *ports,
             no_vnet=no_vnet,
@@ -278,6 +308,9 @@ class Bridges(RuleBasedStateMachine):
             slots=SLOTS,
             vlan_limits=vlan_limits,
             **policy,
+            storms=storms,
+            own_address=frames.number(OWN),
+            instance=INSTANCE,
         )
 
     def pick(self, choice: int) -> int:
@@ -324,7 +357,17 @@ class Bridges(RuleBasedStateMachine):
     @rule(choice=choices, up=st.booleans())
     def set_link(self, choice: int, up: bool) -> None:
         if self.pick(choice) in self.lab.config.ports:
-            self.lab.change(self.pick(choice), up=up)
+            self.lab.change(self.pick(choice), up=up, blocked=False)
+
+    @rule(choice=choices)
+    def block(self, choice: int) -> None:
+        if self.pick(choice) in self.lab.config.ports:
+            self.lab.change(self.pick(choice), up=False, blocked=True)
+
+    @rule(choice=choices, vid=vids, length=st.sampled_from([14, 60, 1014, 1015, 1514, 1515]))
+    def originate(self, choice: int, vid: int, length: int) -> None:
+        """The bridge sends a frame of its own."""
+        self.lab.originate(self.pick(choice), vid, frames.ethernet(frames.group(1), OWN, payload=length - 14))
 
     @rule(choice=choices)
     def take_out(self, choice: int) -> None:
@@ -340,7 +383,12 @@ class Bridges(RuleBasedStateMachine):
         able = {None, *self.lab.config.ports}
         self.lab.change_bridge(mirrors=tuple(mirror for mirror in mirrors if mirror.target in able))
 
-    @rule(reserved_pass=st.sampled_from([0, 1, 1 << 14, 0xFFFF]), controlled=mostly_false, policy=policies)
+    @rule(
+        reserved_pass=st.sampled_from([0, 1, 1 << 14, 0xFFFF]),
+        controlled=mostly_false,
+        policy=policies,
+        storms=storms,
+    )
     def change_bridge(self, policy, **changes) -> None:
         self.lab.change_bridge(**changes, **policy)
 
