@@ -252,6 +252,10 @@ cdef extern from "translate.h" nogil:
         pass
 
     int br_translation_add(br_translation *translation, uint16_t outer, uint16_t inner, uint16_t vid)
+cdef extern from "moves.h" nogil:
+    bint br_mac_is_virtual_router(uint64_t mac)
+
+
 cdef extern from "probe.h" nogil:
     struct br_probe:
         uint64_t source

@@ -37,6 +37,9 @@ HISTOGRAM_BOUNDS: tuple[int, ...]  # the least value of each bucket: four bucket
 VID_NONE: int  # of a charge: the frame ended before its VLAN was known
 VID_OTHER: int  # of a charge: the table of charges was full; port and class are still right
 
+def is_virtual_router(mac: int) -> bool:
+    """Tell whether an address is that of a router group (VRRP, CARP, HSRP, GLBP), whichever of them has it now."""
+
 def probe_frame(*, source: int, instance: int, nonce: int, port: int, vid: int, sequence: int) -> bytes:
     """Write a loop probe. One of the snapshot's `instance` that comes back is an event `probe`, its nonce as `mac`."""
 

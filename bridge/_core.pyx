@@ -978,6 +978,10 @@ cdef class Bridge:
             br_bridge_clear_slow(self.raw)
 
 
+def is_virtual_router(uint64_t mac):
+    return br_mac_is_virtual_router(mac)
+
+
 def probe_frame(*, uint64_t source, uint64_t instance, uint64_t nonce, int port, int vid, uint32_t sequence):
     cdef br_probe probe
     cdef uint8_t frame[BR_FRAME_MIN]

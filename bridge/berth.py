@@ -46,14 +46,17 @@ class Berth:
     filter_refused: Program | None = None  # what the kernel did not take
     trouble: str = ""  # why it could not be attached, as last told
     state_told: str = ""
+    blocked: str = ""  # why it is out of forwarding for a time
 
     @property
     def state(self) -> str:
-        """Give up: attached, enabled, device up with carrier; missing: no such device; down: else."""
+        """Give up: attached, enabled, device up with carrier; blocked: but for that; missing: no device; down: else."""
         if self.config.kind != "memory" and self.link is None:
             return "missing"
         carrier = self.link is None or (self.link.up and self.link.carrier)
-        return "up" if self.ready and self.config.admin_up and carrier else "down"
+        if not (self.ready and self.config.admin_up and carrier):
+            return "down"
+        return "blocked" if self.blocked else "up"
 
     @property
     def mtu(self) -> int:
@@ -203,6 +206,7 @@ class Berth:
             tpid=config.tpid,
             mtu=self.mtu,
             up=self.state == "up",
+            blocked=self.state == "blocked",
             learning=config.learning,
             flood_unknown=config.flood_unknown,
             flood_multicast=config.flood_multicast,

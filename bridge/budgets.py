@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge import checks
-from bridge._core import CLASSES, Bridge, BudgetState, Snapshot
+from bridge._core import BUDGETS_MAX as CORE_MAX
+from bridge._core import CLASSES, PORTS_MAX, Bridge, BudgetState, Snapshot
 from bridge.checks import BadValueError, Keys, Table, show
 from bridge.mac import format_mac
 
@@ -21,6 +22,10 @@ UNITS = ("cycles", "frames", "bits")
 ACTIONS = ("drop", "count", "stop_learning")
 CLASS_NAMES = tuple(name for name, _ in CLASSES if name != "dropped")
 EXEMPT = ("first_hop", "heartbeat")
+STORM_LIMITS = 3  # of a port: one for each flood class
+BUDGETS_MAX = (
+    CORE_MAX - STORM_LIMITS * PORTS_MAX
+)  # of the configuration; there is always room for storm control
 Row = dict[str, object]
 
 
@@ -38,6 +43,7 @@ class BudgetConfig:
     classes: tuple[str, ...] = ()  # of the frame; none: all of them
     talker: int = 0  # source MAC address
     exempt: tuple[str, ...] = EXEMPT  # classes that neither spend nor are dropped
+    floods: tuple[str, ...] = ()  # storm control: of unknown, multicast, broadcast; not in a `[[budget]]`
 
     @property
     def spenders(self) -> tuple[str, ...]:
@@ -57,7 +63,7 @@ def positive(what: str, high: float) -> checks.Check:
 
 
 _rate = positive("a number", 1e13)
-_class = checks.choice(*CLASS_NAMES)
+class_name = checks.choice(*CLASS_NAMES)
 
 _KEYS: Keys = {
     "name": ("name", checks.name),
@@ -73,8 +79,8 @@ _KEYS: Keys = {
 def read_budget(table: Table) -> BudgetConfig:
     """Read one `[[budget]]`; flaws are told to the report of the table and leave their field blank."""
     fields = table.fields(_KEYS, required=("name",))
-    classes = table.union("class", lambda word: (_class(word),))
-    exempt = table.union("exempt", lambda word: (_class(word),))
+    classes = table.union("class", lambda word: (class_name(word),))
+    exempt = table.union("exempt", lambda word: (class_name(word),))
     table.refuse_unknown()
     limits = [unit for unit in UNITS if f"{unit}_per_second" in table]
     if len(limits) != 1:
@@ -84,8 +90,8 @@ def read_budget(table: Table) -> BudgetConfig:
         **{"name": "", **fields},
         unit=limits[0] if limits else UNITS[0],
         limit=limit.get(limits[0], 0.0) if limits else 0.0,
-        classes=_in_order(classes or ()),
-        exempt=EXEMPT if exempt is None else _in_order(exempt),
+        classes=in_order(classes or ()),
+        exempt=EXEMPT if exempt is None else in_order(exempt),
     )
     if not budget.spenders:
         table.fail("every class it names is exempt; change class or exempt", "class")
@@ -94,7 +100,8 @@ def read_budget(table: Table) -> BudgetConfig:
     return budget
 
 
-def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Sort names of classes as the data plane does."""
     chosen = set(names)
     return tuple(name for name in CLASS_NAMES if name in chosen)
 
@@ -138,6 +145,16 @@ class Budgets:
         """Forget a budget and its state."""
         del self._budgets[name], self._serials[name]
 
+    def limit_storms(self, port: str, budgets: Iterable[BudgetConfig]) -> None:
+        """Make these the budgets of a port's storm control, in place of those it had."""
+        wanted = {budget.name: budget for budget in budgets}
+        had = [name for name, budget in self._budgets.items() if budget.floods and budget.port == port]
+        for name in had:
+            if name not in wanted:
+                self.remove(name)
+        for budget in wanted.values():
+            self.set(budget)
+
     def add_to(self, snapshot: Snapshot, ports: Mapping[str, int], hz: float) -> None:
         """Write them down; `ports` are the attached ones by name, `hz` the cycles per second.
 
@@ -158,18 +175,34 @@ class Budgets:
                 classes=budget.spenders,
                 vid=budget.vlan,
                 talker=budget.talker,
+                floods=budget.floods,
                 **options,
             )
 
-    def name_at(self, place: int) -> str | None:
-        """Name the budget at a place of the last snapshot, as events give it; None: it is gone."""
-        return self._written[place] if place < len(self._written) else None
+    def at(self, place: int) -> BudgetConfig | None:
+        """Find the budget at a place of the last snapshot, as events give it; None: it is gone."""
+        return self._budgets.get(self._written[place]) if place < len(self._written) else None
 
     def rows(self, core: Bridge) -> list[Row]:
         """One row per budget: what it is about, its limit, and what became of it."""
         states = {state.serial: state for state in core.budgets()} if self._budgets else {}
         return [
             _row(budget, states.get(self._serials[name])) for name, budget in sorted(self._budgets.items())
+        ]
+
+    def storm_rows(self, core: Bridge, port: str | None = None) -> list[Row]:
+        """One row per limit of storm control: its port and class, and what became of it."""
+        names = {
+            name for name, budget in self._budgets.items() if budget.floods and port in (None, budget.port)
+        }
+        return [
+            {"port": row["port"], "flood": row["flood"]}
+            | {
+                key: row[key]
+                for key in ("unit", "per_second", "state", "left", "spent", "dropped", "times_over")
+            }
+            for row in self.rows(core)
+            if row["budget"] in names
         ]
 
 
@@ -180,6 +213,7 @@ def _row(budget: BudgetConfig, state: BudgetState | None) -> Row:
         "port": budget.port or None,
         "vlan": budget.vlan or None,
         "class": list(budget.classes) or None,
+        "flood": ",".join(budget.floods) or None,
         "talker": format_mac(budget.talker) if budget.talker else None,
         "exempt": list(budget.exempt),
         "unit": budget.unit,

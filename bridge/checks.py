@@ -253,6 +253,24 @@ def ageing_time(value: object) -> float:
     raise BadValueError(f"expected 0 (never) or 1 to 1000000 seconds, got {show(value)}")
 
 
+def seconds(low: float, high: float) -> Check:
+    """Make a check for a time."""
+
+    def check(value: object) -> float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+            return float(value)
+        raise BadValueError(f"expected {low:g} to {high:.0f} seconds, got {show(value)}")
+
+    return check
+
+
+def recovery(value: object) -> float:
+    """Check for the seconds after which something comes back by itself, 0 meaning never."""
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    return float(seconds(1, 1_000_000)(value))
+
+
 def price(value: object) -> float:
     """Check for what something costs."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1_000_000:

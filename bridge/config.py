@@ -20,15 +20,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bridge import checks
-from bridge._core import BUDGETS_MAX, MIRRORS_MAX
-from bridge.budgets import BudgetConfig, budget_table, read_budget
+from bridge._core import MIRRORS_MAX
+from bridge.budgets import BUDGETS_MAX, BudgetConfig, budget_table, read_budget
 from bridge.checks import Keys, Report, Table, did_you_mean, plain_table, show
 from bridge.config_port import PortConfig, port_table, read_port
 from bridge.errors import ConfigError, Problem
 from bridge.guards import check_totals
+from bridge.loop_detection import NO_DETECTION, LoopDetectionConfig, loop_detection_table, read_loop_detection
 from bridge.mac import format_mac, parse_mac
 from bridge.mirrors import MirrorConfig, check_mirrors, mirror_table, read_mirror
 from bridge.mirrors import without_port as mirrors_without_port
+from bridge.move_guard import NO_GUARD, MoveGuardConfig, move_guard_table, read_move_guard
 from bridge.toml_lines import KeyPath, error_line, line_map
 from bridge.vids import format_vids, vid_runs
 
@@ -83,6 +85,7 @@ class BridgeConfig:
     vrrp_aware: bool = False  # what backup routers emit does not move the virtual address
     local_first: bool = False  # entries of access and tunnel ports do not move to trunks
     fdb_file: str = ""  # keeps the FDB over a restart; "": nothing does
+    address: int = 0  # the bridge's own; 0: see own_address
 
     @property
     def socket_path(self) -> str:
@@ -119,6 +122,8 @@ class Config:
     metrics: MetricsConfig = MetricsConfig()
     budgets: tuple[BudgetConfig, ...] = ()
     mirrors: tuple[MirrorConfig, ...] = ()
+    move_guard: MoveGuardConfig = NO_GUARD
+    loop_detection: LoopDetectionConfig = NO_DETECTION
 
 
 # -- reading
@@ -220,7 +225,13 @@ def _validated(config: Config) -> Config:
     mirrors = [(("mirror", mirror.name), mirror) for mirror in config.mirrors]
     checked = _combine(config.bridge, ports, vlans, entries, budgets, mirrors, report)
     report.raise_problems()
-    return replace(checked, cost=config.cost, metrics=config.metrics)
+    return replace(
+        checked,
+        cost=config.cost,
+        metrics=config.metrics,
+        move_guard=config.move_guard,
+        loop_detection=config.loop_detection,
+    )
 
 
 def _refusal(message: str, source: str = "", line: int | None = None) -> ConfigError:
@@ -243,6 +254,7 @@ _BRIDGE_KEYS: Keys = {
     "local_first": ("local_first", checks.boolean),
     "fdb_file": ("fdb_file", checks.file_path),
     "waiting": ("waiting", checks.choice(*WAITINGS)),
+    "address": ("address", checks.station),
 }
 _VLAN_KEYS: Keys = {
     "id": ("vid", checks.vid),
@@ -276,9 +288,16 @@ def _read_config(root: Table) -> Config:
     budgets = [(table.path, read_budget(table)) for table in root.tables("budget")]
     mirrors = [(table.path, read_mirror(table)) for table in root.tables("mirror")]
     cost = _read_cost(root.table("cost"))
+    move_guard = read_move_guard(root.table("move_guard"), present="move_guard" in root)
+    loop_detection = read_loop_detection(root.table("loop_detection"), present="loop_detection" in root)
     root.refuse_unknown()
-    whole = _combine(bridge, ports, vlans, entries, budgets, mirrors, root.report)
-    return replace(whole, cost=cost, metrics=metrics)
+    return replace(
+        _combine(bridge, ports, vlans, entries, budgets, mirrors, root.report),
+        cost=cost,
+        metrics=metrics,
+        move_guard=move_guard,
+        loop_detection=loop_detection,
+    )
 
 
 def _read_metrics(table: Table, required: Sequence[str]) -> MetricsConfig:
@@ -355,6 +374,9 @@ def _combine(
     _check_unique(report, vlans, "name", lambda vlan: vlan.name, "give each VLAN its own name")
     _check_unique(report, entries, "mac", _entry_identity, "keep one entry per VLAN and address")
     _check_references(report, ports, entries)
+    for path, entry in entries:
+        if bridge.address and entry.mac == bridge.address:
+            report.add((*path, "mac"), "this is bridge.address, which never has an entry; remove the entry")
     if len(budgets) > BUDGETS_MAX:
         report.add(budgets[BUDGETS_MAX][0], f"a bridge has at most {BUDGETS_MAX} budgets; remove some")
     _check_unique(report, budgets, "name", lambda budget: budget.name, "give each budget its own name")
@@ -424,6 +446,7 @@ def bridge_table(bridge: BridgeConfig) -> dict[str, object]:
     passed = [number for number in range(16) if bridge.reserved >> number & 1]
     table = plain_table(bridge, _BRIDGE_KEYS)
     return table | {
+        "address": format_mac(bridge.address) if bridge.address else None,
         "pass_reserved": [names.get(n) or format_mac(checks.RESERVED_BASE + n) for n in passed],
         "heartbeat_ports": [
             first if first == last else f"{first}-{last}" for first, last in vid_runs(bridge.heartbeat_ports)
@@ -471,6 +494,12 @@ def to_toml(config: Config) -> str:
         blocks.append(_block("[cost]", cost_table(config.cost), cost_table(CostConfig())))
     if config.metrics.address:
         blocks += [_block("[metrics]", metrics_table(config.metrics), metrics_table(MetricsConfig()))]
+    if config.move_guard.moves:
+        default = move_guard_table(NO_GUARD)
+        blocks.append(_block("[move_guard]", move_guard_table(config.move_guard), default))
+    if config.loop_detection.interval:
+        default = loop_detection_table(NO_DETECTION)
+        blocks.append(_block("[loop_detection]", loop_detection_table(config.loop_detection), default))
     return "\n".join(blocks)
 
 

@@ -17,6 +17,7 @@ from bridge import checks
 from bridge.checks import BadValueError, Keys, Report, Table, plain_table, show
 from bridge.errors import ConfigError, Problem
 from bridge.guards import GuardRule, Stations, read_security, security_table
+from bridge.storm_control import NO_LIMITS, StormControl, read_storm_control, storm_control_table
 from bridge.translation import Translation, carried_outside, flaws, translation
 from bridge.vids import vid_runs
 
@@ -58,6 +59,7 @@ class PortConfig:
     allow: tuple[Stations, ...] = ()  # locked: sources that may
     source_guard: tuple[GuardRule, ...] = ()  # addresses that may be spoken from; none: any
     kernel_filter: bool = True  # link: the kernel holds back frames of VLANs the port does not carry
+    storm_control: StormControl = NO_LIMITS
 
     @cached_property
     def members(self) -> frozenset[int]:
@@ -146,6 +148,7 @@ def read_port(table: Table) -> PortConfig:
     fields |= _read_membership(table)
     fields |= read_security(table)
     flood = table.union("flood", lambda word: (_flood_class(word),))
+    fields["storm_control"] = read_storm_control(table.table("storm_control"))
     table.refuse_unknown()
     _check_device(table, fields)
     _check_roles(table, fields)
@@ -264,6 +267,7 @@ def port_table(port: PortConfig) -> dict[str, object]:
     """Return the `[[port]]` table, as `parse_port` takes it once the absent keys are left out."""
     flood = [word for word in FLOOD_CLASSES if getattr(port, f"flood_{word}")]
     table = plain_table(port, _PORT_KEYS) | {"vlan": _membership_table(port), "flood": flood}
+    table["storm_control"] = storm_control_table(port.storm_control)
     return table | security_table(port)
 
 

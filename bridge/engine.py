@@ -49,10 +49,16 @@ from bridge.fdb_view import Filters
 from bridge.learning import Learning
 from bridge.ledger import Ledger, Row
 from bridge.links import Link, LinkError, Links
+from bridge.loop_detection import LoopDetectionConfig
+from bridge.mac import format_mac
 from bridge.metrics import State
 from bridge.metrics_server import MetricsServer
 from bridge.mirrors import MirrorConfig, Mirrors
+from bridge.move_guard import MoveGuardConfig
+from bridge.own_address import own_address
 from bridge.plan import Action, plan
+from bridge.protection import Protection
+from bridge.storm_control import storm_budgets
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +107,9 @@ class Engine:
             fdb_capacity=size, events=max(EVENTS_MIN, size)
         )  # all may be learned anew at once
         self._events = Events()
+        self._protection = Protection(
+            self._core, self._clock, self._events.emit, own_address(config.bridge), self._mark
+        )
         self._learning = Learning(
             self._core,
             self._clock,
@@ -108,6 +117,8 @@ class Engine:
             self._port_failed,
             self._budget_changed,
             lambda: self._events.has_audience,
+            moved=lambda *move: self._protection.moved(self._learning, *move),
+            probed=self._protection.probed,
         )
         self._fdb_file = FdbFile(self._learning, lambda: self.config)
         self._budgets = Budgets()
@@ -154,7 +165,13 @@ class Engine:
         )
         self._thread.start()
         loop.add_reader(self._core.event_fd, self._learning.take)
-        work = (self._keep_house(), self._attend(), self._keep_audit(), self._keep_fdb_file())
+        work = (
+            self._keep_house(),
+            self._attend(),
+            self._keep_audit(),
+            self._keep_fdb_file(),
+            self._protection.keep_probing(),
+        )
         self._tasks = [loop.create_task(one) for one in work]
 
     async def stop(self) -> None:
@@ -306,6 +323,10 @@ class Engine:
                 self.cost.price = Price(after.price_per_core_hour, after.currency)
             case "set_metrics", _, MetricsConfig() as after:
                 await self._metrics.configure(after)
+            case "set_move_guard", _, MoveGuardConfig() as after:
+                self._protection.guard_moves(after)
+            case "set_loop_detection", _, LoopDetectionConfig() as after:
+                self._protection.detect_loops(after)
             case "add_budget" | "set_budget", _, BudgetConfig() as after:
                 await self.cost.calibrate()
                 self._budgets.set(after)
@@ -332,6 +353,7 @@ class Engine:
         berth = self._berths[config.name] = Berth(config, self._choose_index(config.name))
         try:
             await berth.attach(self._core, self._links, create=True)
+            await self._limit_storms(config)
         except BaseException as error:
             if strict or not isinstance(error, FramebridgeError):
                 await self._remove([config.name])
@@ -356,6 +378,8 @@ class Engine:
             del self._berths[name]
             self._dirty.discard(name)
             self._former[name] = berth.index
+            self._budgets.limit_storms(name, ())
+            self._protection.blocks.forget(name)
         for berth in berths:
             try:
                 await berth.remove_device(self._links)
@@ -365,8 +389,15 @@ class Engine:
     async def _set_port(self, before: PortConfig, after: PortConfig) -> None:
         berth = self._berths[after.name]
         await berth.configure_mtu(self._links, after.mtu)
+        await self._limit_storms(after)
         berth.config = after
         self._refresh("port-changed", after.name)
+
+    async def _limit_storms(self, port: PortConfig) -> None:
+        if port.storm_control.limits:
+            await self.cost.calibrate()
+        budgets = storm_budgets(port.name, port.storm_control, self.cost.hz or NOMINAL_HZ)
+        self._budgets.limit_storms(port.name, budgets)
 
     # -- the data plane ------------------------------------------------------------------------------
 
@@ -408,14 +439,15 @@ class Engine:
 
     def _write(self) -> None:
         """Apply a snapshot of the berths as they are."""
-        for berth in self._berths.values():
+        for name, berth in self._berths.items():
+            berth.blocked = self._protection.blocks.reason(name)
             berth.lift_filter()
         self._core.apply(self._snapshot())
         for berth in self._berths.values():
             berth.set_filter()
-        self._learning.set_ports(
-            {berth.index: berth.config for berth in self._berths.values() if berth.state == "up"}
-        )
+        carrying = {berth.index: berth.config for berth in self._berths.values() if berth.state == "up"}
+        self._learning.set_ports(carrying)
+        self._protection.set_ports(carrying)
         self._fdb_file.restore()
 
     def _snapshot(self) -> Snapshot:
@@ -430,6 +462,8 @@ class Engine:
             mac_limit=self._bridge.mac_limit,
             vrrp_aware=self._bridge.vrrp_aware,
             local_first=self._bridge.local_first,
+            own_address=self._protection.own_address,
+            instance=self._protection.instance,
         )
         for vlan in self._vlans.values():
             if vlan.mac_limit:
@@ -450,6 +484,8 @@ class Engine:
         state = berth.state
         if state != berth.state_told:
             berth.state_told = state
+            if state == "blocked":
+                return  # told with its reason
             log.log(
                 logging.INFO if state == "up" else logging.WARNING, "port %s is %s", berth.config.name, state
             )
@@ -472,10 +508,14 @@ class Engine:
                 self._mark(name)
 
     def _budget_changed(self, kind: str, place: int) -> None:
-        if (name := self._budgets.name_at(place)) is None:
+        if (budget := self._budgets.at(place)) is None:
             return
-        log.log(logging.WARNING if kind == "budget_over" else logging.INFO, "%s: %s", kind, name)
-        self._events.emit(kind.replace("_", "-"), budget=name)
+        log.log(logging.WARNING if kind == "budget_over" else logging.INFO, "%s: %s", kind, budget.name)
+        if budget.floods:
+            event = "storm-begin" if kind == "budget_over" else "storm-end"
+            self._events.emit(event, port=budget.port, flood=budget.floods[0])
+        else:
+            self._events.emit(kind.replace("_", "-"), budget=budget.name)
 
     def _mirror_changed(self, name: str, state: str, reason: str) -> None:
         log.warning("mirror %s: %s", name, f"{state}: {reason}" if reason else state)
@@ -509,7 +549,11 @@ class Engine:
         self._audit_due.set()
 
     async def _look_at(self, berth: Berth) -> None:
-        """Attach or detach a port as its device wants it."""
+        """Attach or detach a port as its device wants it, block it or let it back."""
+        if berth.blocked != self._protection.blocks.reason(berth.config.name):
+            self._refresh()
+        if berth.config.kind == "memory":
+            return
         before = berth.port, berth.link
         link = await berth.find(self._links)
         lost = berth.port is not None and (berth.broken or link is None or not berth.is_of(link))
@@ -544,7 +588,12 @@ class Engine:
         """Let time pass for the FDB, and try again what failed."""
         while True:
             await self._clock.sleep(HOUSEKEEPING)
-            for what, work in (("ageing", self._learning.tick), ("the bill", self.cost.sample)):
+            for what, work in (
+                ("ageing", self._learning.tick),
+                ("the bill", self.cost.sample),
+                ("protection", lambda: self._protection.tick(self._learning)),
+                ("budgets", self.budget_rows),  # so that their end is told when nothing comes any more
+            ):
                 try:
                     work()
                 except Exception:
@@ -683,6 +732,19 @@ class Engine:
         """One row per mirror: what it copies and what became of the copies."""
         return self._mirrors.rows(self._core)
 
+    def storm_rows(self, port: str | None = None) -> list[Row]:
+        """One row per limit of storm control: what became of it."""
+        return self._budgets.storm_rows(self._core, port)
+
+    def unblock(self, port: str) -> bool:
+        """Let a blocked port forward again; False: it is not blocked."""
+        return self._protection.blocks.unblock(port)
+
+    @property
+    def own_address(self) -> int:
+        """The bridge's own MAC address."""
+        return self._protection.own_address
+
     def _names(self) -> dict[int, str]:
         """Ports by index, also those that are closed in the change under way."""
         former = {index: name for name, index in self._former.items()}
@@ -718,6 +780,8 @@ class Engine:
 
     async def fdb_add(self, vlan: int, mac: int, port: str, kind: str) -> None:
         """Add or replace an entry: static, sticky, drop (no port), or dynamic: what was asked for."""
+        if mac == self.own_address:
+            raise FramebridgeError(f"{format_mac(mac)} is the bridge's own address, which never has an entry")
         async with self._changing:
             if kind == "dynamic":
                 self._learning.authorise(vlan, mac, self._index(port or None))

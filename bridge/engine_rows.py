@@ -29,6 +29,7 @@ def _port_row(berth: Berth, tally: Tally, entries: int) -> Row:
         "device": config.device,
         "netns": config.netns,
         "state": berth.state,
+        "reason": berth.blocked or None,
         "mode": config.mode,
         "vlan": format_vids(config.vids) if trunk else config.pvid,
         "native": (config.pvid or None) if trunk else None,

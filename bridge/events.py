@@ -11,13 +11,20 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Self
+from typing import Protocol, Self
 
 from bridge.mac import format_mac
 
 QUEUE_MAX = 4096  # events per subscription
 
 EventRow = dict[str, object]
+
+
+class Emit(Protocol):
+    """Tell the world."""
+
+    def __call__(self, event: str, /, **fields: object) -> None:
+        """Tell of an event with its fields; `mac` is an integer here."""
 
 
 def _row(event: str, fields: dict[str, object]) -> EventRow:

@@ -100,12 +100,24 @@ def _tpid(value: str) -> int | str:
     return int(value, 16) if value.lower().startswith("0x") else value
 
 
+FLOOD_CLASSES = ("unknown", "multicast", "broadcast")
+
+
 def _flood(value: str) -> list[str]:
-    classes = ("unknown", "multicast", "broadcast")
-    named: dict[str, list[str]] = {"all": list(classes), "none": []}
-    return (
-        named[value] if value in named else [match(word, classes, "flood class") for word in value.split(",")]
-    )
+    named: dict[str, list[str]] = {"all": list(FLOOD_CLASSES), "none": []}
+    if value in named:
+        return named[value]
+    return [match(word, FLOOD_CLASSES, "flood class") for word in value.split(",")]
+
+
+def _storm_control(value: str) -> dict[str, str] | None:
+    """Read `broadcast=1000frames/s,unknown=5%`; `none` for no limits."""
+    if value == "none":
+        return None
+    pairs = [item.partition("=") for item in value.split(",")]
+    if not all(name and limit for name, _, limit in pairs):
+        raise ValueError
+    return {match(name, FLOOD_CLASSES, "flood class"): limit for name, _, limit in pairs}
 
 
 def _list(value: str) -> list[str] | None:
@@ -165,6 +177,7 @@ PORT_KEYS: dict[str, Reader] = {
     "source_guard": Reader("none or a list like 10.0.0.5,2001:db8::/64,'MAC ADDRESS'", _list),
     "enabled": SWITCH,
     "kernel_filter": SWITCH,
+    "storm_control": Reader("none or limits like broadcast=1000frames/s,unknown=5%", _storm_control),
 }
 
 MIRROR_KEYS: dict[str, Reader] = {

@@ -25,28 +25,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, Unpack
+from typing import NamedTuple, Unpack
 
 from bridge._core import Bridge, Event, FdbEntry
 from bridge.clock import Clock
 from bridge.config import BridgeConfig, StaticEntry
 from bridge.config_port import PortConfig
 from bridge.errors import FramebridgeError
+from bridge.events import Emit
 from bridge.fdb_ticks import Ticks
 from bridge.fdb_view import FLUSHABLE, Filters, Row, View
 from bridge.guards import spoken_from, withdrawn
-from bridge.mac import format_mac
+from bridge.mac import format_mac, parse_mac
 
 REQUESTS_MAX = 4096  # sources that wait for a decision
 SLICE = 1024  # events in one go: some 2 ms
 TOLD_MAX = 32  # events of a kind that a port's security may cause a tick
-
-
-class Emit(Protocol):
-    """Tell the world."""
-
-    def __call__(self, event: str, /, **fields: object) -> None:
-        """Tell of an event with its fields; `mac` is an integer here."""
 
 
 @dataclass(slots=True)
@@ -108,10 +102,13 @@ class Learning:
         fail: Callable[[int, int], None],
         budget_changed: Callable[[str, int], None] = lambda kind, place: None,
         has_audience: Callable[[], bool] = lambda: True,
+        moved: Callable[[int, int, int, int], None] = lambda vid, mac, port, old_port: None,
+        probed: Callable[[int, int, int], None] = lambda vid, nonce, port: None,
     ) -> None:
-        """`fail(port, errno)` and `budget_changed(kind, place)` get the events that are not about the FDB.
+        """`fail(port, errno)`, `budget_changed(kind, place)`, `probed(vid, nonce, port)` get what is not about the FDB.
 
         Entries that are learned or move are told of while `has_audience()`: in a storm the words cost the most.
+        `moved(vid, mac, port, old_port)` hears of each move, once the mirror has it.
         """
         self.counters = LearningCounters()
         self._core = core
@@ -120,6 +117,9 @@ class Learning:
         self._fail = fail
         self._budget_changed = budget_changed
         self._has_audience = has_audience
+        self._moved = moved
+        self._probed = probed
+        self._held: set[int] = set()  # sticky for a time, because they moved too often
         self._ageing = 0.0
         self._ticks = Ticks(core, clock)
         self._view = View(core, self._ticks)
@@ -182,6 +182,7 @@ class Learning:
     def pin(self, entry: StaticEntry) -> None:
         """Hold an entry in the table whenever its port is there."""
         key = _key(entry.vid, entry.mac)
+        self._held.discard(key)
         before = self._pinned.get(key)
         self._pinned[key] = entry
         self._lapsed.discard(key)
@@ -241,6 +242,33 @@ class Learning:
             self._core.fdb_delete(*_split(key))
             self._known.pop(key, None)
 
+    # -- entries held for a time (protection.py) -----------------------------------------------------
+
+    def hold(self, vid: int, mac: int, port: int) -> bool:
+        """Keep an address on a port as if it were sticky; False: it is pinned already, or the port is gone."""
+        key = _key(vid, mac)
+        if key in self._pinned or port not in self._ports or vid not in self._ports[port].members:
+            return False
+        if not self._core.fdb_set(vid, mac, port, "sticky"):
+            return False
+        self._known[key] = _Known(port, "sticky", self._clock.now())
+        self._held.add(key)
+        return True
+
+    def is_held(self, vid: int, mac: int) -> bool:
+        """Tell whether an address is held."""
+        return _key(vid, mac) in self._held
+
+    def release(self, vid: int, mac: int) -> None:
+        """Let a held address move again."""
+        key = _key(vid, mac)
+        known = self._known.get(key)
+        if key not in self._held or known is None:
+            return
+        self._held.discard(key)
+        known.kind = "dynamic"
+        self._core.fdb_set(vid, mac, known.port, "dynamic")
+
     # -- events ------------------------------------------------------------------------------------
 
     def drain(self) -> None:
@@ -272,6 +300,8 @@ class Learning:
                     pass  # still there: nothing changed
                 case "budget_over" | "budget_under":
                     self._budget_changed(event.kind, event.mac)
+                case "probe":
+                    self._probed(event.vid, event.mac, event.port)
                 case "port_error":
                     self._fail(event.port, event.errno)
                 case _:
@@ -291,24 +321,30 @@ class Learning:
     def _move(self, event: Event, now: float, is_heard: bool) -> None:
         self.counters.moved += 1
         key = event.vid << 48 | event.mac
+        if key in self._held:
+            return  # it moved before it was held
         if (known := self._known.get(key)) is None:
             known = self._known[key] = _Known(event.port, "dynamic", now)
         known.port = event.port
         known.moves += 1
-        if not is_heard:
-            return
+        if is_heard:
+            self._tell_move(event, known.moves)
+        self._moved(event.vid, event.mac, event.port, event.old_port)
+
+    def _tell_move(self, event: Event, moves: int) -> None:
         self._emit(
             "fdb-moved",
             mac=event.mac,
             vlan=event.vid,
             port=self._name(event.port),
             old_port=self._name(event.old_port),
-            moves=known.moves,
+            moves=moves,
         )
 
     def _evict(self, event: Event, is_heard: bool) -> None:
         self.counters.evicted += 1
         self._known.pop(event.vid << 48 | event.mac, None)
+        self._held.discard(event.vid << 48 | event.mac)
         if not is_heard:
             return
         name, by = self._name(event.port), self._name(event.old_port)
@@ -397,6 +433,7 @@ class Learning:
         self.counters.aged += 1
         key = _key(entry.vid, entry.mac)
         known = self._known.pop(key, None)
+        self._held.discard(key)
         if self._installed.pop(key, None):
             self._lapsed.add(key)
         held = round(self._clock.now() - known.since) if known else None
@@ -408,17 +445,23 @@ class Learning:
         lost, self._lost, self._stale = self._lost, 0, False
         before, now = self._known, self._clock.now()
         self._known = {}
+        moved = []
         for entry in self._core.fdb_entries():
             key = _key(entry.vid, entry.mac)
             known = before.get(key) or _Known(entry.port, entry.kind, now)
-            known.moves += known.port != entry.port
-            known.port, known.kind = entry.port, entry.kind
+            old_port, known.port, known.kind = known.port, entry.port, entry.kind
             self._known[key] = known
+            if old_port != entry.port:
+                known.moves += 1
+                moved.append((entry.vid, entry.mac, entry.port, old_port))
+        self._held &= self._known.keys()
         if lost:
             self.counters.resyncs += 1
             added = len(self._known.keys() - before.keys())
             removed = len(before.keys() - self._known.keys())
             self._emit("fdb-resync", lost=lost, added=added, removed=removed)
+        for move in moved:
+            self._moved(*move)
 
     # -- commands ----------------------------------------------------------------------------------
 
@@ -437,6 +480,7 @@ class Learning:
         """Remove an entry of any kind; False: there was none."""
         self.drain()
         pinned = self.unpin(vid, mac)
+        self._held.discard(_key(vid, mac))
         self._known.pop(_key(vid, mac), None)
         self._stale = True
         return self._core.fdb_delete(vid, mac) or pinned
@@ -491,6 +535,7 @@ class Learning:
 
     def _strike(self, victims: Collection[int]) -> None:
         """Take entries that were flushed out of the mirror."""
+        self._held.difference_update(victims)
         for key in victims:
             self._known.pop(key, None)
             self._installed.pop(key, None)
@@ -509,10 +554,14 @@ class Learning:
         self.drain()
         ages = self._view.ages()
         return [
-            Saved(entry.vid, entry.mac, name, entry.kind, ages[entry.tick] if self._ageing else 0.0)
+            Saved(entry.vid, entry.mac, name, self._lasting(entry), ages[entry.tick] if self._ageing else 0.0)
             for entry in self._core.fdb_entries()
             if entry.kind in FLUSHABLE and (name := self._name(entry.port)) is not None
         ]
+
+    def _lasting(self, entry: FdbEntry) -> str:
+        """Kind of an entry, but for what holds it for a time."""
+        return "dynamic" if _key(entry.vid, entry.mac) in self._held else entry.kind
 
     def restore(self, saved: Iterable[Saved]) -> int:
         """Put entries of before a restart back, with their age, inside all limits; returns how many.
@@ -546,7 +595,14 @@ class Learning:
     def rows(self, port: int | None = None, vid: int | None = None, **more: Unpack[Filters]) -> Iterator[Row]:
         """Give the table as it is now, sorted by VLAN and address; filters and errors as for `flush`."""
         names = {index: config.name for index, config in self._ports.items()}
-        return self._view.rows(self._view.fitting(port, vid, more), names)
+        rows = self._view.rows(self._view.fitting(port, vid, more), names)
+        return map(self._as_held, rows) if self._held else rows
+
+    def _as_held(self, row: Row) -> Row:
+        held = (
+            row["state"] == "sticky" and _key(int(str(row["vlan"])), parse_mac(str(row["mac"]))) in self._held
+        )
+        return {**row, "state": "held"} if held else row
 
     def count_by_port(self) -> Counter[int]:
         """Count entries per port index."""

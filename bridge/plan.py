@@ -31,15 +31,19 @@ from bridge.config import (
 )
 from bridge.config_port import PortConfig, port_table
 from bridge.errors import ConfigError, Problem
+from bridge.loop_detection import LoopDetectionConfig, loop_detection_table
 from bridge.mac import format_mac
 from bridge.mirrors import MirrorConfig, mirror_table
+from bridge.move_guard import MoveGuardConfig, move_guard_table
 
 Value = (
     BridgeConfig
     | BudgetConfig
     | CostConfig
+    | LoopDetectionConfig
     | MetricsConfig
     | MirrorConfig
+    | MoveGuardConfig
     | PortConfig
     | VlanConfig
     | StaticEntry
@@ -56,6 +60,8 @@ _KINDS: dict[type, tuple[str, str, str]] = {
     BudgetConfig: ("add_budget", "set_budget", "delete_budget"),
     MirrorConfig: ("add_mirror", "set_mirror", "delete_mirror"),
     MetricsConfig: ("set_metrics", "set_metrics", "set_metrics"),
+    MoveGuardConfig: ("set_move_guard", "set_move_guard", "set_move_guard"),
+    LoopDetectionConfig: ("set_loop_detection", "set_loop_detection", "set_loop_detection"),
 }
 
 
@@ -87,7 +93,11 @@ def plan(old: Config | None, new: Config) -> tuple[Action, ...]:
     bridge = [] if old and old.bridge == new.bridge else [(old.bridge if old else None, new.bridge)]
     if was.cost != new.cost:
         bridge.append((was.cost, new.cost))
-    metrics = [_action(was.metrics, new.metrics)] if was.metrics != new.metrics else []
+    singles: list[tuple[Value, Value]] = [
+        (was.metrics, new.metrics),
+        (was.move_guard, new.move_guard),
+        (was.loop_detection, new.loop_detection),
+    ]
     vlans = list(_differences(was.vlans, new.vlans, lambda vlan: vlan.vid, lambda before, after: True))
     ports = list(
         _differences(
@@ -121,13 +131,17 @@ def plan(old: Config | None, new: Config) -> tuple[Action, ...]:
             for before, after in (*bridge, *vlans, *ports, *budgets, *mirrors)
             if before and after
         ),
-        *metrics,
+        *(_action(before, after) for before, after in singles if before != after),
         *(_action(before, after) for before, after in new_ones if before is None),
     )
 
 
 def _refuse_restart(old: BridgeConfig, new: BridgeConfig) -> None:
+    fixed: dict[str, tuple[object, object]]
     fixed = {"name": (old.name, new.name), "fdb_size": (old.fdb_size, new.fdb_size)}
+    if old.address != new.address:
+        tables = bridge_table(old), bridge_table(new)
+        fixed["address"] = tables[0]["address"] or "the default", tables[1]["address"] or "the default"
     if old.control_socket or new.control_socket:  # else it follows the name
         fixed["control_socket"] = (old.socket_path, new.socket_path)
     problems = [
@@ -183,6 +197,10 @@ def _subject(value: Value) -> str:
             return f"{format_mac(value.mac)} vlan {value.vid}"
         case MetricsConfig():
             return value.address or "off"
+        case MoveGuardConfig():
+            return f"{value.moves} moves in {value.window:g} s" if value.moves else "off"
+        case LoopDetectionConfig():
+            return f"every {value.interval:g} s" if value.interval else "off"
 
 
 def _table(value: Value) -> dict[str, object]:
@@ -203,6 +221,10 @@ def _table(value: Value) -> dict[str, object]:
             return mirror_table(value)
         case MetricsConfig():
             return metrics_table(value)
+        case MoveGuardConfig():
+            return move_guard_table(value)
+        case LoopDetectionConfig():
+            return loop_detection_table(value)
 
 
 def _details(before: Value | None, after: Value | None) -> str:
@@ -236,6 +258,8 @@ def _describe(value: Value | None) -> str:
             return _listing(mirror_table(value), mirror_table(MirrorConfig(value.name)))
         case MetricsConfig():
             return _listing(metrics_table(value), {"address": value.address})
+        case MoveGuardConfig() | LoopDetectionConfig():
+            return _listing(_table(value), {})
         case None:
             return ""
 

@@ -26,9 +26,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("mirrored", "bytes", "lost", "over_rate", "file_bytes"),
     ),
     "budget": (
-        *("budget", "port", "vlan", "class", "talker", "per_second", "unit", "action"),
+        *("budget", "port", "vlan", "class", "flood", "talker", "per_second", "unit", "action"),
         *("state", "spent", "dropped", "times_over"),
     ),
+    "storm": ("port", "flood", "per_second", "unit", "state", "spent", "dropped", "times_over"),
     "drops": ("port", "direction", "reason", "frames", "meaning"),
 }
 

@@ -27,6 +27,7 @@ from bridge.cost_meter import LAST_MAX
 from bridge.cost_views import VIEWS
 from bridge.errors import ConfigError, ControlError, FramebridgeError
 from bridge.events import Subscription
+from bridge.mac import format_mac
 from bridge.mirrors import parse_mirror
 from bridge.notify import Notifier
 from bridge.plan import Action, plan
@@ -207,7 +208,8 @@ class Service:
     async def bridge_show(self) -> list[Row]:
         """Give the settings of the bridge as a whole that are in force: the `[bridge]` table."""
         bridge = self._engine.config.bridge
-        return [{"bridge": bridge.name, **bridge_table(bridge), "control_socket": bridge.socket_path}]
+        shown = {"control_socket": bridge.socket_path, "address": format_mac(self._engine.own_address)}
+        return [{"bridge": bridge.name, **bridge_table(bridge), **shown}]
 
     @method()
     async def port_show(self, port: str | None = None) -> list[Row]:
@@ -233,6 +235,18 @@ class Service:
             return configs.replace_port(config, update_port(before, merge_vlan(before, changes)))
 
         return await self._change(changed)
+
+    @method(changes=True)
+    async def port_unblock(self, port: str) -> list[Row]:
+        """Let a port that was blocked because of a loop or a moving address forward again. No rows."""
+        if not self._engine.unblock(self._named(port).name):
+            raise ControlError(f"port {port!r} is not blocked", REFUSED)
+        return []
+
+    @method()
+    async def port_storm(self, port: str | None = None) -> list[Row]:
+        """One row per limit of storm control: port and flood class, its state, what was spent and dropped."""
+        return self._engine.storm_rows(self._known(port))
 
     @method()
     async def port_audit(self, port: str | None = None) -> list[Row]:

@@ -341,6 +341,7 @@ PORT_ARGUMENTS = """\
                         ingress: it only receives; egress: it only sends
   enabled on|off        administrative state
   kernel_filter on|off  with link: frames of VLANs not carried end in the kernel, uncounted
+  storm_control LIMITS  none, or limits by class: broadcast=1000frames/s,multicast=10Mbit/s,unknown=5%
 The value 'default' puts a key back to its default.
 """
 
@@ -434,6 +435,24 @@ examples:
 """,
     ),
     Verb("port del", "PORT", "remove a port", query("PortDel", "lines", Grammar(("port",)))),
+    Verb(
+        "port unblock",
+        "PORT",
+        "let a blocked port forward again",
+        query("PortUnblock", "lines", Grammar(("port",))),
+        """\
+A port is blocked when a loop is found behind it, or an address moves too often ([loop_detection], [move_guard]). It
+comes back by itself after the recovery time; 'port show' tells which is, -j also why.
+""",
+    ),
+    Verb(
+        "port storm",
+        "[PORT]",
+        "what storm control limits, and what became of it",
+        query(
+            "PortStorm", "storm", Grammar(option="port"), empty="no limits; see 'port set PORT storm_control'"
+        ),
+    ),
     Verb(
         "port audit",
         "[PORT]",

@@ -85,6 +85,7 @@ class FakeEngine:
                 "device": port.device,
                 "netns": port.netns,
                 "state": "up" if port.admin_up else "down",
+                "reason": None,
                 "mode": port.mode,
                 "vlan": format_vids(port.vids) if port.mode == "trunk" else port.pvid,
                 "native": port.pvid if port.mode == "trunk" and port.pvid else None,
@@ -144,6 +145,19 @@ class FakeEngine:
     def stats_rows(self, name: str | None = None) -> list[Row]:
         rows: list[Row] = [{"port": port.name, "rx_frames": 7, "tx_frames": 5} for port in self._ports(name)]
         return rows if name else [*rows, {"port": "total", "rx_frames": 7 * len(rows), "balance": 0}]
+
+    own_address = 0x020000000099
+
+    def storm_rows(self, port: str | None = None) -> list[Row]:
+        return [
+            {"port": p.name, "flood": flood, "unit": limit.unit, "per_second": limit.limit, "state": "within"}
+            for p in self._ports(port)
+            for flood, limit in p.storm_control.limits.items()
+        ]
+
+    def unblock(self, port: str) -> bool:
+        self.calls.append(f"unblock {port}")
+        return port == "guests"
 
     def budget_rows(self) -> list[Row]:
         return [{"budget": "storm", "unit": "frames", "state": "over", "spent": 10, "dropped": 5}]

@@ -9,8 +9,7 @@ import pytest
 from helpers import frames
 
 from bridge import config as configs
-from bridge._core import BUDGETS_MAX
-from bridge.budgets import BudgetConfig
+from bridge.budgets import BUDGETS_MAX, BudgetConfig
 from bridge.engine import Engine
 from bridge.errors import ConfigError
 from bridge.plan import plan

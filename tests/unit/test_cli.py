@@ -531,7 +531,10 @@ def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
         ("v", "object 'v' is ambiguous: vlan, version"),
         ("r", "object 'r' is ambiguous: run, reload"),
         ("bogus", "unknown object 'bogus'; there are: run, check"),
-        ("port bogus", "unknown port verb 'bogus'; there are: show, add, set, del, audit, guard"),
+        (
+            "port bogus",
+            "unknown port verb 'bogus'; there are: show, add, set, del, unblock, storm, audit, guard",
+        ),
         ("port s", "port verb 's' is ambiguous: show, set"),
         ("cost sl x", "one word too many: 'x'"),
         ("cost show by colour", "unknown view 'colour'; there are: stage, port"),

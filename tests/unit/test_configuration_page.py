@@ -15,11 +15,14 @@ UNKNOWN = "there_is_no_such_key"
 TABLES = {  # heading on the page: the table with an unknown key
     "`[bridge]`": f"[bridge]\n{UNKNOWN} = 1",
     "`[[port]]`": f"[[port]]\n{UNKNOWN} = 1",
+    "`storm_control` of a port": f"[[port]]\nstorm_control = {{ {UNKNOWN} = 1 }}",
     "`vlan` of a port": f"[[port]]\nvlan = {{ {UNKNOWN} = 1 }}",
     "`[[vlan]]`": f"[[vlan]]\n{UNKNOWN} = 1",
     "`[[fdb]]`": f"[[fdb]]\n{UNKNOWN} = 1",
     "`[[budget]]`": f"[[budget]]\n{UNKNOWN} = 1",
     "`[[mirror]]`": f"[[mirror]]\n{UNKNOWN} = 1",
+    "`[move_guard]`": f"[move_guard]\n{UNKNOWN} = 1",
+    "`[loop_detection]`": f"[loop_detection]\n{UNKNOWN} = 1",
     "`[cost]`": f"[cost]\n{UNKNOWN} = 1",
     "`[metrics]`": f"[metrics]\n{UNKNOWN} = 1",
 }

@@ -360,7 +360,14 @@ async def test_rows_of_ports_and_vlans() -> None:
     )
     async with running(config(*ports, vlans=(VlanConfig(10, "ten", 7), VlanConfig(99, "unused")))) as engine:
         await speak(engine, "a", 1)
-        common = {"kind": "memory", "device": "", "netns": None, "state": "up", "filter": None}
+        common = {
+            "kind": "memory",
+            "device": "",
+            "netns": None,
+            "state": "up",
+            "filter": None,
+            "reason": None,
+        }
         common |= {"native_tagged": False, "map": None, "priority_tags": "never", "default_pcp": 0}
         common |= {"enabled": True, "learning": True, "mac_limit": 0, "flood": "unknown,multicast,broadcast"}
         common |= {"isolated": False, "horizon": None, "hairpin": False, "direction": "both"}
