@@ -43,9 +43,26 @@ RULES = {f"R{number}" for number in range(1, 13)}
 KINDS = ("send", "fdb", "silence", "flush", "add", "forget", "change", "down", "up")
 MODES = ("access", "trunk", "tunnel", "mirror")
 PORT_KEYS = {*MODES, "native", "tpid", "isolated", "learning", "flood", "mac_limit"} | {
-    *("native_tagged", "map", "priority_tags", "default_pcp", "horizon", "hairpin", "direction")
+    *(
+        "native_tagged",
+        "map",
+        "priority_tags",
+        "default_pcp",
+        "horizon",
+        "hairpin",
+        "direction",
+        "storm_control",
+    )
 }
-BRIDGE_KEYS = {"pass_reserved", "static_move", "full_table", "mac_limit", "vrrp_aware", "local_first"}
+BRIDGE_KEYS = {
+    "address",
+    "pass_reserved",
+    "static_move",
+    "full_table",
+    "mac_limit",
+    "vrrp_aware",
+    "local_first",
+}
 VLAN_KEYS = {"mac_limit", "learning"}
 FLUSH_KEYS = {"port", "vlan", "mac", "state"}
 SECURITY = ("locked", "allow", "source_guard")

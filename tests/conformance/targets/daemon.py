@@ -43,7 +43,7 @@ class LinkTarget(WiredTarget):
         | {"flush", "flush port", "flush vlan", "flush mac", "flush state"}
         | {"static", "sticky", "drop", "change", "carrier"}
         | {"full_table", "bridge mac_limit", "vrrp_aware", "local_first", "vlan mac_limit", "vlan learning"}
-        | {"dynamic", *SECURITY}
+        | {"dynamic", "address", *SECURITY}
     )
 
     def __init__(self, net: Net, ports: Ports, bridge: Mapping[str, Any], vlans: Vlans) -> None:

@@ -16,6 +16,8 @@ from model import PortConfig
 
 from bridge import guards
 from bridge.checks import RESERVED_NAMES
+from bridge.mac import parse_mac
+from bridge.storm_control import rate
 from conformance.scenario import FLOODS, SECURITY, Entry, Mirror, Port
 from conformance.target import Ports, Target, Vlans
 
@@ -41,8 +43,10 @@ class MemoryTarget(Target):
             "drop",
             "dynamic",
             "change",
+            "carrier",
             *SECURITY,
         }
+        | {"storm_control", "address"}
         | {"full_table", "bridge mac_limit", "vrrp_aware", "local_first", "vlan mac_limit", "vlan learning"}
     )
 
@@ -61,7 +65,9 @@ class MemoryTarget(Target):
                 vid for vid, keys in vlans.items() if not keys.get("learning", True)
             ),
             mirrors=tuple(self._mirror(mirror) for mirror in bridge.get("mirrors", ())),
-            **{key: value for key, value in bridge.items() if key not in ("pass_reserved", "mirrors")},
+            own_address=parse_mac(bridge["address"]) if "address" in bridge else 0,
+            storms=self._storms(),
+            **{key: bridge[key] for key in bridge.keys() - {"pass_reserved", "address", "mirrors"}},
         )
 
     def _mirror(self, mirror: Mirror) -> model.Mirror:
@@ -104,6 +110,20 @@ class MemoryTarget(Target):
         self._ports[port] = self._ports[port].changed(to)
         fields = port_config(self._ports[port]).__dict__
         self._lab.change(self._index[port], **fields)
+        self._lab.change_bridge(storms=self._storms())
+
+    def carrier(self, port: str, up: bool) -> None:
+        self._lab.change(self._index[port], up=up)
+        if not up:  # as bridge.learning does
+            self._lab.fdb_flush(port=self._index[port])
+
+    def _storms(self) -> dict[tuple[int, str], int]:
+        """Frames that each limit lets pass at once; of a rate that gives none back while a scenario is played."""
+        return {
+            (self._index[name], flood): max(1, round(rate(limit).limit * 0.1))
+            for name, port in self._ports.items()
+            for flood, limit in port.keys.get("storm_control", {}).items()
+        }
 
 
 def port_config(port: Port) -> PortConfig:

@@ -118,7 +118,7 @@ class OvsTarget(WiredTarget):
     abilities: ClassVar = frozenset(
         {"native_tagged", "priority_tags"}
         | {"tunnel", "isolated", "silence", "flush", "static", "carrier", "change"}
-        | {"bridge mac_limit", "mirror", "mirrors"}
+        | {"bridge mac_limit", "mirror", "mirrors", "address"}
     )
 
     def __init__(self, net: Net, ports: Ports, bridge: Mapping[str, Any], _vlans: Vlans) -> None:
@@ -131,6 +131,8 @@ class OvsTarget(WiredTarget):
             words += ["--", "add-port", "br0", bridge_side(name), *port_settings(port)]
         if any(port.mode == "tunnel" for port in ports.values()):
             words += ["--", "set", "Open_vSwitch", ".", "other_config:vlan-limit=2"]
+        if address := bridge.get("address"):
+            words += ["--", "set", "bridge", "br0", f'other_config:hwaddr="{address}"']
         if limit := bridge.get("mac_limit"):
             words += ["--", "set", "bridge", "br0", f"other_config:mac-table-size={limit}"]
         self._switch.vsctl(*words)
