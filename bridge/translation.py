@@ -51,7 +51,8 @@ def carried_outside(members: Collection[int], translations: Collection[Translati
 def flaws(translations: Collection[Translation], members: Collection[int], native: int) -> Iterator[str]:
     """Say what is wrong with the map of a trunk that carries these VLANs, and the way out; `native` 0: none."""
     mapped = {one.vid for one in translations}
-    wires = [Translation(vid, 0, vid) for vid in members if vid not in mapped]
+    outers = {one.outer for one in translations}  # nothing can be wrong with the other VIDs
+    wires = [Translation(vid, 0, vid) for vid in members if vid in outers and vid not in mapped]
     for one in translations:
         if one.vid == native:
             yield f"{one}: VLAN {one.vid} is the native one and has its own VID on the wire; take one of them away"

@@ -125,6 +125,7 @@ def measure_reload(place: Place) -> Values:
 
 
 def _reload(place: Place, variant: Variant) -> Timing:
+    place.wait_rest()
     place.write(_absolute(place, variant))
     return place.time_command("reload")[0]
 

@@ -29,6 +29,7 @@ from bridge.errors import ControlError
 METRICS = "127.0.0.1:9464"
 START_SECONDS = 120.0
 COMMAND_SECONDS = 60.0
+REST_SECONDS, REST_CPU = 0.3, 0.02  # at rest: so little CPU time in so long
 
 Row = dict[str, Any]
 
@@ -150,6 +151,20 @@ class Place:
         text = Path(f"/proc/{self.pid}/status").read_text()
         kilobytes = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", text, re.MULTILINE))
         return {"rss": int(kilobytes["VmRSS"]) / 1024, "peak": int(kilobytes["VmHWM"]) / 1024}
+
+    def wait_rest(self) -> None:
+        """Wait until the daemon has nothing left to do: the audit after a change takes a while."""
+        pid, spent = self.pid, -1.0
+
+        def rests() -> bool:
+            nonlocal spent
+            before, spent = spent, _cpu_seconds(pid)
+            if spent - before < REST_CPU:
+                return True
+            time.sleep(REST_SECONDS)
+            return False
+
+        net.wait_until(rests, "rest of the daemon", START_SECONDS)
 
     def ask(self, method: str, **parameters: Any) -> list[Row]:
         """Call the daemon through its control socket."""
