@@ -315,14 +315,19 @@ bool br_lock_refuses(struct br_bridge *bridge, uint16_t port, uint64_t key);
 /* Data thread; see probe.c: a frame whose source is the bridge's own address. */
 enum br_drop br_own_verdict(struct br_bridge *bridge, const struct br_frame *frame);
 
-/* Data thread; see egress.c, pipeline.c and loop.c. */
+/* Data thread: the stages; see admit.c, learn.c, egress.c and transmit.c. */
+void br_admit(struct br_bridge *bridge, const struct br_port_config *port, uint32_t n);
+void br_learn(struct br_bridge *bridge, const struct br_port_config *port, uint32_t n);
 int br_originate(struct br_bridge *bridge, const struct br_origination *own);
 void br_edit(struct br_bridge *bridge);
 void br_flood(struct br_bridge *bridge);
 void br_transmit(struct br_bridge *bridge);
 /* Hand n frames in their final form to a port, super-frames cut if it takes none. */
 void br_transmit_frames(struct br_thread *thread, struct br_port *port, struct br_frame *const *frame, uint32_t n);
+void br_release_copies(struct br_thread *thread);
 void br_release(struct br_thread *thread, uint32_t n);
+
+/* Data thread; see pipeline.c and loop.c. */
 void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingress, uint32_t n);
 void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_t n, enum br_drop reason);
 void br_loop_init(struct br_loop *loop);

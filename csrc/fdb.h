@@ -173,6 +173,12 @@ static inline uint64_t br_mac_read(const uint8_t *bytes)
     return word >> 16;
 }
 
+/* 01-80-C2-00-00-00..0F; IEEE 802.1Q-2022 table 8-1. */
+static inline bool br_mac_is_reserved(uint64_t mac)
+{
+    return mac >> 4 == 0x0180c200000;
+}
+
 /* Multiply-and-fold under a secret: both halves of the 128-bit product depend on every bit of the key. */
 static inline uint64_t br_fdb_hash(const struct br_fdb *fdb, uint64_t key)
 {
