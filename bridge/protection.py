@@ -27,6 +27,8 @@ from bridge.move_guard import MoveGuard, MoveGuardConfig
 
 log = logging.getLogger(__name__)
 
+TOLD_MAX = 32  # restless addresses that are told of in a second, each by its name; the others are counted
+
 
 class Holder(Protocol):
     """What can keep an address where it is: Learning."""
@@ -55,6 +57,7 @@ class Protection:
         self._emit = emit
         self._guard = MoveGuard(clock)
         self._held: dict[tuple[int, int], float | None] = {}  # until when
+        self._restless_told = 0  # since the last tick
         self._detection = LoopDetectionConfig()
         self._prober = Prober()
         self._storms = MoveStorms(clock)
@@ -104,8 +107,10 @@ class Protection:
             self._guard.forget(vid, mac)  # what comes after the recovery is counted anew
         if name in self.blocks or old_name in self.blocks or holder.is_held(vid, mac):
             return  # dealt with: this is an event of before
-        log.warning("%s, last from port %s to port %s: %s", what, old_name, name, rules.action)
-        self._emit("mac-moving", mac=mac, vlan=vid, port=name, old_port=old_name, action=rules.action)
+        self._restless_told += 1
+        if self._restless_told <= TOLD_MAX:
+            log.warning("%s, last from port %s to port %s: %s", what, old_name, name, rules.action)
+            self._emit("mac-moving", mac=mac, vlan=vid, port=name, old_port=old_name, action=rules.action)
         if rules.action == "hold" and holder.hold(vid, mac, old_port):
             self._held[vid, mac] = self._clock.now() + rules.recovery if rules.recovery else None
         elif rules.action == "block" and name is not None:
@@ -135,6 +140,13 @@ class Protection:
     def tick(self, holder: Holder) -> None:
         """Let go of what has been held or blocked long enough: call it once a second."""
         self.blocks.expire()
+        if self._restless_told > TOLD_MAX:
+            log.warning(
+                "%d more addresses moved too often: %s",
+                self._restless_told - TOLD_MAX,
+                self._guard.config.action,
+            )
+        self._restless_told = 0
         now = self._clock.now()
         for (vid, mac), until in [*self._held.items()]:
             if not holder.is_held(vid, mac):

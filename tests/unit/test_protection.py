@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from helpers import frames
+from helpers import frames, net
 from helpers.clock import ManualClock
 
 from bridge import config as configs
@@ -69,6 +69,13 @@ class World:
                     self.port(far).inject(sent[:64])
             self.engine.wake()
         await self.quiet()
+
+    def spin(self) -> None:
+        """Wait for the data thread alone: the engine gets no turn, and events pile up."""
+        self.engine.wake()
+        net.wait_until(
+            lambda: not any(self.port(name).pending for name in ("a", "b", "up")), "the frames to be taken"
+        )
 
     async def quiet(self) -> None:
         async with asyncio.timeout(10):
@@ -348,7 +355,7 @@ def test_the_port_it_moved_to_is_blocked_only_that_one_and_by_hand_it_returns() 
         await world.send("a", broadcast())
         for i in range(40):  # events of moves that happened meanwhile block no other port
             world.port("b" if i % 2 == 0 else "a").inject([broadcast()])
-            world.engine.wake()
+            world.spin()
         await world.until(lambda: bool(world.heard("port-blocked")))
         await world.pass_time(1)
         (event,) = world.heard("port-blocked")
@@ -362,6 +369,22 @@ def test_the_port_it_moved_to_is_blocked_only_that_one_and_by_hand_it_returns() 
         assert world.heard("port-unblocked")[0]["by"] == "hand"
 
     live(BLOCK, story)
+
+
+def test_a_thousand_restless_addresses_are_held_and_told_of_in_few_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(world: World) -> None:
+        stations = [broadcast(frames.host(n)) for n in range(1000, 1500)]
+        for name in ("a", "b", "a", "b", "a"):
+            await world.send(name, *stations)
+        rows = world.engine.fdb_rows()
+        assert [row["state"] for row in rows] == ["held"] * 500
+        assert len(world.heard("mac-moving")) == 32
+        await world.pass_time(1)
+        assert "468 more addresses moved too often: hold" in caplog.text
+
+    live(HOLD, story)
 
 
 def test_a_virtual_router_moves_as_it_likes() -> None:
