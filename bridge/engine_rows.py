@@ -9,6 +9,7 @@ from bridge.checks import TPIDS
 from bridge.config import VlanConfig
 from bridge.ledger import Row, Tally
 from bridge.metrics import PortState
+from bridge.storm_control import NO_LIMITS
 from bridge.vids import format_vids
 
 _TPID_NAMES = {number: name for name, number in TPIDS.items()}
@@ -46,6 +47,9 @@ def _port_row(berth: Berth, tally: Tally, entries: int) -> Row:
         "horizon": config.horizon or None,
         "hairpin": config.hairpin,
         "direction": config.direction,
+        "locked": config.locked,
+        "source_guard": bool(config.source_guard),
+        "storm_control": config.storm_control != NO_LIMITS,
         "mtu": berth.mtu,
         "filter": berth.filter_state,
         "fdb_entries": entries,

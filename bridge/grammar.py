@@ -160,7 +160,7 @@ PORT_KEYS: dict[str, Reader] = {
     "mirror": SWITCH,
     "native": NUMBER,
     "native_tagged": SWITCH,
-    "map": Reader("WIRE:VLAN,... like 100:10,200.30:20", lambda value: value.split(",")),
+    "map": Reader("none or a list like 100:10,200.30:20", _list),
     "tpid": Reader("802.1Q or 802.1ad", _tpid),
     "mtu": NUMBER,
     "learning": SWITCH,

@@ -35,6 +35,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 # Settings of a port that are told, in one column, where they are not as usual.
 PORT_OPTIONS: dict[str, object] = {
+    "reason": None,  # why it is blocked
     "native_tagged": False,
     "map": None,
     "priority_tags": "never",
@@ -47,6 +48,9 @@ PORT_OPTIONS: dict[str, object] = {
     "horizon": None,
     "hairpin": False,
     "direction": "both",
+    "locked": False,
+    "source_guard": False,
+    "storm_control": False,
 }
 
 

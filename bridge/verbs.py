@@ -320,7 +320,7 @@ PORT_ARGUMENTS = """\
   trunk LIST            tagged: VLAN IDs and ranges like 10,20,100-119
   native VID            with trunk: the VLAN of untagged frames
   native_tagged on|off  with native: its frames leave tagged
-  map LIST              with trunk: VLANs with other tags on the wire, WIRE:VLAN like 100:10,200.30:20
+  map LIST|none         with trunk: VLANs with other tags on the wire, WIRE:VLAN like 100:10,200.30:20
   mirror on             in no VLAN: takes the copies of mirrors, and nothing it receives enters the bridge
   tunnel VID            untagged, inner tags are payload (dot1q-tunnel)
   tpid 802.1Q|802.1ad   the tag protocol

@@ -371,6 +371,7 @@ async def test_rows_of_ports_and_vlans() -> None:
         common |= {"native_tagged": False, "map": None, "priority_tags": "never", "default_pcp": 0}
         common |= {"enabled": True, "learning": True, "mac_limit": 0, "flood": "unknown,multicast,broadcast"}
         common |= {"isolated": False, "horizon": None, "hairpin": False, "direction": "both"}
+        common |= {"locked": False, "source_guard": False, "storm_control": False}
         counts = {"rx_frames": 0, "tx_frames": 0, "drops": 0, "fdb_entries": 0}
         assert engine.port_rows() == [
             {
