@@ -25,8 +25,9 @@ UNITS = {  # as written: unit of the budget, how many of it
     "cycles/s": ("cycles", 1.0),
     "%": ("percent", 1.0),
 }
-RATE_MAX = 1e13
+RATE_MIN, RATE_MAX = 0.001, 1e13
 _WRITTEN = {unit: text for text, (unit, scale) in UNITS.items() if scale == 1.0}
+_BIT_UNITS = ("Gbit/s", "Mbit/s", "kbit/s")
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[0-9]{1,2})?)\s*([A-Za-z]*/s|%)")
 
 
@@ -38,9 +39,10 @@ class Rate:
     limit: float
 
     def __str__(self) -> str:
+        """Write it so that it is read as the same number: in the largest unit that it is a whole number of."""
         number, unit = float(self.limit), _WRITTEN[self.unit]
         if self.unit == "bits":
-            unit = next(text for text in ("Gbit/s", "Mbit/s", "kbit/s", "bit/s") if number >= UNITS[text][1])
+            unit = next((text for text in _BIT_UNITS if number % UNITS[text][1] == 0), unit)
             number /= UNITS[unit][1]
         return f"{int(number) if number.is_integer() else number!r} {unit}"
 
@@ -53,10 +55,9 @@ def rate(value: object) -> Rate:
     unit, scale = UNITS[match[2]]
     limit = float(match[1]) * scale
     most = 100 if unit == "percent" else RATE_MAX
-    low = 1 if unit == "bits" else 0
-    if not (limit > 0 and low <= limit <= most):
+    if not RATE_MIN <= limit <= most:
         raise BadValueError(
-            f"expected a limit above 0 and at most {most:g} {_WRITTEN[unit]}, got {show(value)}"
+            f"expected a limit of {RATE_MIN:g} to {most:g} {_WRITTEN[unit]}, got {show(value)}"
         )
     return Rate(unit, limit)
 

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from bridge.config import BridgeConfig, Config, CostConfig, MetricsConfig, StaticEntry, VlanConfig
 from bridge.config_port import PortConfig
 from bridge.guards import GuardRule, Stations
+from bridge.loop_detection import LoopDetectionConfig
+from bridge.move_guard import MoveGuardConfig
+from bridge.storm_control import Rate, StormControl
 from bridge.translation import Translation
 
 Draw = Any
@@ -35,6 +38,29 @@ def _texts(limit: int, forbidden: str = "") -> st.SearchStrategy[str]:
             word not in (".", "..") and len(word.encode()) <= limit and not set(word) & set(forbidden)
         )
     )
+
+
+RECOVERIES = st.just(0.0) | st.floats(1, 1_000_000)
+MOVE_GUARDS = st.just(MoveGuardConfig()) | st.builds(
+    MoveGuardConfig,
+    moves=st.integers(2, 1_000_000),
+    window=st.floats(1, 1_000_000),
+    action=st.sampled_from(["log", "hold", "block"]),
+    recovery=RECOVERIES,
+)
+LOOP_DETECTIONS = st.just(LoopDetectionConfig()) | st.builds(
+    LoopDetectionConfig,
+    interval=st.floats(0.1, 3600),
+    action=st.sampled_from(["log", "block"]),
+    recovery=RECOVERIES,
+    moving_addresses=st.integers(0, 4096),
+)
+RATES = st.none() | st.builds(
+    Rate, st.sampled_from(["frames", "bits", "cycles"]), st.integers(1, 10**12).map(float)
+)
+STORM_CONTROLS = st.just(StormControl()) | st.builds(
+    StormControl, broadcast=RATES, multicast=RATES, unknown=RATES, burst=st.floats(0.01, 60)
+)
 
 
 @dataclass(frozen=True)
@@ -179,6 +205,7 @@ def _ports(draw: Draw, pools: Pools, name: str) -> PortConfig:
         kind=kind,
         mtu=draw(st.none() | st.integers(68, 65521)),
         mac_limit=draw(pools.limits),
+        storm_control=draw(STORM_CONTROLS),
         **draw(_security()),
         **place,
         **membership,
@@ -220,4 +247,6 @@ def configs(draw: Draw, pools: Pools = WIDE) -> Config:
         vlans=tuple(vlans[vid] for vid in sorted(vlans)),
         entries=tuple(entries[key] for key in sorted(entries)),
         metrics=draw(METRICS),
+        move_guard=draw(MOVE_GUARDS),
+        loop_detection=draw(LOOP_DETECTIONS),
     )

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from bridge.config import BridgeConfig, Config, CostConfig, MetricsConfig, StaticEntry, VlanConfig, parse
 from bridge.config_port import PortConfig
 from bridge.errors import ConfigError
+from bridge.loop_detection import LoopDetectionConfig
+from bridge.move_guard import MoveGuardConfig
 from bridge.plan import Action, plan
 
 GUESTS = PortConfig("guests", "tap", "tap0", pvid=10)
@@ -30,6 +32,8 @@ class Model:
     entries: dict[tuple[int, int], StaticEntry] = field(default_factory=dict)
     cost: CostConfig = field(default_factory=CostConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    move_guard: MoveGuardConfig = field(default_factory=MoveGuardConfig)
+    loop_detection: LoopDetectionConfig = field(default_factory=LoopDetectionConfig)
 
     def do(self, action: Action) -> None:
         before, after = action.before, action.after
@@ -44,6 +48,12 @@ class Model:
             case "set_metrics":
                 assert self.metrics == before
                 self.metrics = after
+            case "set_move_guard":
+                assert self.move_guard == before
+                self.move_guard = after
+            case "set_loop_detection":
+                assert self.loop_detection == before
+                self.loop_detection = after
             case "set_vlan":
                 self._swap(self.vlans, (before or after).vid, before, after)
             case "open_port":
@@ -82,6 +92,7 @@ class Model:
         if self.bridge is None:
             assert [*self.ports, *self.vlans, *self.entries] == []
             assert self.metrics == MetricsConfig()
+            assert (self.move_guard, self.loop_detection) == (MoveGuardConfig(), LoopDetectionConfig())
             return None
         return Config(
             self.bridge,
@@ -90,6 +101,8 @@ class Model:
             tuple(self.entries[key] for key in sorted(self.entries)),
             self.cost,
             self.metrics,
+            move_guard=self.move_guard,
+            loop_detection=self.loop_detection,
         )
 
 
