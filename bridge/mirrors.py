@@ -23,6 +23,7 @@ from bridge._core import SNAPLEN_MIN, Bridge, MirrorState, Snapshot
 from bridge.checks import BadValueError, Keys, Report, Table, did_you_mean, show
 from bridge.config_port import PortConfig
 from bridge.errors import MirrorError
+from bridge.rates import Rate, reader
 from bridge.recorder import Recorder
 from bridge.toml_lines import KeyPath
 from bridge.vids import format_vids, vid_runs
@@ -54,8 +55,7 @@ class MirrorConfig:
     file_size: int = FILE_SIZE  # bytes
     files: int = 1  # of that size; the oldest goes when there is one more
     replace: bool = False  # a file that has something in it
-    rate: float = 0.0  # units per second; 0: no limit
-    unit: str = "bits"  # of the rate: bits | frames
+    rate: Rate | None = None  # frames or bits; None: no limit
 
 
 def size(value: object) -> int:
@@ -67,14 +67,6 @@ def size(value: object) -> int:
     raise BadValueError(
         f"expected a size like '100 MB', from {SIZE_MIN} to {SIZE_MAX} bytes, got {show(value)}"
     )
-
-
-def rate(value: object) -> tuple[float, str]:
-    """Check for a rate like `10 Mbit/s` or `1000 frames/s`."""
-    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?(|[kMG])(bit|frames)/s", str(value))
-    if match and 0 < (number := float(match[1]) * _UNITS[match[2]]) <= 1e13:
-        return number, "frames" if match[3] == "frames" else "bits"
-    raise BadValueError(f"expected a rate like '10 Mbit/s' or '1000 frames/s', got {show(value)}")
 
 
 _path_text = checks.text("a path", 4095)
@@ -106,8 +98,8 @@ _KEYS: Keys = {
     "file_size": ("file_size", size),
     "files": ("files", checks.integer(1, FILES_MAX)),
     "replace": ("replace", checks.boolean),
+    "rate": ("rate", reader("frames", "bits")),
 }
-_RATE_KEYS: Keys = {"rate": ("rate", rate)}
 _FILE_KEYS = ("file_size", "files", "replace")
 
 
@@ -122,7 +114,6 @@ def parse_mirror(table: Mapping[str, object], where: str = "mirror") -> MirrorCo
 def read_mirror(table: Table) -> MirrorConfig:
     """Read one `[[mirror]]`; flaws are told to the report of the table and leave their field blank."""
     fields = table.fields(_KEYS, required=("name",))
-    limit, unit = table.fields(_RATE_KEYS).get("rate", (0.0, "bits"))
     ports = table.union("ports", lambda name: (checks.name(name),))
     vids = table.union("vlans", checks.vids)
     table.refuse_unknown()
@@ -139,20 +130,17 @@ def read_mirror(table: Table) -> MirrorConfig:
         **{"name": "", **fields},
         ports=tuple(sorted(ports or ())),
         vids=tuple(sorted(vids or ())),
-        rate=limit,
-        unit=unit,
     )
 
 
 def mirror_table(mirror: MirrorConfig) -> dict[str, object]:
     """Return the `[[mirror]]` table, absent keys None."""
     table = checks.plain_table(mirror, _KEYS)
-    number = int(mirror.rate) if mirror.rate == int(mirror.rate) else mirror.rate
     runs = [first if first == last else f"{first}-{last}" for first, last in vid_runs(mirror.vids)]
     return table | {
         "ports": list(mirror.ports) or None,
         "vlans": runs or None,
-        "rate": f"{number} {'frames' if mirror.unit == 'frames' else 'bit'}/s" if mirror.rate else None,
+        "rate": str(mirror.rate) if mirror.rate else None,
         **({} if mirror.file else dict.fromkeys(_FILE_KEYS)),
     }
 
@@ -307,6 +295,7 @@ class Mirrors:
             else:
                 continue
             frames, drops = WHAT[mirror.what]
+            unit, limit = (mirror.rate.unit, mirror.rate.limit) if mirror.rate else ("bits", 0.0)
             snapshot.add_mirror(
                 self._serials[name],
                 ports=[ports[port] for port in mirror.ports if port in ports] if mirror.ports else sources,
@@ -316,9 +305,9 @@ class Mirrors:
                 frames=frames,
                 drops=drops,
                 snaplen=mirror.snaplen,
-                unit=mirror.unit,
-                rate=mirror.rate / hz,
-                burst=max(1.0, mirror.rate * BURST),
+                unit=unit,
+                rate=limit / hz,
+                burst=max(1.0, limit * BURST),
                 **options,
             )
             written.add(name)

@@ -14,7 +14,8 @@ from bridge.config_port import PortConfig
 from bridge.guards import GuardRule, Stations
 from bridge.loop_detection import LoopDetectionConfig
 from bridge.move_guard import MoveGuardConfig
-from bridge.storm_control import Rate, StormControl
+from bridge.rates import Rate
+from bridge.storm_control import StormControl
 from bridge.translation import Translation
 
 Draw = Any

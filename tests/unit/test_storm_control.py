@@ -16,7 +16,8 @@ from bridge.engine import Engine
 from bridge.errors import ConfigError
 from bridge.grammar import PORT_KEYS, UsageError
 from bridge.plan import plan
-from bridge.storm_control import UNITS, Rate, StormControl, rate, storm_budgets
+from bridge.rates import UNITS, Rate
+from bridge.storm_control import StormControl, rate, storm_budgets
 
 PORTS = """
 [[port]]
