@@ -1,8 +1,10 @@
 /*
- * admit.c - the first stage of the pipeline: which frames may come in, and in which VLAN they are. Rules R1 to R6 on ingress.
+ * admit.c - the first stage of the pipeline: which frames may come in, and in which VLAN they are. Rules R1 to R6 on
+ * ingress.
  *
- * Job: make each frame canonical (frame.h), check its addresses, its VLAN, its offload metadata and its length, find where
- *      the FDB has its two stations and fetch that ahead. What a port asks for beside the usual is compiled apart.
+ * Job: make each frame canonical (frame.h), check its addresses, its VLAN, its offload metadata and its length, find
+ *      where the FDB has its two stations and fetch that ahead. What a port asks for beside the usual is compiled
+ *      apart.
  * Refuses, under its name (br_drop): whatever a rule forbids; it ends here and nobody learns from it.
  * Thread: the data thread.
  */

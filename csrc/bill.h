@@ -1,18 +1,18 @@
 /*
  * bill.h - the bill: every busy cycle of the data thread, charged to the frames that caused it.
  *
- * Shape: `charge` has a row for each (port, VLAN, class) that was seen, `talker` a row beside each FDB entry, for the source
- *      that has it. A charge tells apart what the frame itself cost (direct, one copy included) and what the copies beyond
- *      the first cost (induced).
- * How: at the end of a batch the cycles of each stage since the last bill are spread over the frames that went through it.
- *      rx is spread over all frames of the batch and tx, port by port, over the copies sent there, by frame and by
+ * Shape: `charge` has a row for each (port, VLAN, class) that was seen, `talker` a row beside each FDB entry, for the
+ *      source that has it. A charge tells apart what the frame itself cost (direct, one copy included) and what the
+ *      copies beyond the first cost (induced).
+ * How: at the end of a batch the cycles of each stage since the last bill are spread over the frames that went through
+ *      it. rx is spread over all frames of the batch and tx, port by port, over the copies sent there, by frame and by
  *      byte (BR_BILL_BYTES of them cost as much as a frame does); admit over all frames, learn and lookup over those
  *      admitted, edit over the known unicast, flood over the copies. Writing the bill is itself a stage, and is charged
  *      with the next batch, as is what rounding left over:
  *            sum(direct + induced) + uncharged = sum(busy stages)        exactly, at every batch boundary.
- *      Talkers: a flooded frame is charged to its own. Of frames that fare alike in a batch, one in BR_TALKER_LOT is drawn
- *      by lot and charged for all of them, as its row is most of what a charge costs (a cache line of its own). With
- *      fewer frames than that in a batch, as at low rates, each lot is smaller; a frame alone is charged exactly.
+ *      Talkers: a flooded frame is charged to its own. Of frames that fare alike in a batch, one in BR_TALKER_LOT is
+ *      drawn by lot and charged for all of them, as its row is most of what a charge costs (a cache line of its own).
+ *      With fewer frames than that in a batch, as at low rates, each lot is smaller; a frame alone is charged exactly.
  * Thread: one writer, the data thread. charges are copied at a batch boundary; talkers may be read at any time.
  * Bounds: everything is allocated at set-up. A (port, VLAN, class) that finds the table full is charged to (port,
  *      BR_VID_OTHER, class), for which there is always room. Untouched rows of talkers take no memory.
@@ -126,7 +126,8 @@ void br_bill_discard(struct br_thread *thread, const struct br_snapshot *snapsho
 void br_bill_close(struct br_bill *bill, uint32_t serial);
 /* At a batch boundary: forget the slowest batches. */
 void br_bill_clear_slow(struct br_bill *bill);
-/* Any thread: the entry at `index` of the FDB and the row beside it as they are now; false if they are of no one station. */
+/* Any thread: the entry at `index` of the FDB and the row beside it as they are now; false if they are of no one
+ * station. */
 bool br_talker_present(const struct br_bill *bill, const struct br_fdb *fdb, uint32_t index, struct br_fdb_entry *entry,
                        struct br_talker *copy);
 /* Any thread: cycles of all talkers that have an entry. */

@@ -1,10 +1,10 @@
 /*
  * bridge.h - one bridge: its data thread's state, its snapshot, and the calls by which the control thread reaches it.
  *
- * Threads: br_bridge_run is the data thread. Everything else is called by the control thread. Work that must happen at a
- *      batch boundary (snapshot swap, FDB changes, copying counters) travels as a br_call: the data thread runs its
- *      step once per turn until it is done, so long work is cut into slices and forwarding goes on. While no data thread
- *      runs, the caller runs it itself.
+ * Threads: br_bridge_run is the data thread. Everything else is called by the control thread. Work that must happen at
+ *      a batch boundary (snapshot swap, FDB changes, copying counters) travels as a br_call: the data thread runs its
+ *      step once per turn until it is done, so long work is cut into slices and forwarding goes on. While no data
+ *      thread runs, the caller runs it itself.
  * Invariants: between two turns nothing is in flight; every counter adds up (counters.h).
  * Refuses: nothing here prints, exits or raises; setup returns -errno.
  */
@@ -202,7 +202,8 @@ void br_bridge_wake(struct br_bridge *bridge);
 /* Run a call at batch boundaries; returns when it is done. */
 void br_bridge_call(struct br_bridge *bridge, struct br_call *call);
 
-/* Use `snapshot` from the next batch on; on return the old one is no longer read. 0, or -errno if a port cannot be polled. */
+/* Use `snapshot` from the next batch on; on return the old one is no longer read. 0, or -errno if a port cannot be
+ * polled. */
 int br_bridge_apply(struct br_bridge *bridge, const struct br_snapshot *snapshot);
 
 /* Copy counters of n ports (`out[i]` of `index[i]`) and of the thread at one batch boundary. */
@@ -335,8 +336,8 @@ uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait);
 int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const struct br_snapshot *new);
 
 /*
- * The stage ends now: its cycles are what passed since the last stamp; returns them. A clock that went backwards (another
- * CPU, a restored machine) or leapt while there was work (a suspended one) is counted and charged to nobody.
+ * The stage ends now: its cycles are what passed since the last stamp; returns them. A clock that went backwards
+ * (another CPU, a restored machine) or leapt while there was work (a suspended one) is counted and charged to nobody.
  */
 static inline uint64_t br_stage_end(struct br_thread *thread, enum br_stage stage)
 {

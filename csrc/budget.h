@@ -1,12 +1,14 @@
 /*
- * budget.h - limits in cycles, frames or bits per second for what a port, VLAN, class or talker spends, and what follows.
+ * budget.h - limits in cycles, frames or bits per second for what a port, VLAN, class or talker spends, and what
+ * follows.
  *
- * Shape: a token bucket for each budget. Frames spend when the bill charges them; what was dropped spends nothing, nor do
- *      frames of an exempt class. A budget whose tokens are gone is over until it has some again, and its debt is kept, so
- *      the long-run rate holds whatever the size of a batch. While it is over, its frames end after lookup (drop), or
- *      its talker's address is not learned, moved or refreshed (stop_learning), or nothing happens but that it is told (count).
- *      Frames of one batch that fare alike are charged to a talker by lot (bill.h); so is the budget of a talker.
- *      Storm control is a budget of one port for one flood class: what is flooded by destination, whatever else it is.
+ * Shape: a token bucket for each budget. Frames spend when the bill charges them; what was dropped spends nothing, nor
+ *      do frames of an exempt class. A budget whose tokens are gone is over until it has some again, and its debt is
+ *      kept, so the long-run rate holds whatever the size of a batch. While it is over, its frames end after lookup
+ *      (drop), or its talker's address is not learned, moved or refreshed (stop_learning), or nothing happens but that
+ *      it is told (count). Frames of one batch that fare alike are charged to a talker by lot (bill.h); so is the
+ *      budget of a talker. Storm control is a budget of one port for one flood class: what is flooded by destination,
+ *      whatever else it is.
  * Cost: a batch and a charge ask the budgets of their port and those of no port, not all of them.
  * Thread: the data thread. The definition is part of the snapshot, the state belongs to the thread.
  */

@@ -1,8 +1,8 @@
 /*
  * classify.h - the class of a frame (counters.h), from its first bytes.
  *
- * Job: one decision on a canonical frame; only IPv4, IPv6 and ARP are looked into, never behind a second tag. A header that
- *      does not lie in the frame decides nothing.
+ * Job: one decision on a canonical frame; only IPv4, IPv6 and ARP are looked into, never behind a second tag. A header
+ *      that does not lie in the frame decides nothing.
  */
 #ifndef BR_CLASSIFY_H
 #define BR_CLASSIFY_H

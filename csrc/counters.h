@@ -86,8 +86,8 @@
     X(clock_jumps, "stamps that went backwards or leapt; their cycles are nobody's")
 
 /*
- * One stamp per boundary per batch, chained: the sum over all stages is the life of the data thread in cycles. From rx on
- * to account a stage is busy: its cycles are charged to frames (bill.h).
+ * One stamp per boundary per batch, chained: the sum over all stages is the life of the data thread in cycles. From rx
+ * on to account a stage is busy: its cycles are charged to frames (bill.h).
  */
 #define BR_STAGES(X)                                                                                                  \
     X(blocked, "asleep until something happens")                                                                      \

@@ -2,9 +2,9 @@
  * cycles.h - the cycle counter.
  *
  * Job: one monotonic reading of the cheapest counter the machine has. On x86 the TSC (22-30 cycles, not serialising:
- *      a stamp covers a batch, so a few cycles of reordering are noise), on arm64 the virtual counter, on s390x the fast
- *      TOD clock, elsewhere the monotonic clock in nanoseconds. All of them tick at a constant rate; none counts core
- *      cycles under frequency scaling.
+ *      a stamp covers a batch, so a few cycles of reordering are noise), on arm64 the virtual counter, on s390x the
+ *      fast TOD clock, elsewhere the monotonic clock in nanoseconds. All of them tick at a constant rate; none counts
+ *      core cycles under frequency scaling.
  */
 #ifndef BR_CYCLES_H
 #define BR_CYCLES_H

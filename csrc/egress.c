@@ -161,7 +161,8 @@ enum br_plain_form { BR_FORM_UNTAGGED, BR_FORM_8021Q, BR_FORM_8021AD, BR_FORMS }
 
 static const uint16_t br_form_tpid[BR_FORMS] = {0, BR_TPID_8021Q, BR_TPID_8021AD};
 
-/* Every port a frame is flooded to, and the form it gets there: one of the plain ones, or BR_FORMS + n for written[n]. */
+/* Every port a frame is flooded to, and the form it gets there: one of the plain ones, or BR_FORMS + n for
+ * written[n]. */
 struct br_targets {
     uint32_t n;
     uint32_t n_form[BR_FORMS];
@@ -398,7 +399,7 @@ void br_flood(struct br_bridge *bridge)
         br_flood_frame(bridge, thread->live[i], thread->n_live - 1 - i);
 }
 
-/* ---- frames of the bridge itself ---------------------------------------------------------------------------------- */
+/* ---- frames of the bridge itself --------------------------------------------------------------------------------- */
 
 static bool br_originates(const struct br_snapshot *snapshot, const struct br_origination *own)
 {

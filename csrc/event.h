@@ -1,8 +1,9 @@
 /*
  * event.h - what the data thread tells the control thread: a ring with one writer and one reader.
  *
- * Thread: br_events_put in the data thread, br_events_take in the control thread. A full ring loses the event and counts
- *      it; forwarding never waits. The reader is woken through an eventfd, at most once until it has taken everything.
+ * Thread: br_events_put in the data thread, br_events_take in the control thread. A full ring loses the event and
+ *      counts it; forwarding never waits. The reader is woken through an eventfd, at most once until it has taken
+ *      everything.
  */
 #ifndef BR_EVENT_H
 #define BR_EVENT_H
@@ -48,8 +49,8 @@ int br_events_init(struct br_events *events, uint32_t cap);
 void br_events_fini(struct br_events *events);
 void br_events_put(struct br_events *events, const struct br_event *event);
 /*
- * As br_events_put, for what nobody has to follow: it is left out, uncounted, when the last unread event says the same or
- * when half the ring is full, so that a flood of it costs no event that matters.
+ * As br_events_put, for what nobody has to follow: it is left out, uncounted, when the last unread event says the same
+ * or when half the ring is full, so that a flood of it costs no event that matters.
  */
 void br_events_hint(struct br_events *events, const struct br_event *event);
 /* Wake the reader if there is news; once per batch. */

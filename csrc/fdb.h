@@ -7,14 +7,15 @@
  * Thread: the data thread writes. Other threads may read entries (br_fdb_read): the value is stored before the key, and
  *      a reader checks the key twice.
  * Flush: an entry carries the generation of its port and of its VLAN; bumping a generation makes all its entries stale
- *      at once, O(1). A sweep reclaims stale entries a few buckets at a time. Until it has passed, counts may include stale
- *      entries; a learn that meets its limit meanwhile finishes the sweep before it is refused.
- * Kinds: dynamic (learned; ages, moves, is flushed), sticky (ages and is flushed, does not move), static (stays until it
- *      is deleted), drop (static, and frames from or to it end).
+ *      at once, O(1). A sweep reclaims stale entries a few buckets at a time. Until it has passed, counts may include
+ *      stale entries; a learn that meets its limit meanwhile finishes the sweep before it is refused.
+ * Kinds: dynamic (learned; ages, moves, is flushed), sticky (ages and is flushed, does not move), static (stays until
+ *      it is deleted), drop (static, and frames from or to it end).
  * Clock: `tick` advances only when the control thread says so; an entry is written by a hit only when the tick changed.
- * Room: where the table, what may be learned in all, or a VLAN is full, the greediest port pays if the rules say `evict`: of
- *      the port with the most dynamic entries (in the table, or in that VLAN) the longest silent one goes (fdb_evict.c).
- *      At most one entry goes for one that comes. A port at its own limit is refused: it would only push out its own.
+ * Room: where the table, what may be learned in all, or a VLAN is full, the greediest port pays if the rules say
+ *      `evict`: of the port with the most dynamic entries (in the table, or in that VLAN) the longest silent one goes
+ *      (fdb_evict.c). At most one entry goes for one that comes. A port at its own limit is refused: it would only push
+ *      out its own.
  * Refuses: whatever meets a limit and may not evict, or finds nobody to evict within bounds; two full buckets
  *      (BR_LEARN_FULL).
  */
@@ -124,7 +125,8 @@ enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_lea
 
 /* Add or replace; 0 or -ENOSPC. */
 int br_fdb_set(struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind);
-/* Add an entry of before a restart, last seen at `tick`: 0, -EEXIST when there is one, -ENOSPC at a limit. Evicts nobody. */
+/* Add an entry of before a restart, last seen at `tick`: 0, -EEXIST when there is one, -ENOSPC at a limit. Evicts
+ * nobody. */
 int br_fdb_restore(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules, enum br_fdb_kind kind,
                    uint16_t tick);
 /* 0 or -ENOENT. */

@@ -1,14 +1,14 @@
 /*
  * fdb_evict.c - who gives way when a limit is met: the longest silent dynamic entry of the greediest port.
  *
- * Job: a search, nothing else; br_fdb_learn removes what is found. Greediest is the port with the most dynamic entries in
- *      the VLAN that is full, or in the table; of equals one that is not the learner's, and of those the lowest index. So
- *      whoever floods pays for it as soon as it has more than any other, and everybody else keeps what it has (Open vSwitch
- *      documents the same aim in lib/mac-learning.h).
+ * Job: a search, nothing else; br_fdb_learn removes what is found. Greediest is the port with the most dynamic entries
+ *      in the VLAN that is full, or in the table; of equals one that is not the learner's, and of those the lowest
+ *      index. So whoever floods pays for it as soon as it has more than any other, and everybody else keeps what it has
+ *      (Open vSwitch documents the same aim in lib/mac-learning.h).
  * Bounds: at most BR_FDB_VISITS buckets that are not empty and one round of the bitmap that names them. With so few
- *      entries in the table that is all of them: the choice is exact, by age in ticks, then by the smaller key. With more,
- *      a hand goes round the table and the oldest of the first BR_FDB_SAMPLE that fit is taken. A search that met none
- *      finds nobody; the next one begins where it stopped.
+ *      entries in the table that is all of them: the choice is exact, by age in ticks, then by the smaller key. With
+ *      more, a hand goes round the table and the oldest of the first BR_FDB_SAMPLE that fit is taken. A search that met
+ *      none finds nobody; the next one begins where it stopped.
  * Thread: the data thread.
  */
 #include "fdb.h"

@@ -8,8 +8,9 @@
  *      head                                            tail (or NULL)
  *      [ headroom | data ............ len | room ]     [ tail_len ]
  *
- * A super-frame is either one long head (a tap reads it that way) or a head of at most BR_HEAD_CAP - BR_HEADROOM bytes and a
- * tail (a link fetches what its slot did not hold); admit may put a tag back into that head. Both are written in one system call; neither is ever copied.
+ * A super-frame is either one long head (a tap reads it that way) or a head of at most BR_HEAD_CAP - BR_HEADROOM bytes
+ * and a tail (a link fetches what its slot did not hold); admit may put a tag back into that head. Both are written in
+ * one system call; neither is ever copied.
  *
  * Ownership: descriptor and bytes belong to the port (or pool) that delivered them until the batch is released. Nothing
  * outlives a batch, so a flood can hand out the same descriptor many times.

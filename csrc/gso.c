@@ -61,8 +61,9 @@ bool br_gso_begin(struct br_gso *gso, const struct br_frame *frame)
 }
 
 /*
- * Add len payload bytes at offset `at` of the super-frame. Bytes from its head are copied if they fit behind the headers;
- * otherwise, and from its tail, they are referenced. Only a head with a tail behind it is crossed, and that one fits.
+ * Add len payload bytes at offset `at` of the super-frame. Bytes from its head are copied if they fit behind the
+ * headers; otherwise, and from its tail, they are referenced. Only a head with a tail behind it is crossed, and that
+ * one fits.
  */
 static void br_gso_payload(const struct br_gso *gso, struct br_frame *segment, uint32_t at, uint32_t len)
 {

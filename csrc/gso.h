@@ -1,8 +1,8 @@
 /*
  * gso.h - segmentation in software, for a port that cannot take super-frames.
  *
- * Job: cut a super-frame in its final form into the wire frames it stands for, a burst at a time: TCP over IPv4 and IPv6
- *      (RFC 9293; sequence numbers go on, FIN and PSH only on the last, CWR only on the first), and UDP over both
+ * Job: cut a super-frame in its final form into the wire frames it stands for, a burst at a time: TCP over IPv4 and
+ *      IPv6 (RFC 9293; sequence numbers go on, FIN and PSH only on the last, CWR only on the first), and UDP over both
  *      (datagrams of gso_size). IPv4 identification counts up. All checksums are finished.
  * Buffers: each segment gets a head from the pool with copied headers; payload that does not fit there is referenced.
  *      br_gso_release gives the heads back after tx.

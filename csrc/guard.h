@@ -1,16 +1,18 @@
 /*
  * guard.h - port security: which stations may send on a port (locked ports), and from which addresses (source guard).
  *
- * Locked port: a frame whose source is neither allowed there nor has an FDB entry on this port ends as `locked`; it learns and
- *      moves nothing. An allowed source is learned, moves and ages as on any port, so only its first frame is looked up
- *      here; nothing has to be installed for the VLANs it may speak in. A drop entry still tells its own reason.
+ * Locked port: a frame whose source is neither allowed there nor has an FDB entry on this port ends as `locked`; it
+ *      learns and moves nothing. An allowed source is learned, moves and ages as on any port, so only its first frame
+ *      is looked up here; nothing has to be installed for the VLANs it may speak in. A drop entry still tells its own
+ *      reason.
  * Source guard: a frame speaks from an address that is listed for its port, or ends as `source_guard`:
  *      ARP, RARP  Ethernet and IPv4 alone; sender MAC is the Ethernet source, sender IP is listed, or 0.0.0.0 in a
  *                 request (RFC 5227 section 2.1.1);
  *      IPv4       source is listed, or 0.0.0.0 from a DHCP client to a server (RFC 2131 section 4.1);
  *      IPv6       source is listed, or the link-local address made of the Ethernet source (RFC 4291 appendix A), or
  *                 :: where a host without address says so (RFC 4861, RFC 3590): NS, RS, MLD reports. The target of an
- *                 NA, and of an NS from ::, is judged like a source; link-layer address options are the Ethernet source;
+ *                 NA, and of an NS from ::, is judged like a source; link-layer address options are the Ethernet
+ *                 source;
  *      tags       a tag behind the port's own, or IP in SNAP, cannot be judged and ends;
  *      the rest   has no address of these and passes.
  *      A rule with a MAC holds for frames from that MAC only. Headers that are cut short or contradict themselves end.

@@ -1,5 +1,6 @@
 /*
- * histogram.h - how often a value was how large: four buckets to each power of two, so a bucket is at most a quarter wide.
+ * histogram.h - how often a value was how large: four buckets to each power of two, so a bucket is at most a quarter
+ * wide.
  *
  * Covers all 64-bit values in a fixed table; counting one is a shift and an increment. Writer: one thread.
  */

@@ -1,9 +1,10 @@
 /*
  * learn.c - the second stage of the pipeline: who spoke, and where. Rules R7 and R9.
  *
- * Job: a known source on its port, seen in this tick, is one comparison. Everything else takes the slow path: the locks of
- *      ports, policies of moves (moves.h), limits (fdb.c); and each of them is told to the control thread (event.h).
- * Refuses, under its name (br_drop): sources with a drop entry, kept out by a lock or fixed elsewhere, and the bridge's own.
+ * Job: a known source on its port, seen in this tick, is one comparison. Everything else takes the slow path: the locks
+ *      of ports, policies of moves (moves.h), limits (fdb.c); and each of them is told to the control thread (event.h).
+ * Refuses, under its name (br_drop): sources with a drop entry, kept out by a lock or fixed elsewhere, and the bridge's
+ *      own.
  * Thread: the data thread.
  */
 #include "bridge.h"

@@ -3,16 +3,16 @@
  *
  * One turn: do what the control thread asked, find ports with work, take one burst from each and run it through the
  * pipeline.
- * Fairness: a burst has an end (thread->burst frames, BR_PORT_BURST_BYTES), every port with work gets one burst a turn, each
- *      turn begins one port further on, and however busy some ports are, the quiet ones are asked for every BR_LOOP_LOOK.
- *      So a frame waits for one burst of each other port and BR_LOOP_LOOK at most before it is taken.
- * Looking: a port whose burst was full is taken again next turn; one that had less is left alone until epoll names it. A
- *      port that brought one frame last time is read once when it wakes the loop: that nothing follows is for epoll to say,
- *      which is asked anyway, not for a second read. Ports that can be looked at for free (`polled`: a shared-memory ring)
- *      are looked at every turn.
- * Waiting: when a whole turn brought nothing, every ring slot is back with the kernel and every fd was drained; then the
- *      loop looks on, sleeps, or sleeps on, as the setting `waiting` allows (loop.h) and the last milliseconds advise. An
- *      idle bridge makes no system call at all until something happens.
+ * Fairness: a burst has an end (thread->burst frames, BR_PORT_BURST_BYTES), every port with work gets one burst a turn,
+ *      each turn begins one port further on, and however busy some ports are, the quiet ones are asked for every
+ *      BR_LOOP_LOOK. So a frame waits for one burst of each other port and BR_LOOP_LOOK at most before it is taken.
+ * Looking: a port whose burst was full is taken again next turn; one that had less is left alone until epoll names it.
+ *      A port that brought one frame last time is read once when it wakes the loop: that nothing follows is for epoll
+ *      to say, which is asked anyway, not for a second read. Ports that can be looked at for free (`polled`: a
+ *      shared-memory ring) are looked at every turn.
+ * Waiting: when a whole turn brought nothing, every ring slot is back with the kernel and every fd was drained; then
+ *      the loop looks on, sleeps, or sleeps on, as the setting `waiting` allows (loop.h) and the last milliseconds
+ *      advise. An idle bridge makes no system call at all until something happens.
  */
 #include <errno.h>
 #include <sys/epoll.h>
@@ -178,7 +178,8 @@ static void br_loop_gather(struct br_bridge *bridge, const struct br_waiting_rul
     br_loop_look(bridge, 0);
 }
 
-/* Whether frames come so close together that sleeping on will catch several; given up for longer each time it did not. */
+/* Whether frames come so close together that sleeping on will catch several; given up for longer each time it did
+ * not. */
 static bool br_loop_gathers(struct br_loop *loop, const struct br_waiting_rule *rule)
 {
     if (loop->gathering && loop->n_taken < 2) {

@@ -1,9 +1,10 @@
 /*
- * loop.h - the waiting policy of a data thread as data: what each setting of `waiting` means, and what the loop remembers.
+ * loop.h - the waiting policy of a data thread as data: what each setting of `waiting` means, and what the loop
+ * remembers.
  *
- * Three things can be traded: how long to go on looking before sleeping (`spin`, latency for cycles), how long to stay asleep
- *      although there is work (`gather`, cycles for latency), and both only where they have paid lately. The figures are
- *      measured (docs/architecture.md, Waiting).
+ * Three things can be traded: how long to go on looking before sleeping (`spin`, latency for cycles), how long to stay
+ *      asleep although there is work (`gather`, cycles for latency), and both only where they have paid lately. The
+ *      figures are measured (docs/architecture.md, Waiting).
  * Thread: the data thread's own.
  */
 #ifndef BR_LOOP_H

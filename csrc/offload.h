@@ -78,8 +78,8 @@ static inline bool br_offload_none(const struct br_offload *offload)
 }
 
 /*
- * Check the metadata of a canonical frame, if it has any, against its bytes; sets `segments` of a super-frame, and hdr_len
- * to the true end of its layer-4 header. False: contradiction.
+ * Check the metadata of a canonical frame, if it has any, against its bytes; sets `segments` of a super-frame, and
+ * hdr_len to the true end of its layer-4 header. False: contradiction.
  */
 bool br_offload_admit(struct br_frame *frame);
 

@@ -1,16 +1,19 @@
 /*
  * port.h - the seam between the pipeline and the world: two calls on the hot side.
  *
- * rx(port, pool, frame[], cap)  fills up to cap descriptors and returns how many; 0: nothing now; -errno: the port failed
+ * rx(port, pool, frame[], cap)  fills up to cap descriptors and returns how many; 0: nothing now; -errno: the port
+ * failed
  *      and wants no more polling. The heads belong to the pipeline until the next rx of this port; tails come from
  *      the pool and go back to it when the batch is done. A port that has only part of a frame sets BR_FRAME_TRUNCATED.
  *      It may stop after BR_PORT_BURST_BYTES, and then sets `more`.
- * tx(port, frame[], n)  hands n frames to the outside in order and returns how many went. Each frame is accounted before
+ * tx(port, frame[], n)  hands n frames to the outside in order and returns how many went. Each frame is accounted
+ * before
  *      it returns, by br_port_sent or br_port_refuse. The frames are not changed but for the vnet header in front.
  * Both never block, log, allocate or abort. Everything else (open, close) is the cold side and may be clumsy.
  *
  * Thread: rx, tx and counters belong to the data thread while a snapshot names the port, else to the control thread.
- * A frame handed to tx has its final form. If the port has `vnet`, its checksum may be partial and it may be a super-frame.
+ * A frame handed to tx has its final form. If the port has `vnet`, its checksum may be partial and it may be a
+ * super-frame.
  */
 #ifndef BR_PORT_H
 #define BR_PORT_H

@@ -1,13 +1,14 @@
 /*
- * port_link.c - a port on any network device through a packet socket (packet(7), Documentation/networking/packet_mmap.rst).
+ * port_link.c - a port on any network device through a packet socket (packet(7),
+ * Documentation/networking/packet_mmap.rst).
  *
  * rx: a TPACKET_V2 ring shared with the kernel. A frame that fits its slot is used where it lies; the kernel has taken
- *      its outer tag out, TPID and TCI are in the slot's header (net/packet/af_packet.c:tpacket_rcv), and there is room for
- *      a tag and a vnet header in front. A longer one (super-frame) is queued whole on the socket (PACKET_COPY_THRESH,
- *      TP_STATUS_COPY): its first part is in the slot, recvmsg brings the rest into a tail.
+ *      its outer tag out, TPID and TCI are in the slot's header (net/packet/af_packet.c:tpacket_rcv), and there is room
+ *      for a tag and a vnet header in front. A longer one (super-frame) is queued whole on the socket
+ *      (PACKET_COPY_THRESH, TP_STATUS_COPY): its first part is in the slot, recvmsg brings the rest into a tail.
  * tx: one sendmmsg for the burst, the tag inline, a vnet header in front of each frame. The kernel segments what the
- *      device cannot. A socket of its own, for nobody waits on it: one that is in an epoll set runs the set's wake-up, two
- *      locks, for every frame whose buffer comes back (net/core/sock.c:sock_def_write_space).
+ *      device cannot. A socket of its own, for nobody waits on it: one that is in an epoll set runs the set's wake-up,
+ *      two locks, for every frame whose buffer comes back (net/core/sock.c:sock_def_write_space).
  * Slots go back to the kernel at the next rx, which the loop makes before it sleeps.
  * Facts: tests/platform/.
  */
@@ -68,9 +69,10 @@ static void br_link_release(struct br_port_link *link)
 }
 
 /*
- * Fetch a frame that was too long for its slot: vnet header and head over the slot's copy, the rest into a tail. Slots and
- * queue have the same order, but an error that was pending on the socket (ENETDOWN) fails one read and leaves the frame
- * where it is, so what was fetched is compared with what the slot had, and a frame that is not this one is let go.
+ * Fetch a frame that was too long for its slot: vnet header and head over the slot's copy, the rest into a tail. Slots
+ * and queue have the same order, but an error that was pending on the socket (ENETDOWN) fails one read and leaves the
+ * frame where it is, so what was fetched is compared with what the slot had, and a frame that is not this one is let
+ * go.
  */
 static bool br_link_fetch(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t frame_len)
 {
@@ -188,7 +190,8 @@ static uint64_t br_link_missed(struct br_port *port)
     return br_link(port)->n_missed;
 }
 
-/* After EPOLLERR: reading SO_ERROR clears it. A device that is only down comes back by itself; one that is gone left -1. */
+/* After EPOLLERR: reading SO_ERROR clears it. A device that is only down comes back by itself; one that is gone left
+ * -1. */
 static int br_link_failure(struct br_port *port)
 {
     struct sockaddr_ll address = {0};

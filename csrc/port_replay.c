@@ -2,8 +2,8 @@
  * port_replay.c - a port that plays the same frames over and over and forgets what it is asked to send.
  *
  * For benchmarks: a source and sink so cheap that what is left is the pipeline. rx copies the next frames, in order and
- * round again, into the heads of the burst (the pipeline edits in place); tx only counts. Frames fit one head buffer and
- * keep their tag inline.
+ * round again, into the heads of the burst (the pipeline edits in place); tx only counts. Frames fit one head buffer
+ * and keep their tag inline.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,11 +1,11 @@
 /*
  * port_tap.c - a port that owns one queue of a tap device (Documentation/networking/tuntap.rst).
  *
- * rx: one read per frame, each with room for the longest super-frame, packed one behind the other: a burst of small frames
- *      lies in two pages, not in 64, which saves 3 to 7 % of all cycles of a small frame. Only the pages that are used become
- *      resident. (readv into a small head and a shared tail costs a tenth more per small frame: 2850 against 2590 cycles.)
- *      Tags stay inline. tx: one write per frame, its vnet header in the headroom in front of it. There is no system call for
- *      several frames of a tap.
+ * rx: one read per frame, each with room for the longest super-frame, packed one behind the other: a burst of small
+ *      frames lies in two pages, not in 64, which saves 3 to 7 % of all cycles of a small frame. Only the pages that
+ *      are used become resident. (readv into a small head and a shared tail costs a tenth more per small frame: 2850
+ *      against 2590 cycles.) Tags stay inline. tx: one write per frame, its vnet header in the headroom in front of it.
+ *      There is no system call for several frames of a tap.
  * Offloads: the kernel may hand us partial checksums and super-frames (TUNSETOFFLOAD), and takes both back.
  * Facts: tests/platform/.
  */

@@ -4,11 +4,12 @@
  *      destination 03-46-42-4c-50-00 | source: the bridge's own address | 88-B5 | "FBLP" | instance | nonce | port | VLAN |
  *      sequence | zeros up to 60 bytes
  *
- * Job: the one definition of that layout. The EtherType is one of the two that IEEE 802-2014 clause 9.2.3 keeps for local
- *      experiments; the destination is a locally administered group, which every switch floods and no protocol uses.
- * Trust: `instance` is random for each daemon, so two bridges on one LAN never take each other's probes for their own, and
- *      `nonce` for each probe: who has not been sent a probe cannot make one that is believed. Port, VLAN and sequence are for
- *      people with tcpdump; the control thread goes by the nonce alone.
+ * Job: the one definition of that layout. The EtherType is one of the two that IEEE 802-2014 clause 9.2.3 keeps for
+ *      local experiments; the destination is a locally administered group, which every switch floods and no protocol
+ *      uses.
+ * Trust: `instance` is random for each daemon, so two bridges on one LAN never take each other's probes for their own,
+ *      and `nonce` for each probe: who has not been sent a probe cannot make one that is believed. Port, VLAN and
+ *      sequence are for people with tcpdump; the control thread goes by the nonce alone.
  */
 #ifndef BR_PROBE_H
 #define BR_PROBE_H

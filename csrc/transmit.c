@@ -1,8 +1,9 @@
 /*
- * transmit.c - the end of the pipeline: what is queued goes to its ports, and what the batch took goes back to the pool.
+ * transmit.c - the end of the pipeline: what is queued goes to its ports, and what the batch took goes back to the
+ * pool.
  *
- * Job: one tx call for each port with a queue; super-frames cut for a port that cannot take them (gso.h); the cycles of each
- *      call noted for the bill.
+ * Job: one tx call for each port with a queue; super-frames cut for a port that cannot take them (gso.h); the cycles of
+ *      each call noted for the bill.
  * Refuses, under its name (br_port_refuse): a super-frame that cannot be cut.
  * Thread: the data thread.
  */
