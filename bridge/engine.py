@@ -518,7 +518,8 @@ class Engine:
             self._events.emit(kind.replace("_", "-"), budget=budget.name)
 
     def _mirror_changed(self, name: str, state: str, reason: str) -> None:
-        log.warning("mirror %s: %s", name, f"{state}: {reason}" if reason else state)
+        level = logging.INFO if state == "closed" else logging.WARNING
+        log.log(level, "mirror %s: %s", name, f"{state}: {reason}" if reason else state)
         self._events.emit(f"mirror-{state}", mirror=name, **({"reason": reason} if reason else {}))
 
     def _mark(self, name: str) -> None:
