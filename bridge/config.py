@@ -35,13 +35,11 @@ from bridge.toml_lines import KeyPath, error_line, line_map
 from bridge.vids import format_vids, vid_runs
 
 PORTS_MAX = 256  # the data plane's limit; tests compare it with bridge._core.PORTS_MAX
-WAITINGS = (
-    "latency",
-    "balanced",
-    "throughput",
-)  # the data plane's; tests compare it with bridge._core.WAITINGS
+# The data plane's; tests compare them with bridge._core.WAITINGS.
+WAITINGS = ("latency", "balanced", "throughput")
 
 T = TypeVar("T")
+Named = TypeVar("Named", PortConfig, MirrorConfig)
 
 
 # -- values
@@ -180,7 +178,7 @@ def with_port(config: Config, port: PortConfig) -> Config:
 
 def replace_port(config: Config, port: PortConfig) -> Config:
     """Return a configuration where this port takes the place of the one with its name."""
-    others = _ports_except(config, port.name)
+    others = _all_but("port", config.ports, port.name)
     return _validated(replace(config, ports=(*others, port)))
 
 
@@ -188,7 +186,7 @@ def without_port(config: Config, name: str) -> Config:
     """Return a configuration without this port and without the static entries, budgets and mirrors on it."""
     entries = tuple(entry for entry in config.entries if entry.port != name)
     budgets = tuple(budget for budget in config.budgets if budget.port != name)
-    ports = _ports_except(config, name)
+    ports = _all_but("port", config.ports, name)
     mirrors = mirrors_without_port(config.mirrors, name)
     return _validated(replace(config, ports=ports, entries=entries, budgets=budgets, mirrors=mirrors))
 
@@ -200,18 +198,15 @@ def with_mirror(config: Config, mirror: MirrorConfig) -> Config:
 
 def without_mirror(config: Config, name: str) -> Config:
     """Return a configuration without this mirror."""
-    mirrors = tuple(mirror for mirror in config.mirrors if mirror.name != name)
-    if len(mirrors) == len(config.mirrors):
-        names = [mirror.name for mirror in config.mirrors]
-        raise _refusal(f"there is no mirror {show(name)}{did_you_mean(name, names)}")
-    return _validated(replace(config, mirrors=mirrors))
+    return _validated(replace(config, mirrors=_all_but("mirror", config.mirrors, name)))
 
 
-def _ports_except(config: Config, name: str) -> tuple[PortConfig, ...]:
-    others = tuple(port for port in config.ports if port.name != name)
-    if len(others) == len(config.ports):
-        names = [port.name for port in config.ports]
-        raise _refusal(f"there is no port {show(name)}{did_you_mean(name, names)}")
+def _all_but(what: str, values: tuple[Named, ...], name: str) -> tuple[Named, ...]:
+    """Leave out the one of that name, which there must be."""
+    others = tuple(value for value in values if value.name != name)
+    if len(others) == len(values):
+        hint = did_you_mean(name, [value.name for value in values])
+        raise _refusal(f"there is no {what} {show(name)}{hint}")
     return others
 
 

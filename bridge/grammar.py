@@ -139,16 +139,8 @@ VIEW = Reader("a view", _view)
 NUMBER = Reader("a number", _number)
 SWITCH = Reader("on or off", {"on": True, "off": False}.__getitem__)
 
-MEMBERSHIP = (
-    "access",
-    "trunk",
-    "tunnel",
-    "mirror",
-    "native",
-    "native_tagged",
-    "map",
-    "tpid",
-)  # keys of the `vlan` table
+# Keys of the `vlan` table.
+MEMBERSHIP = ("access", "trunk", "tunnel", "mirror", "native", "native_tagged", "map", "tpid")
 
 PORT_KEYS: dict[str, Reader] = {
     "kind": TEXT,

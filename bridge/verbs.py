@@ -399,7 +399,7 @@ change keep their traffic, counters and FDB entries.
         "settings of the bridge as a whole",
         query("BridgeShow", "blocks"),
         """\
-They are the [bridge] table of the file; a reload changes all but name, fdb_size and control_socket.
+They are the [bridge] table of the file; a reload changes all but name, fdb_size, address and control_socket.
 """,
     ),
     Verb(
@@ -442,7 +442,7 @@ examples:
         query("PortUnblock", "lines", Grammar(("port",))),
         """\
 A port is blocked when a loop is found behind it, or an address moves too often ([loop_detection], [move_guard]). It
-comes back by itself after the recovery time; 'port show' tells which is, -j also why.
+comes back by itself after the recovery time; 'port show' tells which is, and why.
 """,
     ),
     Verb(

@@ -22,6 +22,14 @@ enum {
     BR_IP_VRRP = 112,    /* CARP is the same to whoever does not look further */
     BR_HSRP_PORT = 1985, /* RFC 2281 section 3; IPv6: 2029 */
     BR_HSRP6_PORT = 2029,
+    BR_MLD_QUERY = 130, /* RFC 2710 section 3.1 */
+    BR_MLD_REPORT = 131,
+    BR_MLD_DONE = 132,
+    BR_MLD2_REPORT = 143, /* RFC 3810 section 5.2 */
+    BR_ND_RS = 133,       /* RFC 4861 section 4 */
+    BR_ND_NS = 135,
+    BR_ND_NA = 136,
+    BR_ND_REDIRECT = 137,
     BR_UDP_PORTS = 65536,
 };
 
@@ -33,6 +41,13 @@ struct br_udp_ports {
 static inline void br_udp_ports_add(struct br_udp_ports *set, uint16_t port)
 {
     set->word[port / 64] |= 1ull << port % 64;
+}
+
+/* Solicitations and reports of groups: what a host sends that has no address yet, and a router that is only a backup. */
+static inline bool br_icmpv6_asks_or_joins(uint8_t type)
+{
+    return type == BR_ND_NS || type == BR_ND_RS || type == BR_MLD_REPORT || type == BR_MLD_DONE ||
+           type == BR_MLD2_REPORT;
 }
 
 /* What the layer-4 header at `at` says; `other` when it says nothing. */
@@ -55,9 +70,9 @@ static inline enum br_class br_classify_transport(const struct br_frame *frame, 
     case BR_IP_ICMPV6: {
         const uint8_t type = at < frame->len ? frame->data[at] : 0;
 
-        if ((type >= 130 && type <= 132) || type == 143) /* MLD: RFC 2710 section 3, RFC 3810 section 5 */
+        if ((type >= BR_MLD_QUERY && type <= BR_MLD_DONE) || type == BR_MLD2_REPORT)
             return BR_CLASS_igmp_mld;
-        return type >= 133 && type <= 137 ? BR_CLASS_arp_nd : other; /* RFC 4861 section 4 */
+        return type >= BR_ND_RS && type <= BR_ND_REDIRECT ? BR_CLASS_arp_nd : other;
     }
     default:
         return other;

@@ -18,12 +18,6 @@ enum {
     BR_IP_OPTIONS = 60,
     BR_DHCP_SERVER = 67,
     BR_DHCP_CLIENT = 68,
-    BR_MLD_REPORT = 131, /* RFC 2710 section 3.1 */
-    BR_MLD_DONE = 132,
-    BR_MLD2_REPORT = 143, /* RFC 3810 section 5.2 */
-    BR_ND_RS = 133,       /* RFC 4861 section 4 */
-    BR_ND_NS = 135,
-    BR_ND_NA = 136,
     BR_ND_LEN = 24, /* NS and NA without options */
     BR_ND_SOURCE_LINK = 1,
     BR_ND_TARGET_LINK = 2,
@@ -199,12 +193,6 @@ static bool br_guard_walk(const struct br_frame *frame, struct br_guard_upper *u
     return upper->is_later;
 }
 
-/* A host that has no address yet asks for one: these it may say from ::. */
-static bool br_guard_is_joining(uint8_t type)
-{
-    return type == BR_ND_NS || type == BR_ND_RS || type == BR_MLD_REPORT || type == BR_MLD_DONE || type == BR_MLD2_REPORT;
-}
-
 /* The link-layer addresses that NS and NA tell (RFC 4861 section 4.6.1) are those of whoever sent the frame. */
 static enum br_guard_finding br_guard_nd_options(const struct br_guard_case *it, const struct br_guard_upper *upper)
 {
@@ -256,7 +244,7 @@ static enum br_guard_finding br_guard_ipv6(const struct br_guard_case *it, struc
     if (is_icmp && upper.at >= upper.end)
         return BR_GUARD_malformed;
     const uint8_t type = is_icmp ? frame->data[upper.at] : 0;
-    if (!has_source && (upper.in_fragment || !br_guard_is_joining(type)))
+    if (!has_source && (upper.in_fragment || !br_icmpv6_asks_or_joins(type)))
         return BR_GUARD_address;
     return type == BR_ND_NS || type == BR_ND_NA ? br_guard_nd(it, &upper, has_source, claim) : BR_GUARD_passed;
 }

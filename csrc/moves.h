@@ -27,11 +27,6 @@ enum {
     BR_IGMP_REPORT_2 = 0x16,
     BR_IGMP_LEAVE = 0x17,
     BR_IGMP_REPORT_3 = 0x22,
-    BR_MLD_REPORT_1 = 131, /* RFC 2710 section 3 */
-    BR_MLD_DONE = 132,
-    BR_ROUTER_SOLICITATION = 133, /* RFC 4861 section 4 */
-    BR_NEIGHBOUR_SOLICITATION = 135,
-    BR_MLD_REPORT_2 = 143, /* RFC 3810 section 5.2 */
 };
 
 /* Whether an address is that of a router group, not of a router. */
@@ -48,12 +43,6 @@ static inline bool br_mac_is_virtual_router(uint64_t mac)
 static inline bool br_igmp_is_report(uint8_t type)
 {
     return type == BR_IGMP_REPORT_1 || type == BR_IGMP_REPORT_2 || type == BR_IGMP_LEAVE || type == BR_IGMP_REPORT_3;
-}
-
-static inline bool br_icmpv6_is_of_backup(uint8_t type)
-{
-    return type == BR_MLD_REPORT_1 || type == BR_MLD_DONE || type == BR_MLD_REPORT_2 ||
-           type == BR_ROUTER_SOLICITATION || type == BR_NEIGHBOUR_SOLICITATION;
 }
 
 /* Whether a backup router, too, emits such a frame under the virtual address. */
@@ -76,7 +65,7 @@ static inline bool br_frame_is_of_backup(const struct br_frame *frame)
         protocol = ip[at];
         at += 8 + 8u * ip[at + 1];
     }
-    return protocol == BR_IP_ICMPV6 && at < len && br_icmpv6_is_of_backup(ip[at]);
+    return protocol == BR_IP_ICMPV6 && at < len && br_icmpv6_asks_or_joins(ip[at]);
 }
 
 /* Whether the entry that a source has elsewhere stays there: BR_LEARN_BACKUP, BR_LEARN_LOCAL, or BR_LEARN_KNOWN: it may

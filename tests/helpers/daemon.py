@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from bridge.client import Client
 from bridge.config import toml_value
 from bridge.errors import ControlError
+from bridge.grammar import MEMBERSHIP
 from helpers import net as nets
 from helpers.net import HERE, Namespace, Program, wait_until
 
@@ -34,17 +35,6 @@ NOBODY = (
 )
 READY_SECONDS = 120.0  # an emulated machine that reads all of Python for the first time
 COMMAND_SECONDS = 60.0
-
-MEMBERSHIP = (
-    "access",
-    "trunk",
-    "tunnel",
-    "mirror",
-    "native",
-    "native_tagged",
-    "map",
-    "tpid",
-)  # keys of the `vlan` table
 
 Row = dict[str, Any]
 
