@@ -183,6 +183,15 @@ class Namespace:
         words = [word for name, on in features.items() for word in (name, "on" if on else "off")]
         self.ethtool("-K", device, *words)
 
+    def receive_on_one_cpu(self, device: str) -> None:
+        """Frames that several CPUs send to `device` are received in that order (RPS).
+
+        A veth's frame waits with the CPU that sent it, so a qdisc whose timer fires on another CPU can overtake.
+        """
+        queue = f"/sys/class/net/{device}/queues/rx-0/rps_cpus"  # `ip netns exec` mounts the /sys of the namespace
+        command = ["ip", "netns", "exec", str(self.name), "sh", "-c", f"echo 1 > {queue}"]
+        subprocess.run(command, check=True, timeout=DEADLINE)
+
     def ethtool(self, *words: str) -> str:
         """Run `ethtool`; what it wrote."""
         command = ["ethtool", *words]

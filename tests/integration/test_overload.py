@@ -155,8 +155,9 @@ def test_the_trunk_brings_more_than_the_bridge_can_forward(site: Site) -> None:
 
 def test_guests_send_more_than_the_trunk_takes(site: Site) -> None:
     """The device of the trunk is slower than the bridge: frames end at its queue, `tx_full`, at no other place."""
-    shaper = "qdisc add dev eth1 root tbf rate 5mbit burst 20kb limit 60kb"
+    shaper = "qdisc add dev eth1 root tbf rate 2mbit burst 10kb limit 30kb"
     site.middle.run(subprocess.run, ["tc", *shaper.split()], check=True, timeout=DEADLINE)
+    site.outside.receive_on_one_cpu("eth0")
     site.answered()
     before, arrived = site.bridge.stats("uplink"), site.kernel(site.outside, "eth0", "rx_packets")
     incoming = Adverts(site.wire_out, "10.99.20.9", vid=20)
@@ -170,9 +171,7 @@ def test_guests_send_more_than_the_trunk_takes(site: Site) -> None:
     drops, after = site.bridge.drops(), site.bridge.stats("uplink")
     went = after["tx_frames"] - before["tx_frames"]
     assert {*drops} == {("uplink", "tx", "tx_full")}
-    took = site.kernel(
-        site.spaces[0], "tap0", "tx_packets"
-    )  # what its queue had no room for ended in the guest
+    took = site.kernel(site.spaces[0], "tap0", "tx_packets")  # for the rest its queue had no room
     assert went + drops["uplink", "tx", "tx_full"] == after["offered"] - before["offered"]
     assert 0 < went < drops["uplink", "tx", "tx_full"]
     assert site.bridge.stats("guest0")["rx_frames"] == took
