@@ -22,7 +22,8 @@ class UsageError(Exception):
 def match(word: str, known: Iterable[str], what: str) -> str:
     """Find the word that is meant: exact, or the only one that begins like this."""
     known = list(known)
-    found = [word] if word in known else [candidate for candidate in known if candidate.startswith(word)]
+    spelt = word.replace("-", "_")
+    found = [spelt] if spelt in known else [candidate for candidate in known if candidate.startswith(spelt)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -78,7 +79,7 @@ class Grammar:
         word = rest.pop(0)
         if not self.keys and not self.flags:
             raise UsageError(f"one word too many: {word!r}")
-        key = match(word.replace("-", "_"), (*self.keys, *self.flags), "word")
+        key = match(word, (*self.keys, *self.flags), "word")
         if key in self.flags:
             return self.flags[key], key
         if not rest:

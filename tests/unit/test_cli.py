@@ -551,6 +551,7 @@ def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
         ("port add x kind tap kind tap", "'kind' is given twice"),
         ("port add x kind tap m 5", "word 'm' is ambiguous: mirror, map, mtu, mac_limit"),
         ("port add x kind tap colour 5", "unknown word 'colour'; there are: kind, device"),
+        ("fdb age -5", "unknown word '-5'; there are: port, vlan"),
         ("port set x", "nothing to set"),
         ("port set x mtu big", "'mtu' needs a number, not 'big'"),
         ("port set x isolated yes", "'isolated' needs on or off, not 'yes'"),
