@@ -29,6 +29,7 @@ import logging
 import os
 import threading
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, Unpack
 
 from bridge import __version__, engine_rows, guards
@@ -784,17 +785,25 @@ class Engine:
         if mac == self.own_address:
             raise FramebridgeError(f"{format_mac(mac)} is the bridge's own address, which never has an entry")
         async with self._changing:
+            if port and vlan not in self._berth(port).config.members:
+                raise PortError(port, f"it does not carry VLAN {vlan}; add that to the port first")
+            entry = StaticEntry(vlan, mac, kind, port)
             if kind == "dynamic":
                 self._learning.authorise(vlan, mac, self._index(port or None))
-                return
-            if kind != "drop" and vlan not in self._berth(port).config.members:
-                raise PortError(port, f"it does not carry VLAN {vlan}; add that to the port first")
-            self._learning.pin(StaticEntry(vlan, mac, kind, "" if kind == "drop" else port))
+            else:
+                self._learning.pin(entry)
+            self._take_over(vlan, mac, entry)
 
     async def fdb_delete(self, vlan: int, mac: int) -> bool:
         """Remove an entry of any kind; False: there was none."""
         async with self._changing:
+            self._take_over(vlan, mac)
             return self._learning.delete(vlan, mac)
+
+    def _take_over(self, vlan: int, mac: int, entry: StaticEntry | None = None) -> None:
+        """Note that an entry of the file is not in force any more: a reload finds it missing and puts it back."""
+        kept = tuple(one for one in self.config.entries if (one.vid, one.mac) != (vlan, mac) or one == entry)
+        self.config = replace(self.config, entries=kept)
 
     async def fdb_flush(
         self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]

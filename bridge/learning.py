@@ -469,11 +469,19 @@ class Learning:
         """Let a source into the table (controlled mode), on `port` or where it asked."""
         key = _key(vid, mac)
         place = self._requests.get(key) if port is None else port
-        if place not in self._ports:
+        if place is None:
             raise FramebridgeError(f"{format_mac(mac)} in VLAN {vid} has not been seen; name its port")
+        if place not in self._ports or vid not in self._ports[place].members:
+            raise FramebridgeError(
+                f"its port carries no traffic of VLAN {vid} now; bring that about, and ask again"
+            )
         if not self._core.fdb_set(vid, mac, place, "dynamic"):
             raise _no_room(mac)
         self._requests.pop(key, None)
+        self._pinned.pop(key, None)
+        self._installed.pop(key, None)
+        self._lapsed.discard(key)
+        self._held.discard(key)
         self._known[key] = _Known(place, "dynamic", self._clock.now())
 
     def delete(self, vid: int, mac: int) -> bool:

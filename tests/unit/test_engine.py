@@ -546,6 +546,8 @@ async def test_entries_that_cannot_be() -> None:
     async with running() as engine:
         with pytest.raises(PortError, match="'a': it does not carry VLAN 20"):
             await engine.fdb_add(20, 2, "a", "static")
+        with pytest.raises(PortError, match="'a': it does not carry VLAN 20"):
+            await engine.fdb_add(20, 2, "a", "dynamic")
         with pytest.raises(PortError, match="'nope': there is none of that name"):
             await engine.fdb_add(VID, 2, "nope", "static")
         with pytest.raises(PortError, match="'nope': there is none of that name"):
@@ -563,6 +565,55 @@ async def test_entries_by_command_survive_a_reload_but_not_their_port() -> None:
         assert len(engine.fdb_rows()) == 1
         await engine.apply(config(access("a")))
         await engine.apply(THREE)
+        assert engine.fdb_rows() == []
+
+
+@story
+async def test_a_reload_puts_entries_of_the_file_back_that_commands_replaced_or_removed() -> None:
+    entries = (
+        StaticEntry(VID, 2, "static", "a"),
+        StaticEntry(VID, 4, "sticky", "a"),
+        StaticEntry(VID, 6, "drop"),
+    )
+    file = replace(THREE, entries=entries)
+
+    def shown(engine: Engine) -> list[tuple[object, object]]:
+        return [(row["port"], row["state"]) for row in engine.fdb_rows()]
+
+    async with running(file) as engine:
+        before = shown(engine)
+        assert before == [("a", "static"), ("a", "sticky"), (None, "drop")]
+        await engine.fdb_delete(VID, 2)
+        await engine.fdb_add(VID, 4, "b", "static")
+        await engine.fdb_add(VID, 6, "b", "dynamic")
+        assert shown(engine) == [("b", "static"), ("b", "dynamic")]
+        await engine.apply(file)
+        assert shown(engine) == before
+        assert await engine.apply(file) == ()
+
+
+@story
+async def test_a_dynamic_entry_takes_the_place_of_a_pinned_one_for_good() -> None:
+    async with running() as engine:
+        await engine.fdb_add(VID, 2, "", "drop")
+        await engine.fdb_add(VID, 2, "b", "dynamic")
+        await engine.apply(config(access("a"), access("b", admin_up=False), trunk("t", 10, 20)))
+        await engine.apply(THREE)
+        assert engine.fdb_rows() == []
+
+
+@story
+async def test_nobody_is_let_in_where_no_traffic_of_the_vlan_passes() -> None:
+    ports = access("a", admin_up=False), access("b"), trunk("t", 20)
+    async with running(replace(config(*ports), bridge=BridgeConfig(learning="controlled"))) as engine:
+        with pytest.raises(FramebridgeError, match="its port carries no traffic of VLAN 10 now"):
+            await engine.fdb_add(VID, 2, "a", "dynamic")
+        events = engine.subscribe()
+        inject(engine, "b", broadcast(1))
+        assert [row async for row in upto(events, "fdb-request")][-1]["port"] == "b"
+        await engine.apply(replace(engine.config, ports=(access("a"), access("b", 20), trunk("t", 20))))
+        with pytest.raises(FramebridgeError, match="its port carries no traffic of VLAN 10 now"):
+            await engine.fdb_add(VID, frames.number(frames.host(1)), "", "dynamic")
         assert engine.fdb_rows() == []
 
 
