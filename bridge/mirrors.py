@@ -226,7 +226,7 @@ class Mirrors:
                 log.error("mirror %s: %s", mirror.name, error)
                 self._troubles[mirror.name] = str(error)
         if recorder:
-            recorder.set_limits(mirror.file_size, mirror.files, mirror.snaplen)
+            recorder.set_limits(mirror.file_size, mirror.files)
             self._recorders[mirror.name] = recorder
         if mirror.name not in self._serials:
             self._serials[mirror.name] = serial or self._next
@@ -241,11 +241,7 @@ class Mirrors:
 
         recorder = Recorder(mirror.file, changed)
         await asyncio.to_thread(
-            recorder.open,
-            size=mirror.file_size,
-            files=mirror.files,
-            snaplen=mirror.snaplen,
-            replace=mirror.replace,
+            recorder.open, size=mirror.file_size, files=mirror.files, replace=mirror.replace
         )
         return recorder
 

@@ -36,10 +36,13 @@ def section_header(application: str) -> bytes:
     return _block(SECTION_HEADER, body)
 
 
-def interface(name: str, snaplen: int) -> bytes:
-    """Describe an interface; they are numbered from 0 in the order they appear. `snaplen` 0: whole frames."""
+def interface(name: str) -> bytes:
+    """Describe an interface; they are numbered from 0 in the order they appear.
+
+    No snaplen is stated: it may change while packets of the interface are on their way.
+    """
     options = _option(2, name.encode()) + _option(9, NANOSECONDS) + _END
-    return _block(INTERFACE, struct.pack("=HHI", ETHERNET, 0, snaplen) + options)
+    return _block(INTERFACE, struct.pack("=HHI", ETHERNET, 0, 0) + options)
 
 
 def statistics(number: int, start_ns: int, end_ns: int, written: int, lost: int) -> bytes:

@@ -245,3 +245,36 @@ def test_under_overload_copies_are_lost_and_no_frame(lan: Lan, tmp_path: Path) -
     assert row(lan, "look")["over_rate"] > 100
     wait_until(lambda: row(lan, "look")["file_bytes"], "something to be written")
     lan.bridge.check_books()
+
+
+def test_a_port_in_the_place_of_another_is_another_interface(lan: Lan, tmp_path: Path) -> None:
+    """Of each the statistics tell its own packets."""
+    file = tmp_path / "look"
+    lan.bridge.rows("mirror", "add", "look", "file", str(file), "vlans", "20", "direction", "rx")
+    sent = frames.ethernet(frames.BROADCAST, frames.host(1))
+    index, space = lan.bridge.port("c")["index"], lan.spaces["c"].name
+    for n, name in ((3, "c"), (5, "d")):
+        wire = lan.wire("c")
+        for _ in range(n):
+            wire.send(sent)
+        lan.bridge.wait(lambda n=n, name=name: lan.bridge.stats(name)["rx_frames"] == n, "the frames")
+        if name == "c":
+            lan.bridge.rows("port", "del", "c")
+            lan.bridge.rows(*f"port add d kind tap device tap0 netns {space} access 20".split())
+    assert lan.bridge.port("d")["index"] == index
+    found = end(lan, "look", file)
+    assert found.names == 3 * ["c"] + 5 * ["d"]
+    assert [counts[8] for counts in found.statistics.values()] == [3, 5]
+
+
+def test_a_mirror_that_takes_over_the_file_of_another_is_refused(lan: Lan, tmp_path: Path) -> None:
+    """In one reload: the other one is ended only when nothing can fail any more."""
+    file = tmp_path / "look"
+    table = '[[mirror]]\nname = "{}"\nfile = "' + str(file) + '"\nreplace = true\n'
+    lan.rewrite(mirror=table.format("one"))
+    lan.bridge.rows("reload")
+    lan.rewrite(mirror=table.format("other"))
+    assert "a mirror is writing to it; end that one first" in lan.bridge.refused("reload")
+    lan.wire("a").send(frames.ethernet(frames.BROADCAST, frames.host(1)))
+    lan.bridge.wait(lambda: row(lan, "one")["mirrored"] == 3, "copies to the one of before")
+    assert len(end(lan, "one", file).packets) == 3
