@@ -138,11 +138,11 @@ class MoveStorms:
         return before < len(back) == threshold
 
 
-def weaker(first: tuple[int, PortConfig], second: tuple[int, PortConfig]) -> int:
-    """Index of the port to block, of two that are given with their indexes."""
+def weaker(ports: Mapping[int, PortConfig], first: int, second: int) -> int:
+    """Index of the port to block, of two; `ports` are all by index, in the order they were added."""
+    order = [*ports]
 
-    def rank(item: tuple[int, PortConfig]) -> tuple[bool, int, int]:
-        index, port = item
-        return port.mode == "trunk", len(port.members), -index
+    def rank(index: int) -> tuple[bool, int, int]:
+        return ports[index].mode == "trunk", len(ports[index].members), -order.index(index)
 
-    return min(first, second, key=rank)[0]
+    return min(first, second, key=rank)

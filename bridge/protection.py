@@ -75,7 +75,7 @@ class Protection:
         self._switched.set()
 
     def set_ports(self, ports: Mapping[int, PortConfig]) -> None:
-        """Say which ports carry traffic."""
+        """Say which ports carry traffic, in the order they were added."""
         self._ports = dict(ports)
 
     # -- what happened
@@ -124,7 +124,7 @@ class Protection:
             return  # it is broken already: this is an event of before
         blocked = None
         if self._detection.action == "block":
-            blocked = self._name(weaker((port, self._ports[port]), (other, self._ports[other])))
+            blocked = self._name(weaker(self._ports, port, other))
         what = f"{event}: port {name} VLAN {vid} and port {other_name} VLAN {other_vid}"
         log.warning("%s", what)
         self._emit(event, port=name, vlan=vid, other_port=other_name, other_vlan=other_vid, blocked=blocked)

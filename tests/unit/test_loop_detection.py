@@ -90,19 +90,23 @@ def test_what_is_remembered_of_a_second_is_bounded() -> None:
     assert len(storms._first) <= 8192
 
 
+PART = PortConfig("t", "memory", mode="trunk", vids=(100,))
+
+
 @pytest.mark.parametrize(
-    ("first", "second", "blocked"),
+    ("ports", "blocked"),
     [
-        ((0, TRUNK), (1, GUEST), 1),
-        ((1, GUEST), (2, TRUNK), 1),
-        ((1, GUEST), (2, GUEST), 2),
-        ((5, GUEST), (5, GUEST), 5),
-        ((1, TRUNK), (2, PortConfig("t", "memory", mode="trunk", vids=(100,))), 2),
-        ((1, PortConfig("t", "memory", mode="trunk", vids=(100,))), (2, TRUNK), 1),
+        ({2: TRUNK, 1: GUEST}, 1),
+        ({1: GUEST, 2: TRUNK}, 1),
+        ({1: GUEST, 2: GUEST}, 2),
+        ({2: GUEST, 1: GUEST}, 1),  # which has the place of one that left
+        ({1: TRUNK, 2: PART}, 2),
+        ({1: PART, 2: TRUNK}, 1),
     ],
 )
-def test_one_port_is_the_weaker_whoever_hears_first(first, second, blocked) -> None:
-    assert weaker(first, second) == weaker(second, first) == blocked
+def test_one_port_is_the_weaker_whoever_hears_first(ports: dict[int, PortConfig], blocked: int) -> None:
+    assert weaker(ports, 1, 2) == weaker(ports, 2, 1) == blocked
+    assert weaker(ports, 1, 1) == 1
 
 
 # -- the table
