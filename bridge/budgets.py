@@ -8,7 +8,7 @@ Refuses: what names nothing a frame can have, and more than one limit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,13 +130,15 @@ class Budgets:
         self._serials: dict[str, int] = {}
         self._next = 1
         self._written: tuple[str, ...] = ()  # names in the order of the last snapshot
+        self._attached: frozenset[str] = frozenset()  # ports, by then
 
     def __bool__(self) -> bool:
         return bool(self._budgets)
 
     def set(self, budget: BudgetConfig) -> None:
-        """Add a budget, or change one and keep its state."""
-        if budget.name not in self._serials:
+        """Add a budget, or change one and keep its state; that of another unit begins anew."""
+        before = self._budgets.get(budget.name)
+        if before is None or before.unit != budget.unit:
             self._serials[budget.name] = self._next
             self._next += 1
         self._budgets[budget.name] = budget
@@ -155,11 +157,14 @@ class Budgets:
         for budget in wanted.values():
             self.set(budget)
 
-    def add_to(self, snapshot: Snapshot, ports: Mapping[str, int], hz: float) -> None:
-        """Write them down; `ports` are the attached ones by name, `hz` the cycles per second.
+    def add_to(
+        self, snapshot: Snapshot, ports: Mapping[str, int], attached: Collection[str], hz: float
+    ) -> None:
+        """Write them down; `ports` are those that have an index, `hz` the cycles per second.
 
-        A budget of a port that is not attached is left out: nothing can spend it.
+        Budgets of ports that are not attached are written too, so that the data plane keeps their state.
         """
+        self._attached = frozenset(attached)
         self._written = tuple(
             name for name, budget in sorted(self._budgets.items()) if not budget.port or budget.port in ports
         )
@@ -187,7 +192,8 @@ class Budgets:
         """One row per budget: what it is about, its limit, and what became of it."""
         states = {state.serial: state for state in core.budgets()} if self._budgets else {}
         return [
-            _row(budget, states.get(self._serials[name])) for name, budget in sorted(self._budgets.items())
+            _row(budget, states.get(self._serials[name]), is_absent=budget.port not in self._attached | {""})
+            for name, budget in sorted(self._budgets.items())
         ]
 
     def storm_rows(self, core: Bridge, port: str | None = None) -> list[Row]:
@@ -206,7 +212,7 @@ class Budgets:
         ]
 
 
-def _row(budget: BudgetConfig, state: BudgetState | None) -> Row:
+def _row(budget: BudgetConfig, state: BudgetState | None, *, is_absent: bool) -> Row:
     capacity = max(1.0, budget.limit * budget.burst)
     return {
         "budget": budget.name,
@@ -219,7 +225,7 @@ def _row(budget: BudgetConfig, state: BudgetState | None) -> Row:
         "unit": budget.unit,
         "per_second": budget.limit,
         "action": budget.action,
-        "state": "absent" if state is None else "over" if state.over else "within",
+        "state": "absent" if is_absent or state is None else "over" if state.over else "within",
         "left": None if state is None else round(state.tokens / capacity, 3),
         "spent": state.spent if state else 0,
         "dropped": state.dropped if state else 0,

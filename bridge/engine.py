@@ -268,6 +268,8 @@ class Engine:
         """Let go of what no port of the configuration needs any more."""
         for name in self._former.keys() - self._berths.keys():
             self.cost.retire(name)
+            self._budgets.limit_storms(name, ())
+            self._protection.blocks.forget(name)
         self._former.clear()
         await self._mirrors.settle()
         for name in self._ledger.names:
@@ -379,8 +381,6 @@ class Engine:
             del self._berths[name]
             self._dirty.discard(name)
             self._former[name] = berth.index
-            self._budgets.limit_storms(name, ())
-            self._protection.blocks.forget(name)
         for berth in berths:
             try:
                 await berth.remove_device(self._links)
@@ -473,9 +473,10 @@ class Engine:
                 snapshot.set_vlan_learning(vlan.vid, False)
         for berth in self._berths.values():
             berth.add_to(snapshot)
-        attached = {name: berth.index for name, berth in self._berths.items() if berth.port is not None}
+        indexes = {name: berth.index for name, berth in self._berths.items()}
+        attached = {name: index for name, index in indexes.items() if self._berths[name].port is not None}
         if self._budgets:
-            self._budgets.add_to(snapshot, attached, self.cost.hz or NOMINAL_HZ)
+            self._budgets.add_to(snapshot, indexes, attached, self.cost.hz or NOMINAL_HZ)
         if self._mirrors:
             targets = {name for name in attached if self._berths[name].config.mode == "mirror"}
             self._mirrors.add_to(snapshot, attached, targets, self.cost.hz or NOMINAL_HZ, self._core)

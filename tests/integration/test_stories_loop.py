@@ -30,14 +30,14 @@ class Site:
     def __init__(self, net: Net, start: Callable[..., Daemon], *tables: str, **cables: Any) -> None:
         self.net = net
         self.guests = {name: net.namespace() for name in ("a", "b")}
-        middle, self.switch = net.namespace(), net.namespace()
+        self.middle, self.switch = net.namespace(), net.namespace()
         for name in ("x", "y"):
-            net.veth(f"{name}0", f"{name}1", middle, self.switch)
+            net.veth(f"{name}0", f"{name}1", self.middle, self.switch)
         self.switch.netlink(lambda ipr: ipr.link("add", ifname="sw", kind="bridge"))
         self.switch.set_link("sw", state="up")
         ports = [tap(name, space, access=VLAN) for name, space in self.guests.items()]
         ports += [link(name, f"{name}0", access=VLAN, **cables) for name in ("x", "y")]
-        self.bridge = start(middle, *ports, *tables)
+        self.bridge = start(self.middle, *ports, *tables)
         for name in ("a", "b", "x", "y"):
             self.bridge.wait_state(name, "up")
 
@@ -128,3 +128,24 @@ def test_storm_control_by_command(net: Net, start: Callable[..., Daemon]) -> Non
     site.bridge.rows("port", "set", "a", "storm_control", "none")
     assert site.bridge.rows("port", "storm") == []
     assert site.ping() == (3, 3)
+
+
+def test_a_storm_is_not_forgotten_while_the_device_is_gone(net: Net, start: Callable[..., Daemon]) -> None:
+    site = Site(net, start, storm_control={"broadcast": "1 frames/s"})
+    wire = net.packet_socket("x1", site.switch)
+    for _ in range(100):
+        wire.send(frames.ethernet(frames.BROADCAST, frames.host(0x77)))
+    site.bridge.wait(lambda: ("x", "rx", "storm") in site.bridge.drops(), "the limit to hold")
+    site.bridge.wait(lambda: site.bridge.stats("x")["rx_frames"] >= 100, "all to arrive")
+    before = site.bridge.rows("port", "storm", "x")[0]
+    site.switch.delete_link("x1")
+    site.bridge.wait_state("x", "missing")
+    gone = site.bridge.rows("port", "storm", "x")[0]
+    kept = ("spent", "dropped", "times_over")
+    assert gone["state"] == "absent"
+    assert [gone[key] for key in kept] == [before[key] for key in kept]
+    net.veth("x0", "x1", site.middle, site.switch)
+    site.bridge.wait_state("x", "up")
+    again = site.bridge.rows("port", "storm", "x")[0]
+    assert again["state"] != "absent"
+    assert [again[key] >= before[key] for key in kept] == [True] * 3

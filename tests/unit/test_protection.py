@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from helpers.clock import ManualClock
 
 from bridge import config as configs
 from bridge.engine import Engine
-from bridge.errors import FramebridgeError
+from bridge.errors import ApplyError, FramebridgeError
 from bridge.mac import format_mac
 
 PORTS = """
@@ -409,6 +410,22 @@ def test_a_block_survives_reloads_and_ends_with_its_port() -> None:
         await world.engine.apply(configs.without_port(config, "b"))
         await world.engine.apply(config)
         assert world.state("b") == "up"
+
+    live("", story)
+
+
+def test_a_change_that_fails_lets_no_blocked_port_back() -> None:
+    """It was closed for another device, and opened again when that could not be had."""
+
+    async def story(world: World) -> None:
+        world.engine._protection.blocks.block("b", "because", 0)
+        await world.until(lambda: world.state("b") == "blocked")
+        config = world.engine.config
+        gone = replace(config.ports[1], kind="link", device="no-such-dev")
+        with pytest.raises(ApplyError):
+            await world.engine.apply(replace(config, ports=(config.ports[0], gone, config.ports[2])))
+        assert world.state("b") == "blocked"
+        assert world.heard("port-unblocked") == []
 
     live("", story)
 

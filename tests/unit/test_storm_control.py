@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from bridge import config as configs
 from bridge.config_port import parse_port, update_port
 from bridge.engine import Engine
-from bridge.errors import ConfigError
+from bridge.errors import ApplyError, ConfigError
 from bridge.grammar import PORT_KEYS, UsageError
 from bridge.plan import plan
 from bridge.rates import UNITS, Rate
@@ -192,5 +193,34 @@ def test_a_reload_changes_adds_and_takes_away_limits() -> None:
         assert engine.storm_rows()[0]["dropped"] == 0
         await engine.apply(configs.without_port(engine.config, "guests"))
         assert engine.storm_rows() == []
+
+    asyncio.run(with_engine(parse(), story))
+
+
+def test_a_limit_of_another_unit_begins_anew() -> None:
+    """A debt of 100,000 bits is none of 100,000 frames, which nobody would live to see paid back."""
+
+    async def story(engine: Engine) -> None:
+        await engine.apply(parse(LIMITS.replace("100 frames/s", "1 bit/s")))
+        await flood(engine, 200)
+        assert engine.storm_rows()[0]["left"] < -1000
+        await engine.apply(parse(LIMITS.replace("100 frames/s", "100000 frames/s")))
+        (row, _) = engine.storm_rows()
+        assert (row["unit"], row["left"], row["state"], row["spent"]) == ("frames", 1, "within", 0)
+
+    asyncio.run(with_engine(parse(), story))
+
+
+def test_a_change_that_fails_forgets_no_storm() -> None:
+    async def story(engine: Engine) -> None:
+        await flood(engine, 200)
+        before = engine.storm_rows()[0]
+        gone = replace(engine.config.ports[0], kind="link", device="no-such-dev")
+        with pytest.raises(ApplyError):
+            await engine.apply(replace(engine.config, ports=(gone, *engine.config.ports[1:])))
+        after = engine.storm_rows()[0]
+        kept = ("spent", "dropped", "times_over")
+        assert [after[key] for key in kept] == [before[key] for key in kept]
+        assert after["dropped"] > 0
 
     asyncio.run(with_engine(parse(), story))
