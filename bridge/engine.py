@@ -690,14 +690,10 @@ class Engine:
         return engine_rows.port_rows(self._chosen(name), tallies, self._learning.count_by_port())
 
     def guard_rows(self, name: str | None = None) -> list[Row]:
-        """One row per port that is locked or guarded: what it allows, and how often something else came."""
+        """One row per port that is locked, guarded or keeps a list: what it allows, how often something else came."""
         tallies = self._ledger.tallies(self._indexes(name))
         ports = [berth.config for berth in self._chosen(name)]
-        return [
-            guards.row(port, tallies[port.name].rx_drops)
-            for port in ports
-            if port.locked or port.source_guard
-        ]
+        return [guards.row(port, tallies[port.name].rx_drops) for port in ports if guards.has_row(port)]
 
     def vlan_rows(self) -> list[Row]:
         """One row per VLAN that a port carries or the configuration names."""

@@ -3,8 +3,8 @@
 Job: the keys `locked`, `allow` and `source_guard` of a `[[port]]` as values, reading and writing of them, what they
 come to in a snapshot, and rows that tell what a port allows. What they mean frame by frame is in csrc/guard.h.
 Pure. Thread: control.
-Refuses: lists that are longer than the data plane's tables, addresses that no station has, an allow list on a port that
-is not locked.
+Refuses: lists that are longer than the data plane's tables, addresses that no station has, an allow list where nobody
+says whether the port is locked: whoever forgets it believes to be protected.
 """
 
 from __future__ import annotations
@@ -134,17 +134,20 @@ def rules(value: object) -> Iterable[GuardRule]:
 
 def read_security(table: Table) -> dict[str, Any]:
     """Read the keys of a `[[port]]` table that say who may send; what is flawed is left out."""
-    problems = len(table.report)
     fields = table.fields(KEYS)
+    problems = len(table.report)
     allow = table.union("allow", stations)
+    if (allow or len(table.report) > problems) and "locked" not in table:
+        table.fail(
+            "only a locked port has an allow list; add locked = true, or locked = false to keep it for later",
+            "allow",
+        )
+    problems = len(table.report)
     guard = table.union("source_guard", rules)
-    if len(table.report) == problems:
-        if guard is not None and not guard:
-            table.fail(
-                "an empty list would let nothing through; list addresses, or remove the key", "source_guard"
-            )
-        if allow and not fields.get("locked"):
-            table.fail("only a locked port has an allow list; add locked = true, or remove this key", "allow")
+    if guard is not None and not guard and len(table.report) == problems:
+        table.fail(
+            "an empty list would let nothing through; list addresses, or remove the key", "source_guard"
+        )
     for key, found, limit in (("allow", allow, ALLOW_MAX), ("source_guard", guard, RULES_MAX)):
         if found and len(found) > limit:
             table.fail(f"{len(found)} elements, but a port has at most {limit}; write prefixes", key)
@@ -170,7 +173,7 @@ def check_totals(report: Report, ports: Iterable[tuple[KeyPath, PortConfig]]) ->
 def security_table(port: PortConfig) -> dict[str, object]:
     """Return the keys of the `[[port]]` table, absent ones None."""
     return {
-        "locked": port.locked,
+        "locked": port.locked if port.locked or port.allow else None,
         "allow": [str(one) for one in port.allow] or None,
         "source_guard": [str(rule) for rule in port.source_guard] or None,
     }
@@ -214,6 +217,11 @@ def withdrawn(before: PortConfig, after: PortConfig, mac: int) -> bool:
 def spoken_from(event: Event) -> str | None:
     """Write the address that a frame ended for; None: it had none that could be read."""
     return str(ip_address(event.address)) if event.address else None
+
+
+def has_row(port: PortConfig) -> bool:
+    """Tell whether there is anything to say of a port; an allow list may be kept while it is not locked."""
+    return port.locked or bool(port.allow or port.source_guard)
 
 
 def row(port: PortConfig, drops: Mapping[str, int]) -> Row:

@@ -108,7 +108,7 @@ class FakeEngine:
         ]
 
     def guard_rows(self, name: str | None = None) -> list[Row]:
-        return [guards.row(port, {}) for port in self._ports(name) if port.locked or port.source_guard]
+        return [guards.row(port, {}) for port in self._ports(name) if guards.has_row(port)]
 
     def vlan_rows(self) -> list[Row]:
         vids = sorted({vid for port in self.config.ports for vid in port.members})

@@ -174,10 +174,12 @@ def test_ports_are_locked_and_guarded(server: Served, capsys: Capture) -> None:
     }
     assert shown("port guard guests", capsys) == [row]
     assert shown("port guard uplink", capsys) == []
-    status, _, err = run("port set guests locked off", capsys)
-    assert (status, "add locked = true, or remove this key" in err) == (1, True)
-    assert run("port set guests locked off allow none source-guard default", capsys)[0] == 0
+    assert run("port set guests locked off", capsys)[0] == 0
+    assert shown("port guard guests", capsys) == [{**row, "locked": False}]
+    assert run("port set guests allow none source-guard default", capsys)[0] == 0
     assert shown("port guard", capsys) == []
+    status, _, err = run(f"port set guests allow {MAC}", capsys)
+    assert (status, "add locked = true, or locked = false to keep it for later" in err) == (1, True)
     assert run("port set guests allow ,", capsys)[0] == 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.checks import BadValueError
-from bridge.config import parse, to_toml
+from bridge.config import Config, parse, to_toml
 from bridge.config_port import PortConfig, parse_port, port_table, update_port
 from bridge.errors import ConfigError
 from bridge.guards import ALLOW_MAX, RULES_MAX, Stations, ranges, row, rules, stations, withdrawn
@@ -112,15 +112,32 @@ source_guard = [
     assert "is listed twice" in told[2]
 
 
-def test_an_allow_list_needs_a_lock() -> None:
+def test_an_allow_list_needs_a_word_about_the_lock() -> None:
+    one = ["02:00:00:00:00:01"]
     with pytest.raises(
-        ConfigError, match=r"port\.allow: only a locked port has an allow list; add locked = true"
+        ConfigError, match=r"port\.allow: only a locked port has an allow list; add locked = true, or"
     ):
-        port(allow=["02:00:00:00:00:01"])
-    locked = port(locked=True, allow=["02:00:00:00:00:01"])
+        port(allow=one)
     with pytest.raises(ConfigError, match="only a locked port has an allow list"):
-        update_port(locked, {"locked": False})
-    assert update_port(locked, {"locked": False, "allow": None}) == port()
+        update_port(port(), {"allow": one})
+
+
+def test_an_allow_list_outlives_the_lock() -> None:
+    """To unlock a port for a moment, nobody has to type its list again."""
+    locked = port(locked=True, allow=["02:00:00:00:00:01"])
+    unlocked = update_port(locked, {"locked": False})
+    assert unlocked == port(locked=False, allow=["02:00:00:00:00:01"])
+    assert not unlocked.locked
+    assert parse(to_toml(Config(ports=(unlocked,)))).ports == (unlocked,)
+    assert update_port(unlocked, {"locked": True}) == locked
+    assert update_port(unlocked, {"allow": ["02:00:00:00:00:02"]}).allow == (Stations(0x020000000002),)
+    assert update_port(unlocked, {"allow": None}) == port()
+    assert row(unlocked, {})["locked"] is False
+
+
+def test_a_missing_lock_is_told_beside_other_mistakes() -> None:
+    told = problems("[[port]]\nname = 'a'\nkind = 'memory'\nvlan = { access = 10 }\nmtu = 5\nallow = ['x']\n")
+    assert [one.partition(":")[0] for one in told] == ["line 5", "line 6", "line 6"]
 
 
 def test_an_empty_guard_is_refused() -> None:
