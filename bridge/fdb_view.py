@@ -23,7 +23,7 @@ class Filters(TypedDict, total=False):
     """What else an entry may have to be, beside on a port and in a VLAN."""
 
     mac: int | None
-    state: str | None  # its kind
+    state: str | None  # its kind; `held`, which Learning knows
     older: float | None  # silent for so many seconds or more
 
 

@@ -174,9 +174,12 @@ class Learning:
     def _disallow(self, index: int, before: PortConfig, after: PortConfig) -> None:
         """Forget learned stations of a locked port that it allowed and does not allow any more."""
         for entry in self._core.fdb_entries():
-            if (entry.port, entry.kind) == (index, "dynamic") and withdrawn(before, after, entry.mac):
+            key = _key(entry.vid, entry.mac)
+            is_learned = entry.kind == "dynamic" or key in self._held
+            if entry.port == index and is_learned and withdrawn(before, after, entry.mac):
                 self._core.fdb_delete(entry.vid, entry.mac)
-                self._known.pop(_key(entry.vid, entry.mac), None)
+                self._held.discard(key)
+                self._known.pop(key, None)
                 self.counters.flushed += 1
 
     def pin(self, entry: StaticEntry) -> None:
@@ -498,7 +501,7 @@ class Learning:
         self.drain()
         filters = {key: value for key, value in more.items() if value is not None}
         if filters:
-            victims = self._forget_each(self._view.fitting(port, vid, more), if_silent="older" in filters)
+            victims = self._forget_each(self._fitting(port, vid, more), if_silent="older" in filters)
         else:
             victims = self._forget(port, None if vid is None else {vid})
         self._lapsed |= victims & self._pinned.keys()
@@ -603,8 +606,16 @@ class Learning:
     def rows(self, port: int | None = None, vid: int | None = None, **more: Unpack[Filters]) -> Iterator[Row]:
         """Give the table as it is now, sorted by VLAN and address; filters and errors as for `flush`."""
         names = {index: config.name for index, config in self._ports.items()}
-        rows = self._view.rows(self._view.fitting(port, vid, more), names)
+        rows = self._view.rows(self._fitting(port, vid, more), names)
         return map(self._as_held, rows) if self._held else rows
+
+    def _fitting(self, port: int | None, vid: int | None, more: Filters) -> list[FdbEntry]:
+        """Give the entries that fit; what is held for a time is sticky to the table only."""
+        state = more.get("state")
+        if state not in ("held", "sticky"):
+            return self._view.fitting(port, vid, more)
+        found = self._view.fitting(port, vid, {**more, "state": "sticky"})
+        return [one for one in found if (_key(one.vid, one.mac) in self._held) == (state == "held")]
 
     def _as_held(self, row: Row) -> Row:
         held = (

@@ -495,8 +495,8 @@ def _top(rows: int | None) -> int | None:
     return None if rows is None else _checked("top", _rows, rows)
 
 
-_state = checks.choice("dynamic", "sticky", "static", "drop")
-_flushable = checks.choice("dynamic", "sticky")
+_state = checks.choice("dynamic", "sticky", "held", "static", "drop")
+_flushable = checks.choice("dynamic", "sticky", "held")
 _age = checks.integer(0, 1_000_000, "seconds")
 _entry_kind = checks.choice("static", "sticky", "drop", "dynamic")
 

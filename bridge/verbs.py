@@ -512,7 +512,7 @@ examples:
     ),
     Verb(
         "fdb flush",
-        "[port PORT] [vlan VID] [mac MAC] [state dynamic|sticky] [older SECONDS]",
+        "[port PORT] [vlan VID] [mac MAC] [state dynamic|sticky|held] [older SECONDS]",
         "forget learned FDB entries",
         flushed,
         """\

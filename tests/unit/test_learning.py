@@ -544,6 +544,19 @@ def test_a_station_taken_off_the_allow_list_is_forgotten() -> None:
     assert table.stations() == {1: "a", 3: "b"}, "an open port forgets nobody"
 
 
+def test_a_station_taken_off_the_allow_list_is_forgotten_where_it_was_held() -> None:
+    """What keeps an address from moving is no permission to send."""
+    allow = tuple(Stations(mac(number)) for number in (1, 2))
+    table = Table(access("a", locked=True, allow=allow), access("b"))
+    table.send(0, 1, 2)
+    assert table.learning.hold(VID, mac(1), 0)
+    table.configs[0] = access("a", locked=True, allow=allow[1:])
+    table.apply()
+    table.send(0, 1)
+    assert table.stations() == {2: "a"}
+    assert not table.learning.is_held(VID, mac(1))
+
+
 def test_source_guard_tells_who_spoke_from_where() -> None:
     table = Table(access("a", source_guard=(GuardRule(ip_network("10.0.0.5")),)), access("b"))
     spoofed = [packets.ipv4(frames.host(1), "10.0.0.1"), packets.ipv6(frames.host(1), "fd00::1")]

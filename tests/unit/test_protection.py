@@ -331,6 +331,22 @@ def test_a_held_address_stays_where_it_was_for_a_time() -> None:
     live(HOLD, story)
 
 
+def test_held_is_a_state_of_its_own_to_every_question() -> None:
+    async def story(world: World) -> None:
+        await flap(world, 4)
+        await world.engine.fdb_add(10, frames.number(frames.host(8)), "a", "sticky")
+        asked = {
+            state: [row["mac"] for row in world.engine.fdb_rows(state=state)] for state in ("held", "sticky")
+        }
+        assert asked == {"held": [MAC], "sticky": ["02:00:00:00:00:08"]}
+        assert await world.engine.fdb_flush(state="sticky") == 1
+        assert world.place() == ("b", "held")
+        assert await world.engine.fdb_flush(state="held") == 1
+        assert world.engine.fdb_rows() == []
+
+    live(HOLD, story)
+
+
 @pytest.mark.parametrize("end", ["flush", "delete", "add"])
 def test_what_removes_the_entry_ends_the_hold(end: str) -> None:
     async def story(world: World) -> None:
