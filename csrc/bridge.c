@@ -163,7 +163,7 @@ static bool br_apply_step(struct br_bridge *bridge, struct br_call *call)
     apply->error = br_loop_watch(bridge, bridge->snapshot, apply->snapshot);
     if (!apply->error) {
         br_budget_carry(&bridge->thread, bridge->snapshot, apply->snapshot);
-        br_mirror_carry(&bridge->thread, apply->snapshot);
+        br_mirror_carry(&bridge->thread, &bridge->snapshot->mirrors, &apply->snapshot->mirrors);
         bridge->snapshot = apply->snapshot;
     }
     bridge->thread.busy = true; /* look at every port once before sleeping */

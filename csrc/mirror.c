@@ -28,16 +28,21 @@ void br_mirror_fini(struct br_mirror_thread *mirror)
     br_pool_fini(&mirror->pool);
 }
 
-void br_mirror_carry(struct br_thread *thread, const struct br_snapshot *snapshot)
+/* Mirrors that stay keep their state, but what is left of a rate in other units. */
+void br_mirror_carry(struct br_thread *thread, const struct br_mirrors *old, const struct br_mirrors *mirrors)
 {
-    struct br_mirror_state old[BR_MIRRORS_MAX];
+    struct br_mirror_state before[BR_MIRRORS_MAX];
 
-    memcpy(old, thread->mirror.state, sizeof(old));
+    memcpy(before, thread->mirror.state, sizeof(before));
     memset(thread->mirror.state, 0, sizeof(thread->mirror.state));
-    for (uint32_t i = 0; i < snapshot->mirrors.n; i++)
-        for (uint32_t k = 0; k < BR_MIRRORS_MAX; k++)
-            if (old[k].serial == snapshot->mirrors.mirror[i].serial)
-                thread->mirror.state[i] = old[k];
+    for (uint32_t i = 0; i < mirrors->n; i++)
+        for (uint32_t k = 0; k < BR_MIRRORS_MAX; k++) {
+            if (before[k].serial != mirrors->mirror[i].serial)
+                continue;
+            thread->mirror.state[i] = before[k];
+            if (old->mirror[k].by_frames != mirrors->mirror[i].by_frames)
+                thread->mirror.state[i].tokens = mirrors->mirror[i].burst;
+        }
 }
 
 static void br_mirror_refill(const struct br_mirror *mirror, struct br_mirror_state *state, uint64_t now)

@@ -107,14 +107,13 @@ struct br_mirror_thread {
 
 struct br_bridge;
 struct br_port;
-struct br_snapshot;
 struct br_thread;
 
 /* Set-up: 0 or -ENOMEM. */
 int br_mirror_init(struct br_mirror_thread *mirror);
 void br_mirror_fini(struct br_mirror_thread *mirror);
-/* Another snapshot: the mirrors that stay keep their state. */
-void br_mirror_carry(struct br_thread *thread, const struct br_snapshot *snapshot);
+/* Another snapshot. */
+void br_mirror_carry(struct br_thread *thread, const struct br_mirrors *old, const struct br_mirrors *mirrors);
 
 /* In the order of a batch of n frames. Before admit: */
 void br_mirror_begin(struct br_bridge *bridge, uint32_t n);

@@ -223,6 +223,20 @@ def test_what_exceeds_the_rate_is_counted_not_copied() -> None:
     assert state.bytes == 3 * len(UNICAST)
 
 
+def test_a_rate_in_other_units_begins_anew() -> None:
+    """A debt of bits is none of frames; what was counted stays."""
+    lab = Lab(access(10), access(10))
+    lab.learn(1, 2)
+    capture = _core.Capture()
+    copied = []
+    for unit, burst in (("bits", 1), ("frames", 3)):
+        lab.core.apply(snapshot_of(lab, capture=capture, tx=False, unit=unit, rate=1e-15, burst=burst))
+        for _ in range(5):
+            lab.send(0, UNICAST)
+        copied.append(lab.core.mirrors()[0].copies)
+    assert copied == [1, 4]
+
+
 def test_state_stays_with_the_serial() -> None:
     lab = Lab(access(10), access(10))
     capture = _core.Capture()
