@@ -1,23 +1,113 @@
-"""What the engine answers about ports and VLANs: rows for the control socket, states for the metrics. Pure."""
+"""What a running bridge answers when it is asked: rows for the control socket, a state for the metrics.
+
+Job: read, never change. Thread: control. Invariant: counters of one answer come from one batch boundary. Refuses, as
+PortError: names of ports that do not exist.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Unpack
 
+from bridge import __version__, guards
+from bridge._core import Bridge
 from bridge.berth import Berth
+from bridge.berths import Berths
 from bridge.checks import TPIDS
-from bridge.config import VlanConfig
-from bridge.ledger import Row, Tally
-from bridge.metrics import PortState
+from bridge.config import MetricsConfig, VlanConfig
+from bridge.cost_meter import Meter
+from bridge.fdb_view import Filters
+from bridge.learning import Learning
+from bridge.ledger import Ledger, Row, Tally
+from bridge.metrics import PortState, State
+from bridge.plane import Plane
 from bridge.storm_control import NO_LIMITS
 from bridge.vids import format_vids
 
 _TPID_NAMES = {number: name for name, number in TPIDS.items()}
 
 
-def port_rows(berths: Iterable[Berth], tallies: Mapping[str, Tally], entries: Mapping[int, int]) -> list[Row]:
-    """One row per port: configuration, state, totals; `entries` counts those of the FDB by port index."""
-    return [_port_row(berth, tallies[berth.config.name], entries.get(berth.index, 0)) for berth in berths]
+class Rows:
+    """The answers of one bridge."""
+
+    def __init__(
+        self, core: Bridge, berths: Berths, plane: Plane, learning: Learning, ledger: Ledger, cost: Meter
+    ) -> None:
+        self._core = core
+        self._berths = berths
+        self._plane = plane
+        self._learning = learning
+        self._ledger = ledger
+        self._cost = cost
+
+    def ports(self, name: str | None = None) -> list[Row]:
+        """One row per port: configuration, state, totals."""
+        tallies = self._ledger.tallies(self._berths.attached_indexes(name))
+        entries = self._learning.count_by_port()
+        return [
+            _port_row(berth, tallies[berth.config.name], entries.get(berth.index, 0))
+            for berth in self._berths.chosen(name)
+        ]
+
+    def guards(self, name: str | None = None) -> list[Row]:
+        """One row per port that is locked, guarded or keeps a list: what it allows, how often something else came."""
+        tallies = self._ledger.tallies(self._berths.attached_indexes(name))
+        ports = [berth.config for berth in self._berths.chosen(name)]
+        return [guards.row(port, tallies[port.name].rx_drops) for port in ports if guards.has_row(port)]
+
+    def vlans(self) -> list[Row]:
+        """One row per VLAN that a port carries or the configuration names."""
+        return _vlan_rows(self._berths.chosen(None), self._plane.vlans, self._learning.count_by_vlan())
+
+    def fdb_stream(
+        self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
+    ) -> Iterator[Row]:
+        """One row per FDB entry that fits every filter given; `older`: silent for so many seconds or more.
+
+        The table is read now; each row is made when it is asked for.
+        """
+        return self._learning.rows(self._berths.index(port), vlan, **more)
+
+    def fdb(self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]) -> list[Row]:
+        """Give all rows of `fdb_stream`."""
+        return [*self.fdb_stream(port, vlan, **more)]
+
+    def stats(self, name: str | None = None) -> list[Row]:
+        """One row per port with every counter, and for all ports the total with its balance, which is 0."""
+        rows = self._ledger.stats_rows(self._berths.attached_indexes(name))
+        return rows if name is None else rows[:1]
+
+    def drops(self, all: bool = False) -> list[Row]:  # noqa: A002
+        """One row per port, direction and reason that has a count; `all`: every reason."""
+        return self._ledger.drops_rows(self._berths.attached_indexes(), every=all)
+
+    def budgets(self) -> list[Row]:
+        """One row per budget: what it limits and what became of it."""
+        return self._plane.budgets.rows(self._core)
+
+    def storms(self, port: str | None = None) -> list[Row]:
+        """One row per limit of storm control: what became of it."""
+        return self._plane.budgets.storm_rows(self._core, port)
+
+    def mirrors(self) -> list[Row]:
+        """One row per mirror: what it copies and what became of the copies."""
+        return self._plane.mirrors.rows(self._core)
+
+    def state(self, metrics: MetricsConfig) -> State:
+        """Read everything the metrics tell: the counters at one batch boundary, the bill at the next."""
+        counters = self._core.counters()
+        return State(
+            version=__version__,
+            bridge=self._plane.bridge.name,
+            ports=_port_states(self._berths.chosen(None), self._learning.count_by_port()),
+            tallies=self._ledger.tallies(self._berths.attached_indexes(), counters),
+            thread=counters.thread,
+            fdb=counters.fdb,
+            bill=self._cost.read(stations=False),
+            hz=self._cost.hz,
+            limits=metrics,
+            budgets=self.budgets(),
+        )
 
 
 def _port_row(berth: Berth, tally: Tally, entries: int) -> Row:
@@ -59,7 +149,7 @@ def _port_row(berth: Berth, tally: Tally, entries: int) -> Row:
     }
 
 
-def vlan_rows(
+def _vlan_rows(
     berths: Iterable[Berth], vlans: Mapping[int, VlanConfig], entries: Mapping[int, int]
 ) -> list[Row]:
     """One row per VLAN that a port carries or the configuration names; `entries` counts those of the FDB by VLAN."""
@@ -83,7 +173,7 @@ def vlan_rows(
     ]
 
 
-def port_states(berths: Iterable[Berth], entries: Mapping[int, int]) -> dict[str, PortState]:
+def _port_states(berths: Iterable[Berth], entries: Mapping[int, int]) -> dict[str, PortState]:
     """Give what the metrics tell of each port beside its counters."""
     return {
         berth.config.name: PortState(

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bridge._core import DROP_REASONS, PORT_COUNTERS, Bridge, Counters, PortCounters
+from bridge.cost import Egress
 
 Row = dict[str, object]
 
@@ -91,6 +92,13 @@ class Ledger:
             if index in live:
                 tallies[name].add(live[index])
         return tallies
+
+    def egress(self, ports: Mapping[str, int | None]) -> dict[str, Egress]:
+        """Give what each port sent, and what that took."""
+        return {
+            name: Egress(tally.values["offered"], tally.values["tx_cycles"])
+            for name, tally in self.tallies(ports).items()
+        }
 
     def stats_rows(self, ports: Mapping[str, int | None]) -> list[Row]:
         """One row per port and a last one with the total, removed ports included, and its balance."""

@@ -136,6 +136,17 @@ def plan(old: Config | None, new: Config) -> tuple[Action, ...]:
     )
 
 
+def runs(actions: Iterable[Action]) -> list[list[Action]]:
+    """Split actions into runs of a kind; each port that is opened is a run of its own, for it takes its time."""
+    found: list[list[Action]] = []
+    for action in actions:
+        if found and found[-1][0].kind == action.kind != "open_port":
+            found[-1].append(action)
+        else:
+            found.append([action])
+    return found
+
+
 def _refuse_restart(old: BridgeConfig, new: BridgeConfig) -> None:
     fixed: dict[str, tuple[object, object]]
     fixed = {"name": (old.name, new.name), "fdb_size": (old.fdb_size, new.fdb_size)}

@@ -214,7 +214,7 @@ class Service:
     @method()
     async def port_show(self, port: str | None = None) -> list[Row]:
         """One row per port: its configuration in force, its state, its totals."""
-        return self._engine.port_rows(self._known(port))
+        return self._engine.rows.ports(self._known(port))
 
     @method(changes=True)
     async def port_add(self, port: Message) -> list[Row]:
@@ -246,7 +246,7 @@ class Service:
     @method()
     async def port_storm(self, port: str | None = None) -> list[Row]:
         """One row per limit of storm control: port and flood class, its state, what was spent and dropped."""
-        return self._engine.storm_rows(self._known(port))
+        return self._engine.rows.storms(self._known(port))
 
     @method()
     async def port_audit(self, port: str | None = None) -> list[Row]:
@@ -258,17 +258,17 @@ class Service:
     @method()
     async def port_guard(self, port: str | None = None) -> list[Row]:
         """One row per port that is locked or guarded: who may send, from which addresses, how often others tried."""
-        return self._engine.guard_rows(self._known(port))
+        return self._engine.rows.guards(self._known(port))
 
     @method()
     async def vlan_show(self) -> list[Row]:
         """One row per VLAN: the ports that carry it, tagged and untagged."""
-        return self._engine.vlan_rows()
+        return self._engine.rows.vlans()
 
     @method()
     async def mirror_show(self) -> list[Row]:
         """One row per mirror: what it copies, where to, its state, what became of the copies."""
-        return self._engine.mirror_rows()
+        return self._engine.rows.mirrors()
 
     @method(changes=True)
     async def mirror_add(self, mirror: Message) -> list[Row]:
@@ -291,7 +291,7 @@ class Service:
     ) -> Iterable[Row]:
         """One row per FDB entry that fits every parameter given; `older`: silent for so many seconds or more."""
         kind = None if state is None else _checked("state", _state, state)
-        return self._engine.fdb_stream(**self._filters(port, vlan, mac, older), state=kind)
+        return self._engine.rows.fdb_stream(**self._filters(port, vlan, mac, older), state=kind)
 
     @method(changes=True)
     async def fdb_add(self, mac: str, vlan: int, port: str | None = None, kind: str = "static") -> list[Row]:
@@ -337,12 +337,12 @@ class Service:
     @method()
     async def stats_show(self, port: str | None = None) -> list[Row]:
         """One row per port with every counter; without `port`, a last row with the totals."""
-        return self._engine.stats_rows(self._known(port))
+        return self._engine.rows.stats(self._known(port))
 
     @method()
     async def drops_show(self, all: bool = False) -> list[Row]:  # noqa: A002
         """One row per port, direction and drop reason that has a count; `all`: every reason."""
-        return self._engine.drops_rows(all)
+        return self._engine.rows.drops(all)
 
     @method()
     async def cost_show(
@@ -379,7 +379,7 @@ class Service:
     @method()
     async def cost_budgets(self) -> list[Row]:
         """One row per budget: what it limits, its state, what was spent and dropped."""
-        return self._engine.budget_rows()
+        return self._engine.rows.budgets()
 
     @method(changes=True)
     async def cost_clear(self, name: str | None = None) -> list[Row]:
@@ -470,7 +470,7 @@ def action_rows(actions: Iterable[Action]) -> list[Row]:
 
 def status_line(engine: Engine) -> str:
     """One line on the state of the bridge, for `systemctl status`."""
-    rows = engine.port_rows()
+    rows = engine.rows.ports()
     return f"{engine.config.bridge.name}: {sum(row['state'] == 'up' for row in rows)} of {len(rows)} ports up"
 
 

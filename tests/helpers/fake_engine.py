@@ -29,16 +29,30 @@ REASONS = {"runt": "fewer than 14 bytes", "bad_vid": "VID 4095"}
 
 AGE = 20  # seconds
 
+Table = dict[tuple[int, int], tuple[str, str]]
+
+
+def fitting(fdb: Table, port: str | None, vlan: int | None, more: Filters) -> list[tuple[int, int]]:
+    """Keys of entries that fit; all are AGE seconds old."""
+    mac, state, older = more.get("mac"), more.get("state"), more.get("older")
+    return [
+        key
+        for key, (place, kind) in sorted(fdb.items())
+        if port in (None, place) and vlan in (None, key[0]) and mac in (None, key[1])
+        if state in (None, kind) and (older is None or older <= AGE)
+    ]
+
 
 class FakeEngine:
     def __init__(self, config: Config) -> None:
         self.config = Config()
+        self.rows = FakeRows(self)
         self._first = config
         self.progress = 0
         self.is_stuck = False
         self.faults: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.events = Events(QUEUE_CAP)
-        self.fdb: dict[tuple[int, int], tuple[str, str]] = {}
+        self.fdb: Table = {}
         self.calls: list[str] = []
         clock = ManualClock()
         self.cost = FakeMeter(clock)
@@ -73,10 +87,44 @@ class FakeEngine:
     def subscribe(self) -> Subscription:
         return self.events.subscribe()
 
-    def _ports(self, name: str | None) -> list[PortConfig]:
-        return [port for port in self.config.ports if name in (None, port.name)]
+    async def audit(self, config: Config) -> list[Finding]:
+        return [
+            Finding(port.name, "error", "lro", "it merges", "do not")
+            for port in config.ports
+            if port.kind == "link"
+        ]
 
-    def port_rows(self, name: str | None = None) -> list[Row]:
+    own_address = 0x020000000099
+
+    def unblock(self, port: str) -> bool:
+        self.calls.append(f"unblock {port}")
+        return port == "guests"
+
+    async def fdb_add(self, vlan: int, mac: int, port: str, kind: str) -> None:
+        self.fdb[vlan, mac] = (port, kind)
+
+    async def fdb_delete(self, vlan: int, mac: int) -> bool:
+        return self.fdb.pop((vlan, mac), None) is not None
+
+    async def fdb_flush(
+        self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
+    ) -> int:
+        victims = fitting(self.fdb, port, vlan, more)
+        for key in victims:
+            del self.fdb[key]
+        return len(victims)
+
+
+class FakeRows:
+    """What it answers; see bridge.engine_rows."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+
+    def _ports(self, name: str | None) -> list[PortConfig]:
+        return [port for port in self._engine.config.ports if name in (None, port.name)]
+
+    def ports(self, name: str | None = None) -> list[Row]:
         return [
             {
                 "port": port.name,
@@ -92,7 +140,7 @@ class FakeEngine:
                 "tpid": f"{port.tpid:#06x}",
                 "mtu": port.mtu or 1500,
                 "filter": None,
-                "fdb_entries": sum(place == port.name for place, _ in self.fdb.values()),
+                "fdb_entries": sum(place == port.name for place, _ in self._engine.fdb.values()),
                 "rx_frames": 0,
                 "tx_frames": 0,
                 "drops": 0,
@@ -100,89 +148,52 @@ class FakeEngine:
             for index, port in enumerate(self._ports(name))
         ]
 
-    async def audit(self, config: Config) -> list[Finding]:
-        return [
-            Finding(port.name, "error", "lro", "it merges", "do not")
-            for port in config.ports
-            if port.kind == "link"
-        ]
-
-    def guard_rows(self, name: str | None = None) -> list[Row]:
+    def guards(self, name: str | None = None) -> list[Row]:
         return [guards.row(port, {}) for port in self._ports(name) if guards.has_row(port)]
 
-    def vlan_rows(self) -> list[Row]:
-        vids = sorted({vid for port in self.config.ports for vid in port.members})
+    def vlans(self) -> list[Row]:
+        vids = sorted({vid for port in self._engine.config.ports for vid in port.members})
         return [
             {
                 "vlan": vid,
                 "name": "",
-                "tagged": [p.name for p in self.config.ports if vid in p.members and vid != p.pvid],
-                "untagged": [p.name for p in self.config.ports if vid == p.pvid],
-                "fdb_entries": sum(key[0] == vid for key in self.fdb),
+                "tagged": [p.name for p in self._engine.config.ports if vid in p.members and vid != p.pvid],
+                "untagged": [p.name for p in self._engine.config.ports if vid == p.pvid],
+                "fdb_entries": sum(key[0] == vid for key in self._engine.fdb),
                 "mac_limit": 0,
                 "learning": True,
             }
             for vid in vids
         ]
 
-    def _fitting(self, port: str | None, vlan: int | None, more: Filters) -> list[tuple[int, int]]:
-        """Keys of entries that fit; all are AGE seconds old."""
-        mac, state, older = more.get("mac"), more.get("state"), more.get("older")
-        return [
-            key
-            for key, (place, kind) in sorted(self.fdb.items())
-            if port in (None, place) and vlan in (None, key[0]) and mac in (None, key[1])
-            if state in (None, kind) and (older is None or older <= AGE)
-        ]
-
     def fdb_stream(
         self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
     ) -> Iterator[Row]:
-        for vid, mac in self._fitting(port, vlan, more):
-            place, kind = self.fdb[vid, mac]
+        for vid, mac in fitting(self._engine.fdb, port, vlan, more):
+            place, kind = self._engine.fdb[vid, mac]
             yield {"mac": format_mac(mac), "vlan": vid, "port": place or None, "state": kind, "age": None}
 
-    def stats_rows(self, name: str | None = None) -> list[Row]:
+    def stats(self, name: str | None = None) -> list[Row]:
         rows: list[Row] = [{"port": port.name, "rx_frames": 7, "tx_frames": 5} for port in self._ports(name)]
         return rows if name else [*rows, {"port": "total", "rx_frames": 7 * len(rows), "balance": 0}]
 
-    own_address = 0x020000000099
-
-    def storm_rows(self, port: str | None = None) -> list[Row]:
+    def storms(self, port: str | None = None) -> list[Row]:
         return [
             {"port": p.name, "flood": flood, "unit": limit.unit, "per_second": limit.limit, "state": "within"}
             for p in self._ports(port)
             for flood, limit in p.storm_control.limits.items()
         ]
 
-    def unblock(self, port: str) -> bool:
-        self.calls.append(f"unblock {port}")
-        return port == "guests"
-
-    def budget_rows(self) -> list[Row]:
+    def budgets(self) -> list[Row]:
         return [{"budget": "storm", "unit": "frames", "state": "over", "spent": 10, "dropped": 5}]
 
-    def mirror_rows(self) -> list[Row]:
-        return [{"mirror": mirror.name, "state": "mirroring"} for mirror in self.config.mirrors]
+    def mirrors(self) -> list[Row]:
+        return [{"mirror": mirror.name, "state": "mirroring"} for mirror in self._engine.config.mirrors]
 
-    def drops_rows(self, all: bool = False) -> list[Row]:  # noqa: A002
+    def drops(self, all: bool = False) -> list[Row]:  # noqa: A002
         return [
             {"port": port.name, "direction": "rx", "reason": reason, "frames": 0, "meaning": meaning}
-            for port in self.config.ports
+            for port in self._engine.config.ports
             for reason, meaning in REASONS.items()
             if all
         ]
-
-    async def fdb_add(self, vlan: int, mac: int, port: str, kind: str) -> None:
-        self.fdb[vlan, mac] = (port, kind)
-
-    async def fdb_delete(self, vlan: int, mac: int) -> bool:
-        return self.fdb.pop((vlan, mac), None) is not None
-
-    async def fdb_flush(
-        self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
-    ) -> int:
-        victims = self._fitting(port, vlan, more)
-        for key in victims:
-            del self.fdb[key]
-        return len(victims)

@@ -146,13 +146,13 @@ def test_an_engine_keeps_to_it_and_tells() -> None:
         port.inject(broadcast(500))
         engine.wake()
         await until(lambda: port.pending == 0)
-        (row,) = engine.budget_rows()
+        (row,) = engine.rows.budgets()
         assert (row["budget"], row["state"], row["times_over"]) == ("storm", "over", 1)
         assert row["spent"] + row["dropped"] == 500
         assert (
             row["spent"] <= 10 + 64 + 20
         )  # the bucket, the batch that overdrew it, what came back meanwhile
-        (drop,) = [row for row in engine.drops_rows() if row["reason"] == "over_budget"]
+        (drop,) = [row for row in engine.rows.drops() if row["reason"] == "over_budget"]
         assert (drop["port"], drop["frames"]) == ("guests", row["dropped"])
         event = await asyncio.wait_for(anext(event async for event in events if "budget" in event), 10)
         assert (event["event"], event["budget"]) == ("budget-over", "storm")
@@ -166,16 +166,16 @@ def test_a_reload_changes_the_limit_and_keeps_what_was_counted() -> None:
         port.inject(broadcast(200))
         engine.wake()
         await until(lambda: port.pending == 0)
-        before = engine.budget_rows()[0]
+        before = engine.rows.budgets()[0]
         await engine.apply(parse(BUDGET.replace("100", "1_000_000_000")))
-        await until(lambda: engine.budget_rows()[0]["state"] == "within")
+        await until(lambda: engine.rows.budgets()[0]["state"] == "within")
         port.inject(broadcast(200))
         engine.wake()
         await until(lambda: port.pending == 0)
-        after = engine.budget_rows()[0]
+        after = engine.rows.budgets()[0]
         assert after["spent"] == before["spent"] + 200
         assert after["dropped"] == before["dropped"]
         await engine.apply(parse(""))
-        assert engine.budget_rows() == []
+        assert engine.rows.budgets() == []
 
     asyncio.run(with_engine(parse(BUDGET), story))

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from helpers.control import CONFIG, Served, Wire, served, write_config
-from helpers.fake_engine import QUEUE_CAP, FakeEngine
+from helpers.fake_engine import QUEUE_CAP, FakeEngine, FakeRows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +28,7 @@ from bridge.claim import SocketClaim, peer_of
 from bridge.config import parse
 from bridge.control import Limits
 from bridge.engine import Engine
+from bridge.engine_rows import Rows
 from bridge.errors import ConfigError, ControlError
 from bridge.protocol import ERRORS, INTERNAL, MESSAGE_MAX, Call, encode_error
 from bridge.service import METHODS, Service
@@ -275,7 +276,7 @@ def test_what_cannot_be_done_is_a_named_error_and_the_connection_goes_on(
 def test_an_unforeseen_failure_is_logged_and_told_and_not_more(
     wire: Wire, server: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(server.engine, "vlan_rows", lambda: 1 // 0)
+    monkeypatch.setattr(server.engine.rows, "vlans", lambda: 1 // 0)
 
     reply = wire.call("VlanShow")
 
@@ -344,16 +345,17 @@ def test_the_service_describes_itself(wire: Wire) -> None:
     assert error(unknown) == error(wire.receive()) == "InterfaceNotFound"
 
 
+def signature(verb: Callable[..., object]) -> tuple[object, ...]:
+    parameters = inspect.signature(verb).parameters.values()
+    told = [(p.name, p.default) for p in parameters if p.kind is not p.VAR_KEYWORD]
+    return told, inspect.iscoroutinefunction(verb)
+
+
 def test_the_engine_of_these_tests_is_shaped_like_the_real_one() -> None:
-    for name, verb in inspect.getmembers(FakeEngine, inspect.isfunction):
-        if not name.startswith("_"):
-            real = inspect.signature(getattr(Engine, name)).parameters.values()
-            fake = inspect.signature(verb).parameters.values()
-            expected = [(p.name, p.default) for p in real if p.kind is not p.VAR_KEYWORD]
-            assert [(p.name, p.default) for p in fake if p.kind is not p.VAR_KEYWORD] == expected, name
-            assert inspect.iscoroutinefunction(verb) == inspect.iscoroutinefunction(getattr(Engine, name)), (
-                name
-            )
+    for fake, real in ((FakeEngine, Engine), (FakeRows, Rows)):
+        for name, verb in inspect.getmembers(fake, inspect.isfunction):
+            if not name.startswith("_"):
+                assert signature(verb) == signature(getattr(real, name)), name
 
 
 # -- the document

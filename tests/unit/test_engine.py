@@ -81,11 +81,11 @@ def broadcast(source: int, *tags: bytes) -> bytes:
 
 async def speak(engine: Engine, name: str, *stations: int, vid: int = VID) -> None:
     """Let stations behind a port be learned."""
-    tags = [frames.tag(vid)] if engine.port_rows(name)[0]["mode"] == "trunk" else []
+    tags = [frames.tag(vid)] if engine.rows.ports(name)[0]["mode"] == "trunk" else []
     inject(engine, name, *(broadcast(station, *tags) for station in stations))
     known = [f"02:00:00:00:00:{station:02x}" for station in stations]
     await until(
-        lambda: {*known} <= {row["mac"] for row in engine.fdb_rows(port=name, vlan=vid)}, "stations learned"
+        lambda: {*known} <= {row["mac"] for row in engine.rows.fdb(port=name, vlan=vid)}, "stations learned"
     )
 
 
@@ -98,11 +98,11 @@ async def turns(engine: Engine, count: int) -> None:
 
 
 def states(engine: Engine) -> dict[object, object]:
-    return {row["port"]: row["state"] for row in engine.port_rows()}
+    return {row["port"]: row["state"] for row in engine.rows.ports()}
 
 
 def balance(engine: Engine) -> object:
-    total = engine.stats_rows()[-1]
+    total = engine.rows.stats()[-1]
     assert total["port"] == "total"
     return total["balance"]
 
@@ -122,7 +122,7 @@ async def test_a_started_engine_forwards_and_a_stopped_one_leaves_nothing() -> N
 
     await engine.stop()
     await engine.stop()
-    assert engine.port_rows() == []
+    assert engine.rows.ports() == []
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("framebridge")]
     assert not engine.faults.done()
 
@@ -137,7 +137,7 @@ async def test_a_start_that_fails_undoes_itself() -> None:
     engine = Engine(config(access("a"), GONE))
     with pytest.raises(PortError, match="port 'gone': device 'no-such-dev': cannot use it: No such device"):
         await engine.start()
-    assert engine.port_rows() == []
+    assert engine.rows.ports() == []
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("framebridge")]
     await engine.stop()
 
@@ -172,17 +172,17 @@ async def test_there_and_back_again() -> None:
         entries=(StaticEntry(20, 2, "static", "b"),),
     )
     async with running() as engine:
-        before = engine.port_rows(), engine.vlan_rows(), engine.fdb_rows()
+        before = engine.rows.ports(), engine.rows.vlans(), engine.rows.fdb()
         there = await engine.apply(other)
         assert engine.config == other
-        assert [(row["port"], row["vlan"], row["native"], row["mtu"]) for row in engine.port_rows()] == [
+        assert [(row["port"], row["vlan"], row["native"], row["mtu"]) for row in engine.rows.ports()] == [
             ("b", 20, None, 1500),
             ("new", 30, None, 1500),
             ("t", "20,30", 20, 9000),
         ]
         back = await engine.apply(THREE)
         assert engine.config == THREE
-        assert (engine.port_rows(), engine.vlan_rows(), engine.fdb_rows()) == before
+        assert (engine.rows.ports(), engine.rows.vlans(), engine.rows.fdb()) == before
         assert len(there) == len(back)
         assert await engine.apply(THREE) == ()
 
@@ -192,12 +192,12 @@ async def test_ports_a_plan_does_not_touch_notice_nothing() -> None:
     async with running() as engine:
         await speak(engine, "a", 1)
         await speak(engine, "b", 2)
-        port, rows, learned = engine.port("a"), engine.stats_rows("a"), engine.fdb_rows(port="a")
+        port, rows, learned = engine.port("a"), engine.rows.stats("a"), engine.rows.fdb(port="a")
         await engine.apply(config(access("a"), trunk("t", 10, 30), access("new")))
         assert engine.port("a") is port
-        assert engine.stats_rows("a") == rows
-        assert engine.fdb_rows(port="a") == learned
-        assert engine.fdb_rows() == learned  # what b had is gone with b
+        assert engine.rows.stats("a") == rows
+        assert engine.rows.fdb(port="a") == learned
+        assert engine.rows.fdb() == learned  # what b had is gone with b
         assert balance(engine) == 0
 
 
@@ -213,8 +213,8 @@ async def test_a_change_that_fails_leaves_all_as_it_was() -> None:
         inject(engine, "b", broadcast(6))
         await receive(engine, "a")
         keys = ("port", "index", "state", "vlan", "rx_frames", "tx_frames", "drops")
-        ports = [{key: row[key] for key in keys} for row in engine.port_rows()]
-        vlans = [{**row, "fdb_entries": 0} for row in engine.vlan_rows()]
+        ports = [{key: row[key] for key in keys} for row in engine.rows.ports()]
+        vlans = [{**row, "fdb_entries": 0} for row in engine.rows.vlans()]
         events = engine.subscribe()
         with pytest.raises(
             ApplyError, match=r"port 'gone': .*No such device.*the configuration before is in force"
@@ -222,9 +222,9 @@ async def test_a_change_that_fails_leaves_all_as_it_was() -> None:
             await engine.apply(other)
         events.close()
         assert engine.config == start
-        assert [{key: row[key] for key in keys} for row in engine.port_rows()] == ports
-        assert [{**row, "fdb_entries": 0} for row in engine.vlan_rows()] == vlans
-        assert [(row["mac"][-1], row["state"]) for row in engine.fdb_rows()] == [
+        assert [{key: row[key] for key in keys} for row in engine.rows.ports()] == ports
+        assert [{**row, "fdb_entries": 0} for row in engine.rows.vlans()] == vlans
+        assert [(row["mac"][-1], row["state"]) for row in engine.rows.fdb()] == [
             ("2", "static"),
             ("4", "drop"),
         ]
@@ -264,14 +264,14 @@ async def test_a_disabled_port_is_down_and_its_entries_are_gone() -> None:
             replace(start, ports=(access("a"), access("b", admin_up=False), trunk("t", 10, 20)))
         )
         assert states(engine) == {"a": "up", "b": "down", "t": "up"}
-        assert engine.fdb_rows() == []
+        assert engine.rows.fdb() == []
         inject(engine, "a", broadcast(3))
         await receive(engine, "t")
         assert memory(engine, "b").drain() == []
 
         await engine.apply(start)
         assert states(engine)["b"] == "up"
-        assert [row["state"] for row in engine.fdb_rows(port="b")] == ["static"]
+        assert [row["state"] for row in engine.rows.fdb(port="b")] == ["static"]
         told = [row["event"] async for row in upto(events, "reload", 2)]
         assert [event for event in told if event.startswith("port")] == [
             "port-down",
@@ -297,16 +297,16 @@ async def test_a_port_that_leaves_a_vlan_forgets_it() -> None:
         await speak(engine, "t", 1, vid=10)
         await speak(engine, "t", 2, vid=20)
         await engine.apply(config(access("a"), access("b"), trunk("t", 20)))
-        assert [(row["vlan"], row["port"]) for row in engine.fdb_rows()] == [(20, "t")]
+        assert [(row["vlan"], row["port"]) for row in engine.rows.fdb()] == [(20, "t")]
 
 
 @story
 async def test_256_ports_and_a_change_of_one() -> None:
     ports = [access(f"p{number}") for number in range(256)]
     async with running(config(*ports)) as engine:
-        assert sorted(row["index"] for row in engine.port_rows()) == [*range(256)]
+        assert sorted(row["index"] for row in engine.rows.ports()) == [*range(256)]
         await engine.apply(config(*ports[1:], access("other")))
-        assert len(engine.port_rows()) == 256
+        assert len(engine.rows.ports()) == 256
 
 
 ANY_PORT = st.builds(
@@ -373,7 +373,7 @@ async def test_rows_of_ports_and_vlans() -> None:
         common |= {"isolated": False, "horizon": None, "hairpin": False, "direction": "both"}
         common |= {"locked": False, "source_guard": False, "storm_control": False}
         counts = {"rx_frames": 0, "tx_frames": 0, "drops": 0, "fdb_entries": 0}
-        assert engine.port_rows() == [
+        assert engine.rows.ports() == [
             {
                 **common,
                 **counts,
@@ -411,11 +411,11 @@ async def test_rows_of_ports_and_vlans() -> None:
                 "tx_frames": 1,
             },
         ]
-        assert engine.port_rows("q") == engine.port_rows()[1:2]
+        assert engine.rows.ports("q") == engine.rows.ports()[1:2]
         with pytest.raises(PortError, match="'nope': there is none of that name, only a, q, t"):
-            engine.port_rows("nope")
+            engine.rows.ports("nope")
         empty = {"name": "", "tagged": [], "untagged": [], "fdb_entries": 0, "mac_limit": 0, "learning": True}
-        assert engine.vlan_rows() == [
+        assert engine.rows.vlans() == [
             {**empty, "vlan": 1, "untagged": ["t"]},
             {**empty, "vlan": 10, "name": "ten", "tagged": ["t"], "untagged": ["a"]}
             | {"fdb_entries": 1, "mac_limit": 7},
@@ -431,17 +431,17 @@ async def test_statistics_balance_also_when_ports_have_gone() -> None:
         for name, sources in (("a", (1, 2)), ("b", (3,))):
             await speak(engine, name, *sources)
         inject(engine, "a", broadcast(1, frames.tag(99)))
-        await until(lambda: engine.drops_rows(), "the drop")
+        await until(lambda: engine.rows.drops(), "the drop")
         await engine.apply(config(access("a"), trunk("t", 10)))
-        rows = engine.stats_rows()
+        rows = engine.rows.stats()
         assert [row["port"] for row in rows] == ["a", "t", "total"]
         assert [*rows[0]] == ["port", *(name for name, _ in PORT_COUNTERS), "rx_drops", "tx_drops"]
         assert (rows[-1]["rx_frames"], rows[-1]["tx_frames"], rows[-1]["rx_drops"]) == (4, 6, 1)
         assert rows[-1]["balance"] == 0
-        assert engine.stats_rows("a") == rows[:1]
+        assert engine.rows.stats("a") == rows[:1]
 
         await engine.apply(THREE)  # b again: a new port
-        assert engine.stats_rows("b")[0]["rx_frames"] == 0
+        assert engine.rows.stats("b")[0]["rx_frames"] == 0
         assert balance(engine) == 0
 
 
@@ -456,8 +456,8 @@ async def test_drops_have_reason_and_meaning() -> None:
             "frames": 2,
             "meaning": dict(DROP_REASONS)["tag_not_allowed"],
         }
-        await until(lambda: engine.drops_rows() == [row], "both drops")
-        every = engine.drops_rows(all=True)
+        await until(lambda: engine.rows.drops() == [row], "both drops")
+        every = engine.rows.drops(all=True)
         assert len(every) == 3 * 2 * len(DROP_REASONS)
         assert row in every
 
@@ -527,7 +527,7 @@ async def test_entries_by_command() -> None:
         await engine.fdb_add(VID, 4, "b", "sticky")
         await engine.fdb_add(VID, 6, "", "drop")
         await speak(engine, "a", 1)
-        shown = [(row["mac"][-1], row["port"], row["state"]) for row in engine.fdb_rows(vlan=VID)]
+        shown = [(row["mac"][-1], row["port"], row["state"]) for row in engine.rows.fdb(vlan=VID)]
         assert shown == [
             ("2", "b", "static"),
             ("4", "b", "sticky"),
@@ -538,7 +538,7 @@ async def test_entries_by_command() -> None:
         assert await engine.fdb_flush() == 1
         assert await engine.fdb_delete(VID, 2)
         assert not await engine.fdb_delete(VID, 2)
-        assert [row["state"] for row in engine.fdb_rows()] == ["drop"]
+        assert [row["state"] for row in engine.rows.fdb()] == ["drop"]
 
 
 @story
@@ -554,7 +554,7 @@ async def test_entries_that_cannot_be() -> None:
             await engine.fdb_flush(port="nope")
         with pytest.raises(FramebridgeError, match="has not been seen"):
             await engine.fdb_add(VID, 2, "", "dynamic")
-        assert engine.fdb_rows() == []
+        assert engine.rows.fdb() == []
 
 
 @story
@@ -562,10 +562,10 @@ async def test_entries_by_command_survive_a_reload_but_not_their_port() -> None:
     async with running() as engine:
         await engine.fdb_add(VID, 2, "b", "static")
         await engine.apply(config(access("a"), access("b"), access("c")))
-        assert len(engine.fdb_rows()) == 1
+        assert len(engine.rows.fdb()) == 1
         await engine.apply(config(access("a")))
         await engine.apply(THREE)
-        assert engine.fdb_rows() == []
+        assert engine.rows.fdb() == []
 
 
 @story
@@ -578,7 +578,7 @@ async def test_a_reload_puts_entries_of_the_file_back_that_commands_replaced_or_
     file = replace(THREE, entries=entries)
 
     def shown(engine: Engine) -> list[tuple[object, object]]:
-        return [(row["port"], row["state"]) for row in engine.fdb_rows()]
+        return [(row["port"], row["state"]) for row in engine.rows.fdb()]
 
     async with running(file) as engine:
         before = shown(engine)
@@ -599,7 +599,7 @@ async def test_a_dynamic_entry_takes_the_place_of_a_pinned_one_for_good() -> Non
         await engine.fdb_add(VID, 2, "b", "dynamic")
         await engine.apply(config(access("a"), access("b", admin_up=False), trunk("t", 10, 20)))
         await engine.apply(THREE)
-        assert engine.fdb_rows() == []
+        assert engine.rows.fdb() == []
 
 
 @story
@@ -614,7 +614,7 @@ async def test_nobody_is_let_in_where_no_traffic_of_the_vlan_passes() -> None:
         await engine.apply(replace(engine.config, ports=(access("a"), access("b", 20), trunk("t", 20))))
         with pytest.raises(FramebridgeError, match="its port carries no traffic of VLAN 10 now"):
             await engine.fdb_add(VID, frames.number(frames.host(1)), "", "dynamic")
-        assert engine.fdb_rows() == []
+        assert engine.rows.fdb() == []
 
 
 @story
@@ -624,9 +624,9 @@ async def test_controlled_learning_waits_for_permission() -> None:
         inject(engine, "a", broadcast(1))
         asked = [row async for row in upto(events, "fdb-request")][-1]
         assert (asked["mac"], asked["vlan"], asked["port"]) == ("02:00:00:00:00:01", VID, "a")
-        assert engine.fdb_rows() == []
+        assert engine.rows.fdb() == []
         await engine.fdb_add(VID, frames.number(frames.host(1)), "", "dynamic")
-        assert [row["port"] for row in engine.fdb_rows()] == ["a"]
+        assert [row["port"] for row in engine.rows.fdb()] == ["a"]
 
 
 @story
@@ -636,9 +636,9 @@ async def test_time_passes_in_the_engine() -> None:
         events = engine.subscribe()
         await speak(engine, "a", 1)
         await clock.run(9)
-        assert len(engine.fdb_rows()) == 1
+        assert len(engine.rows.fdb()) == 1
         await clock.run(3)
-        assert engine.fdb_rows() == []
+        assert engine.rows.fdb() == []
         aged = [row async for row in upto(events, "fdb-aged")][-1]
         assert (aged["mac"], aged["port"]) == ("02:00:00:00:00:01", "a")
         assert aged["held"] in (11, 12)

@@ -24,11 +24,16 @@ GONE = PortConfig("gone", "link", device="no-such-dev", pvid=1)  # cannot be ope
 class Counted(Engine):
     """An engine that counts the snapshots it makes."""
 
-    made = 0
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.made = 0
+        make = self._plane._snapshot
 
-    def _snapshot(self) -> Snapshot:
-        self.made += 1
-        return super()._snapshot()
+        def counted() -> Snapshot:
+            self.made += 1
+            return make()
+
+        self._plane._snapshot = counted  # type: ignore[method-assign]
 
     def since(self) -> int:
         """Snapshots since the last call."""
@@ -59,12 +64,12 @@ async def running(config: Config = LARGE) -> AsyncIterator[Counted]:
 async def test_a_start_of_64_ports_and_4094_vlans_is_one_snapshot() -> None:
     async with running() as engine:
         assert engine.since() == 1
-        assert {row["state"] for row in engine.port_rows()} == {"up"}
-        rows = engine.vlan_rows()
+        assert {row["state"] for row in engine.rows.ports()} == {"up"}
+        rows = engine.rows.vlans()
         assert [row["vlan"] for row in rows] == [*EVERY_VLAN]
         assert rows[99]["tagged"] == [port.name for port in TRUNKS]
         assert rows[99]["untagged"] == ["g00"]
-        assert engine.port_rows("t0")[0]["vlan"] == vids.format_vids(EVERY_VLAN) == "1-4094"
+        assert engine.rows.ports("t0")[0]["vlan"] == vids.format_vids(EVERY_VLAN) == "1-4094"
 
 
 @story
@@ -72,7 +77,7 @@ async def test_a_start_with_static_entries_is_one_snapshot_too() -> None:
     entries = tuple(StaticEntry(port.pvid, 2, "static", port.name) for port in GUESTS)
     async with running(replace(LARGE, entries=entries)) as engine:
         assert engine.since() == 1
-        assert len(engine.fdb_rows()) == len(GUESTS)
+        assert len(engine.rows.fdb()) == len(GUESTS)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +98,14 @@ def test_a_change_is_few_snapshots_however_many_ports_it_is_about(change: dict[s
     @story
     async def test() -> None:
         async with running() as engine:
-            before = engine.port_rows(), engine.vlan_rows()
+            before = engine.rows.ports(), engine.rows.vlans()
             engine.since()
             await engine.apply(replace(LARGE, **change))
             assert engine.since() <= most
             await engine.apply(LARGE)
             assert engine.since() <= 3
-            assert (engine.port_rows(), engine.vlan_rows()) == before
-            assert engine.stats_rows()[-1]["balance"] == 0
+            assert (engine.rows.ports(), engine.rows.vlans()) == before
+            assert engine.rows.stats()[-1]["balance"] == 0
 
     test()
 
@@ -111,13 +116,13 @@ async def test_a_large_change_that_fails_is_undone_in_few_snapshots_and_tells_of
 ):
     other = replace(LARGE, ports=(*GUESTS[8:], guest(60), GONE, *TRUNKS), vlans=())
     async with running() as engine:
-        before = engine.port_rows(), engine.vlan_rows()
+        before = engine.rows.ports(), engine.rows.vlans()
         events = engine.subscribe()
         engine.since()
         with pytest.raises(ApplyError, match="port 'gone'"):
             await engine.apply(other)
         assert engine.since() <= 7
-        assert (engine.port_rows(), engine.vlan_rows()) == before
+        assert (engine.rows.ports(), engine.rows.vlans()) == before
         await engine.apply(replace(LARGE, vlans=()))
         told = []
         async for row in events:

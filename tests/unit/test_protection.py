@@ -81,7 +81,7 @@ class World:
     async def quiet(self) -> None:
         async with asyncio.timeout(10):
             while any(
-                self.port(row["port"]).pending for row in self.engine.port_rows() if row["state"] == "up"
+                self.port(row["port"]).pending for row in self.engine.rows.ports() if row["state"] == "up"
             ):
                 await asyncio.sleep(0.002)
 
@@ -89,7 +89,7 @@ class World:
         self.port(name).inject(sent)
         self.engine.wake()
         await self.quiet()
-        self.engine.fdb_rows()
+        self.engine.rows.fdb()
         await asyncio.sleep(0.002)
 
     async def pass_time(self, seconds: float) -> None:
@@ -103,13 +103,13 @@ class World:
                 await self.settle(1)
 
     def state(self, name: str) -> str:
-        return str(self.engine.port_rows(name)[0]["state"])
+        return str(self.engine.rows.ports(name)[0]["state"])
 
     def heard(self, *kinds: str) -> list[Row]:
         return [row for row in self.told if row["event"] in kinds]
 
     def place(self) -> tuple[object, object]:
-        (row,) = self.engine.fdb_rows(mac=frames.number(STATION), vlan=10)
+        (row,) = self.engine.rows.fdb(mac=frames.number(STATION), vlan=10)
         return row["port"], row["state"]
 
 
@@ -123,7 +123,7 @@ def live(text: str, story: Callable[[World], Awaitable[None]]) -> None:
         await asyncio.sleep(0)
         try:
             await story(world)
-            total = engine.stats_rows()[-1]
+            total = engine.rows.stats()[-1]
             assert total["balance"] == 0
             assert total["forwarded"] + total["originated"] == total["offered"]
         finally:
@@ -148,7 +148,7 @@ def broadcast(source: bytes = STATION) -> bytes:
 def test_without_a_loop_probes_are_sent_and_nothing_happens() -> None:
     async def story(world: World) -> None:
         await world.pass_time(3)
-        rows = {row["port"]: row for row in world.engine.stats_rows()}
+        rows = {row["port"]: row for row in world.engine.rows.stats()}
         assert rows["a"]["originated"] >= 3
         assert rows["up"]["originated"] == 3 * rows["a"]["originated"], "native 1, and 10 and 20 tagged"
         assert world.heard("loop", "port-blocked") == []
@@ -159,14 +159,14 @@ def test_without_a_loop_probes_are_sent_and_nothing_happens() -> None:
 def test_detection_off_sends_nothing_until_it_is_on() -> None:
     async def story(world: World) -> None:
         await world.pass_time(3)
-        assert world.engine.stats_rows()[-1]["originated"] == 0
+        assert world.engine.rows.stats()[-1]["originated"] == 0
         await world.engine.apply(configs.parse(PORTS + DETECT))
-        await world.until(lambda: world.engine.stats_rows()[-1]["originated"] > 0)
+        await world.until(lambda: world.engine.rows.stats()[-1]["originated"] > 0)
         await world.engine.apply(configs.parse(PORTS))
         await world.settle()
-        before = world.engine.stats_rows()[-1]["originated"]
+        before = world.engine.rows.stats()[-1]["originated"]
         await world.pass_time(3)
-        assert world.engine.stats_rows()[-1]["originated"] == before
+        assert world.engine.rows.stats()[-1]["originated"] == before
 
     live("", story)
 
@@ -180,7 +180,7 @@ def test_a_loop_is_found_one_port_is_blocked_and_it_comes_back_when_the_loop_is_
         assert {loop["port"], loop["other_port"]} == {"a", "b"}
         assert (loop["vlan"], loop["other_vlan"], loop["blocked"]) == (10, 10, "b")
         assert (world.state("a"), world.state("up")) == ("up", "up")
-        assert "loop" in str(world.engine.port_rows("b")[0]["reason"])
+        assert "loop" in str(world.engine.rows.ports("b")[0]["reason"])
         await world.send("a", broadcast())
         assert len(world.port("up").drain()) >= 1, "the traffic of others goes on"
         await world.pass_time(10)
@@ -228,7 +228,7 @@ def test_log_only_tells() -> None:
         assert {row["blocked"] for row in world.heard("loop")} == {None}
         assert world.state("a") == world.state("b") == "up"
         assert len(world.heard("loop")) <= 6, "once a round"
-        rows = {row["port"]: row for row in world.engine.drops_rows() if row["reason"] == "own_probe"}
+        rows = {row["port"]: row for row in world.engine.rows.drops() if row["reason"] == "own_probe"}
         assert rows.keys() == {"a", "b"}
 
     live(DETECT.replace("block", "log"), story)
@@ -258,7 +258,7 @@ def test_a_guest_cannot_invent_a_loop_of_others() -> None:
         await world.send("a", probe[:26] + bytes(6) + probe[32:])
         await world.pass_time(2)
         assert world.heard("loop", "port-blocked") == []
-        (row,) = [row for row in world.engine.drops_rows() if row["reason"] == "own_probe"]
+        (row,) = [row for row in world.engine.rows.drops() if row["reason"] == "own_probe"]
         assert (row["port"], row["frames"]) == ("a", 1)
 
     live(DETECT, story)
@@ -278,11 +278,11 @@ def test_two_bridges_do_not_take_each_others_probes_for_their_own() -> None:
                 world.engine.wake()
                 other.wake()
                 await asyncio.sleep(0.01)
-            assert other.stats_rows("a")[0]["rx_frames"] > 0
-            assert world.engine.stats_rows("a")[0]["rx_frames"] > 0
+            assert other.rows.stats("a")[0]["rx_frames"] > 0
+            assert world.engine.rows.stats("a")[0]["rx_frames"] > 0
             for engine in (world.engine, other):
-                assert [row for row in engine.drops_rows() if row["reason"] == "own_probe"] == []
-                assert engine.fdb_rows() == []
+                assert [row for row in engine.rows.drops() if row["reason"] == "own_probe"] == []
+                assert engine.rows.fdb() == []
         finally:
             await other.stop()
         assert world.heard("loop") == []
@@ -321,7 +321,7 @@ def test_a_held_address_stays_where_it_was_for_a_time() -> None:
         assert world.place() == ("b", "held")
         await world.send("a", broadcast())
         assert world.place() == ("b", "held")
-        assert [row["frames"] for row in world.engine.drops_rows() if row["reason"] == "static_move"] == [1]
+        assert [row["frames"] for row in world.engine.rows.drops() if row["reason"] == "static_move"] == [1]
         await world.pass_time(31)
         assert world.heard("mac-released")[0]["mac"] == MAC
         assert world.place() == ("b", "dynamic")
@@ -336,13 +336,13 @@ def test_held_is_a_state_of_its_own_to_every_question() -> None:
         await flap(world, 4)
         await world.engine.fdb_add(10, frames.number(frames.host(8)), "a", "sticky")
         asked = {
-            state: [row["mac"] for row in world.engine.fdb_rows(state=state)] for state in ("held", "sticky")
+            state: [row["mac"] for row in world.engine.rows.fdb(state=state)] for state in ("held", "sticky")
         }
         assert asked == {"held": [MAC], "sticky": ["02:00:00:00:00:08"]}
         assert await world.engine.fdb_flush(state="sticky") == 1
         assert world.place() == ("b", "held")
         assert await world.engine.fdb_flush(state="held") == 1
-        assert world.engine.fdb_rows() == []
+        assert world.engine.rows.fdb() == []
 
     live(HOLD, story)
 
@@ -395,7 +395,7 @@ def test_a_thousand_restless_addresses_are_held_and_told_of_in_few_words(
         stations = [broadcast(frames.host(n)) for n in range(1000, 1500)]
         for name in ("a", "b", "a", "b", "a"):
             await world.send(name, *stations)
-        rows = world.engine.fdb_rows()
+        rows = world.engine.rows.fdb()
         assert [row["state"] for row in rows] == ["held"] * 500
         assert len(world.heard("mac-moving")) == 32
         await world.pass_time(1)
@@ -463,7 +463,7 @@ def test_a_disabled_port_that_is_blocked_is_down() -> None:
 def test_the_own_address_never_has_an_entry() -> None:
     async def story(world: World) -> None:
         await world.send("a", broadcast(OWN))
-        assert world.engine.fdb_rows() == []
+        assert world.engine.rows.fdb() == []
         for kind in ("static", "dynamic"):
             with pytest.raises(FramebridgeError, match="own address"):
                 await world.engine.fdb_add(10, frames.number(OWN), "a", kind)
