@@ -386,7 +386,10 @@ class Bridge:
     tick: int
     # -- FDB
     def fdb_set(self, vid: int, mac: int, port: int, kind: str = "static") -> bool:
-        """Add or replace an entry; False: no room. `drop` entries ignore `port` (use -1)."""
+        """Add or replace an entry, in a full table in place of a dynamic one, which is an event; False: there is none.
+
+        `drop` entries ignore `port` (use -1).
+        """
     def fdb_set_many(self, entries: Sequence[tuple[int, int, int, str]]) -> list[bool]: ...
     def fdb_delete(self, vid: int, mac: int) -> bool:
         """Remove an entry of any kind; False: there was none."""
@@ -402,7 +405,10 @@ class Bridge:
         `if_silent`: only what was not seen since, wherever it is.
         """
     def fdb_restore(self, entries: Sequence[FdbEntry]) -> list[bool]:
-        """Add dynamic and sticky entries with their ticks; False: known by now, a limit, or not a VLAN of the port."""
+        """Add dynamic and sticky entries with their ticks; False: known by now, no room, or not a VLAN of the port.
+
+        The dynamic keep to all limits; the sticky are added as by `fdb_set`.
+        """
     def fdb_entries(self) -> list[FdbEntry]:
         """Give the table, sorted by VID and MAC address."""
     def fdb_find(self, vid: int, mac: int) -> FdbEntry | None: ...

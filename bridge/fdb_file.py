@@ -13,9 +13,9 @@ Format: JSON, one line for each entry, `seen` in whole seconds of Unix time (0 w
 
 The file is replaced as a whole (rename after fsync), so a reader sees the old one or the new one, also after a crash.
 Not restored: what was silent for ageing_time by the clock of the wall, the time the bridge did not run included;
-entries of ports that do not exist, or that do not carry the VLAN or do not learn; what is known by then, pinned, or
-beyond a limit; dynamic entries of an automatic bridge on one that is controlled by now, and of a locked port that does
-not allow them: nobody has let them in.
+entries of ports that do not exist, or that do not carry the VLAN or do not learn; what is known by then, or pinned;
+dynamic entries beyond a limit (sticky ones were set by hand: no limit holds for them); dynamic entries of an automatic
+bridge on one that is controlled by now, and of a locked port that does not allow them: nobody has let them in.
 
 Refuses, with a line in the log and nothing else: a file that cannot be read or written, is damaged, or is of another
 bridge.

@@ -9,7 +9,8 @@ Thread: control. Only this thread removes entries; that is what lets the mirror 
   later, or sooner by command: `flush` with an age is 802.1Q's fast ageing. With ageing_time 0 the tick stands still.
 * **Pinned entries** (static, sticky, drop: from the configuration or by command) are in the table while
   their port carries their VLAN. A sticky one ages and is flushed like a learned one, and is then gone until
-  its port comes back or it is pinned again; static and drop stay.
+  its port comes back or it is pinned again; static and drop stay. In a full table a learned entry gives way to them,
+  as it does to a station that is let in by hand.
 * **Loss.** Events that found the ring full cost a resync of the mirror at the next `tick`, never more than
   one per call. So does a flush, because an event of before may still have been under way.
 * **Storms.** Refusals and requests that repeat are counted, and told once per `tick`. Events are taken in
@@ -17,7 +18,7 @@ Thread: control. Only this thread removes entries; that is what lets the mirror 
 * **Locked ports.** Who was kept out is told and remembered like a request, so that it can be let in. A station that an
   allow list no longer has is forgotten; one that a port knew when it was locked stays until it ages or is flushed.
 
-Refuses: pinned entries for which the table has no room; a permission for an address nobody asked about.
+Refuses: entries set by hand when the table is full of such; a permission for an address nobody asked about.
 """
 
 from __future__ import annotations
@@ -88,7 +89,10 @@ def _split(key: int) -> tuple[int, int]:
 
 
 def _no_room(mac: int) -> FramebridgeError:
-    return FramebridgeError(f"no room for {format_mac(mac)} in the FDB; flush it, or raise bridge.fdb_size")
+    return FramebridgeError(
+        f"no room for {format_mac(mac)} in the FDB: it is full of entries set by hand; "
+        "delete some of them, or raise bridge.fdb_size"
+    )
 
 
 class Learning:
@@ -221,6 +225,8 @@ class Learning:
             elif place != self._installed.get(key):
                 changes.append((key, *place))
         results = self._core.fdb_set_many([(*_split(key), port, kind) for key, port, kind in changes])
+        if changes:
+            self.drain()  # of before, and who gave way: one that is pinned now may be among them
         refused = []
         for (key, port, kind), done in zip(changes, results, strict=True):
             if done:
@@ -346,8 +352,8 @@ class Learning:
 
     def _evict(self, event: Event, is_heard: bool) -> None:
         self.counters.evicted += 1
-        self._known.pop(event.vid << 48 | event.mac, None)
-        self._held.discard(event.vid << 48 | event.mac)
+        if (key := event.vid << 48 | event.mac) not in self._held:  # else it gave way before it was held
+            self._known.pop(key, None)
         if not is_heard:
             return
         name, by = self._name(event.port), self._name(event.old_port)
@@ -485,7 +491,9 @@ class Learning:
         self._installed.pop(key, None)
         self._lapsed.discard(key)
         self._held.discard(key)
-        self._known[key] = _Known(place, "dynamic", self._clock.now())
+        self.drain()  # what is told later is of later
+        if entry := self._core.fdb_find(vid, mac):
+            self._known[key] = _Known(entry.port, entry.kind, self._clock.now())
 
     def delete(self, vid: int, mac: int) -> bool:
         """Remove an entry of any kind; False: there was none."""
@@ -575,9 +583,11 @@ class Learning:
         return "dynamic" if _key(entry.vid, entry.mac) in self._held else entry.kind
 
     def restore(self, saved: Iterable[Saved]) -> int:
-        """Put entries of before a restart back, with their age, inside all limits; returns how many.
+        """Put entries of before a restart back, with their age; returns how many.
 
         What is there by now, or pinned, wins. Entries of ports that do not carry traffic or their VLAN are passed over.
+        Sticky ones come first and as by hand: no limit holds for them, and a learned one gives way. The others stay
+        inside all limits, and nobody gives way to them.
         """
         self.drain()
         places = {port.name: (index, port.members) for index, port in self._ports.items()}
@@ -587,7 +597,10 @@ class Learning:
             if one.vid in members and _key(one.vid, one.mac) not in self._pinned:
                 tick = self._ticks.carried(one.silent)
                 entries.append(FdbEntry(one.vid, one.mac, index, one.kind, tick))
+        entries.sort(key=lambda entry: entry.kind != "sticky")
         done = self._core.fdb_restore(entries)
+        self.drain()
+        self._stale = True
         restored = [entry for entry, is_done in zip(entries, done, strict=True) if is_done]
         for entry in restored:
             self._take_back(entry)

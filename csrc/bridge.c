@@ -372,7 +372,8 @@ struct br_fdb_call {
     uint32_t done;
 };
 
-static int br_fdb_restore_change(struct br_bridge *bridge, const struct br_fdb_change *change)
+static int br_fdb_restore_change(struct br_bridge *bridge, const struct br_fdb_change *change,
+                                 struct br_learned *learned)
 {
     const struct br_port_config *port = &bridge->snapshot->port[change->port];
     const uint16_t vid = (uint16_t)(change->key >> 48);
@@ -380,16 +381,17 @@ static int br_fdb_restore_change(struct br_bridge *bridge, const struct br_fdb_c
     if (!port->port || !port->up || !br_set_has(&bridge->snapshot->vlan[vid], change->port))
         return -EPERM;
     const struct br_learn_rules rules = br_learn_rules(bridge->snapshot, port, vid);
-    return br_fdb_restore(&bridge->fdb, change->key, &rules, (enum br_fdb_kind)change->kind, change->tick);
+    return br_fdb_restore(&bridge->fdb, change->key, &rules, (enum br_fdb_kind)change->kind, change->tick,
+                          learned);
 }
 
-static int br_fdb_change(struct br_bridge *bridge, const struct br_fdb_change *change)
+static int br_fdb_change(struct br_bridge *bridge, const struct br_fdb_change *change, struct br_learned *learned)
 {
     struct br_fdb *fdb = &bridge->fdb;
 
     switch ((enum br_fdb_verb)change->verb) {
     case BR_FDB_SET:
-        return br_fdb_set(fdb, change->key, change->port, (enum br_fdb_kind)change->kind);
+        return br_fdb_set(fdb, change->key, change->port, (enum br_fdb_kind)change->kind, learned);
     case BR_FDB_DELETE:
         return br_fdb_delete(fdb, change->key);
     case BR_FDB_FORGET:
@@ -397,7 +399,7 @@ static int br_fdb_change(struct br_bridge *bridge, const struct br_fdb_change *c
     case BR_FDB_EXPIRE:
         return br_fdb_expire(fdb, change->key, change->tick);
     case BR_FDB_RESTORE:
-        return br_fdb_restore_change(bridge, change);
+        return br_fdb_restore_change(bridge, change, learned);
     case BR_FDB_FLUSH_PORT:
         br_fdb_flush_port(fdb, change->port);
         return 0;
@@ -417,8 +419,10 @@ static bool br_fdb_step(struct br_bridge *bridge, struct br_call *call)
 
     for (int i = 0; i < BR_FDB_SLICE && changes->done < changes->n; i++) {
         struct br_fdb_change *change = &changes->change[changes->done++];
+        struct br_learned learned = {0};
 
-        change->result = (int16_t)br_fdb_change(bridge, change);
+        change->result = (int16_t)br_fdb_change(bridge, change, &learned);
+        br_learn_evicted(bridge, &learned, change->kind == BR_FDB_DROP ? UINT16_MAX : change->port);
     }
     return changes->done == changes->n;
 }

@@ -319,6 +319,8 @@ enum br_drop br_own_verdict(struct br_bridge *bridge, const struct br_frame *fra
 /* Data thread: the stages; see admit.c, learn.c, egress.c and transmit.c. */
 void br_admit(struct br_bridge *bridge, const struct br_port_config *port, uint32_t n);
 void br_learn(struct br_bridge *bridge, const struct br_port_config *port, uint32_t n);
+/* Count and tell who gave way to an entry of `port` (BR_PORTS_MAX and above: of none), if anybody did. */
+void br_learn_evicted(struct br_bridge *bridge, const struct br_learned *learned, uint16_t port);
 int br_originate(struct br_bridge *bridge, const struct br_origination *own);
 void br_edit(struct br_bridge *bridge);
 void br_flood(struct br_bridge *bridge);

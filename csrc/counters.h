@@ -70,7 +70,7 @@
     X(learned, "FDB entries learned")                                                                                 \
     X(moved, "FDB entries moved to this port")                                                                        \
     X(not_learned, "sources not learned: a limit, a full table, controlled mode, or the bridge's own address")        \
-    X(evicted, "FDB entries of this port that gave way to new stations where a limit was met")                         \
+    X(evicted, "FDB entries of this port that gave way to new stations, or to entries set by hand, at a limit")        \
     X(backup_ignored, "frames of backup routers that did not move the virtual address (vrrp_aware)")                   \
     X(local_kept, "frames whose source stays on an access or tunnel port (local_first)")                               \
     X(rx_cycles, "cycles in receive calls of this port that brought frames")                                          \
@@ -138,7 +138,7 @@
     X(source_guard, "a frame spoke from an address that is not listed for its port")                                  \
     X(backup_ignored, "vrrp_aware: a backup router spoke under the virtual address, which stays where it is")          \
     X(local_kept, "local_first: a source of an access or tunnel port was seen on a trunk, and stays")                  \
-    X(evicted, "a limit was met: the entry gave way to a station on old_port")                                         \
+    X(evicted, "a limit was met: the entry gave way to one of old_port")                                               \
     X(refused_port_limit, "not learned: the port is at its limit")                                                    \
     X(refused_vlan_limit, "not learned: the VLAN is at its limit")                                                    \
     X(refused_full, "not learned: the table has no room")                                                             \

@@ -204,19 +204,26 @@ static uint32_t br_fdb_most(const struct br_fdb *fdb, const struct br_learn_rule
     return rules->total_limit && most < fdb->capacity ? (uint32_t)most : fdb->capacity;
 }
 
-/* Whether a station may come where `*count` meets `limit`, be it in place of another. */
-static bool br_fdb_make_room(struct br_fdb *fdb, const uint32_t *count, uint32_t limit, uint16_t vid,
-                             const struct br_learn_rules *rules, struct br_learned *learned)
+/* Remove whoever gives way to an entry at `port`; false: nobody does. */
+static bool br_fdb_evict(struct br_fdb *fdb, uint16_t vid, uint16_t port, uint32_t most_visits,
+                         struct br_learned *learned)
 {
-    if (br_fdb_below(fdb, count, limit) || learned->evicted)
-        return true;
-    struct br_fdb_entry *victim = rules->evict ? br_fdb_victim(fdb, vid, rules->port) : NULL;
+    struct br_fdb_entry *victim = br_fdb_victim(fdb, vid, port, most_visits);
+
     if (!victim)
         return false;
     learned->evicted = victim->key;
     learned->evicted_port = br_fdb_value(victim).port;
     br_fdb_remove(fdb, victim);
     return true;
+}
+
+/* Whether a station may come where `*count` meets `limit`, be it in place of another. */
+static bool br_fdb_make_room(struct br_fdb *fdb, const uint32_t *count, uint32_t limit, uint16_t vid,
+                             const struct br_learn_rules *rules, struct br_learned *learned)
+{
+    return br_fdb_below(fdb, count, limit) || learned->evicted ||
+           (rules->evict && br_fdb_evict(fdb, vid, rules->port, BR_FDB_VISITS, learned));
 }
 
 static enum br_learn br_fdb_learn_new(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules,
@@ -260,19 +267,29 @@ enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_lea
     return BR_LEARN_MOVED;
 }
 
-int br_fdb_set(struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind)
+int br_fdb_set(struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind, struct br_learned *learned)
 {
+    /* By hand, so seldom: the search may go round the whole table, and finds whoever is dynamic. */
+    if (!br_fdb_any(fdb, key) && !br_fdb_below(fdb, &fdb->n_entries, fdb->capacity))
+        br_fdb_evict(fdb, 0, kind == BR_FDB_DROP ? BR_PORTS_MAX : port, UINT32_MAX, learned);
     return br_fdb_insert(fdb, key, port, kind);
 }
 
+/* Whether a station of before a restart may come back; it takes nobody's place. */
+static bool br_fdb_has_room(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules)
+{
+    return (!rules->port_limit || br_fdb_below(fdb, &fdb->n_by_port[rules->port], rules->port_limit)) &&
+           (!rules->vlan_limit || br_fdb_below(fdb, &fdb->n_by_vlan[key >> 48], rules->vlan_limit)) &&
+           br_fdb_below(fdb, &fdb->n_entries, br_fdb_most(fdb, rules));
+}
+
 int br_fdb_restore(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules, enum br_fdb_kind kind,
-                   uint16_t tick)
+                   uint16_t tick, struct br_learned *learned)
 {
     if (br_fdb_find(fdb, key, br_fdb_first(fdb, key)))
         return -EEXIST;
-    if ((rules->port_limit && !br_fdb_below(fdb, &fdb->n_by_port[rules->port], rules->port_limit)) ||
-        (rules->vlan_limit && !br_fdb_below(fdb, &fdb->n_by_vlan[key >> 48], rules->vlan_limit)) ||
-        !br_fdb_below(fdb, &fdb->n_entries, br_fdb_most(fdb, rules)) || br_fdb_insert(fdb, key, rules->port, kind))
+    if ((kind == BR_FDB_DYNAMIC && !br_fdb_has_room(fdb, key, rules)) ||
+        br_fdb_set(fdb, key, rules->port, kind, learned))
         return -ENOSPC;
     struct br_fdb_entry *entry = br_fdb_any(fdb, key);
     union br_fdb_value value = br_fdb_value(entry);

@@ -15,9 +15,10 @@
  * Room: where the table, what may be learned in all, or a VLAN is full, the greediest port pays if the rules say
  *      `evict`: of the port with the most dynamic entries (in the table, or in that VLAN) the longest silent one goes
  *      (fdb_evict.c). At most one entry goes for one that comes. A port at its own limit is refused: it would only push
- *      out its own.
- * Refuses: whatever meets a limit and may not evict, or finds nobody to evict within bounds; two full buckets
- *      (BR_LEARN_FULL).
+ *      out its own. What is set by hand knows no limit but the table, and takes its place there in the same way, whatever
+ *      the rules say.
+ * Refuses: what is learned and meets a limit and may not evict, or finds nobody to evict within bounds; what is set when
+ *      no entry is dynamic; two full buckets (BR_LEARN_FULL).
  */
 #ifndef BR_FDB_H
 #define BR_FDB_H
@@ -33,7 +34,8 @@
 enum {
     BR_PORTS_MAX = 256,
     BR_FDB_WAYS = 4,
-    BR_FDB_SWEEP = 64, /* buckets a sweep step visits: 4 KB */
+    BR_FDB_SWEEP = 64,   /* buckets a sweep step visits: 4 KB */
+    BR_FDB_VISITS = 128, /* buckets a search for a victim may visit while frames wait: 8 KB */
 };
 
 #define BR_FDB_MAC 0xffffffffffffull   /* of a key */
@@ -109,7 +111,7 @@ struct br_learn_rules {
     uint32_t total_limit;
 };
 
-/* What learning did to others. */
+/* What an entry that came did to others. */
 struct br_learned {
     uint64_t evicted; /* key of who gave way; 0: nobody */
     uint16_t evicted_port;
@@ -123,12 +125,12 @@ void br_fdb_fini(struct br_fdb *fdb);
 enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules,
                            struct br_learned *learned);
 
-/* Add or replace; 0 or -ENOSPC. */
-int br_fdb_set(struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind);
-/* Add an entry of before a restart, last seen at `tick`: 0, -EEXIST when there is one, -ENOSPC at a limit. Evicts
- * nobody. */
+/* Add or replace, in a full table in place of another; 0, or -ENOSPC when nobody can give way. */
+int br_fdb_set(struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind, struct br_learned *learned);
+/* Add an entry of before a restart, last seen at `tick`: 0, -EEXIST when there is one, -ENOSPC. A sticky one was set by
+ * hand, and is again; a dynamic one evicts nobody. */
 int br_fdb_restore(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules, enum br_fdb_kind kind,
-                   uint16_t tick);
+                   uint16_t tick, struct br_learned *learned);
 /* 0 or -ENOENT. */
 int br_fdb_delete(struct br_fdb *fdb, uint64_t key);
 /* Delete a dynamic or sticky entry that is on this port; -ENOENT if it is not. */
@@ -143,8 +145,9 @@ void br_fdb_flush_all(struct br_fdb *fdb);
 /* Visit BR_FDB_SWEEP buckets if a sweep is due. */
 void br_fdb_sweep(struct br_fdb *fdb);
 
-/* The dynamic entry that gives way in a VLAN, or in the table when `vid` is 0, to a station at `port`; or NULL. */
-struct br_fdb_entry *br_fdb_victim(struct br_fdb *fdb, uint16_t vid, uint16_t port);
+/* The dynamic entry that gives way in a VLAN, or in the table when `vid` is 0, to a station at `port` (BR_PORTS_MAX:
+ * nowhere), if it is met within so many buckets that are not empty; or NULL. */
+struct br_fdb_entry *br_fdb_victim(struct br_fdb *fdb, uint16_t vid, uint16_t port, uint32_t most_visits);
 
 /* Any thread: live entry at `index` < br_fdb_slots(), or false. */
 bool br_fdb_read(const struct br_fdb *fdb, uint32_t index, struct br_fdb_entry *copy);

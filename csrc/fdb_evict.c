@@ -1,22 +1,19 @@
 /*
  * fdb_evict.c - who gives way when a limit is met: the longest silent dynamic entry of the greediest port.
  *
- * Job: a search, nothing else; br_fdb_learn removes what is found. Greediest is the port with the most dynamic entries
+ * Job: a search, nothing else; fdb.c removes what is found. Greediest is the port with the most dynamic entries
  *      in the VLAN that is full, or in the table; of equals one that is not the learner's, and of those the lowest
  *      index. So whoever floods pays for it as soon as it has more than any other, and everybody else keeps what it has
  *      (Open vSwitch documents the same aim in lib/mac-learning.h).
  * Bounds: at most BR_FDB_VISITS buckets that are not empty and one round of the bitmap that names them. With so few
  *      entries in the table that is all of them: the choice is exact, by age in ticks, then by the smaller key. With
  *      more, a hand goes round the table and the oldest of the first BR_FDB_SAMPLE that fit is taken. A search that met
- *      none finds nobody; the next one begins where it stopped.
+ *      none until then goes on for as long as its caller allows, or finds nobody; the next one begins where it stopped.
  * Thread: the data thread.
  */
 #include "fdb.h"
 
-enum {
-    BR_FDB_VISITS = 128, /* 8 KB */
-    BR_FDB_SAMPLE = 8,
-};
+enum { BR_FDB_SAMPLE = 8 };
 
 static uint16_t br_fdb_greediest(const uint32_t n_dynamic[BR_PORTS_MAX], uint16_t learner)
 {
@@ -69,7 +66,7 @@ static void br_fdb_search_bucket(const struct br_fdb *fdb, uint32_t bucket, stru
     }
 }
 
-struct br_fdb_entry *br_fdb_victim(struct br_fdb *fdb, uint16_t vid, uint16_t port)
+struct br_fdb_entry *br_fdb_victim(struct br_fdb *fdb, uint16_t vid, uint16_t port, uint32_t most_visits)
 {
     const uint32_t n_enough = fdb->n_entries <= BR_FDB_VISITS ? UINT32_MAX : BR_FDB_SAMPLE;
     struct br_fdb_search search = {
@@ -79,7 +76,9 @@ struct br_fdb_entry *br_fdb_victim(struct br_fdb *fdb, uint16_t vid, uint16_t po
     };
     uint32_t left = search.port == UINT16_MAX ? 0 : fdb->bucket_mask + 1;
 
-    for (int n_visits = 0; left && n_visits < BR_FDB_VISITS && search.n_met < n_enough;) {
+    for (uint32_t n_visits = 0; left && search.n_met < n_enough;) {
+        if (n_visits >= (search.oldest ? BR_FDB_VISITS : most_visits))
+            break;
         uint32_t step = br_fdb_gap(fdb, fdb->hand);
 
         if (!step) {

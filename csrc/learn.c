@@ -66,14 +66,14 @@ static enum br_drop br_learn_off(struct br_bridge *bridge, const struct br_fdb_e
     return br_learn_verdict(bridge, BR_LEARN_STATIC, source, port, UINT16_MAX);
 }
 
-/* Count and tell who gave way to the station that spoke on `port`. */
-static void br_learn_evicted(struct br_bridge *bridge, const struct br_learned *learned, uint16_t port)
+void br_learn_evicted(struct br_bridge *bridge, const struct br_learned *learned, uint16_t port)
 {
+    if (!learned->evicted)
+        return;
     struct br_port *loser = bridge->snapshot->port[learned->evicted_port].port;
 
     if (loser)
         loser->counters.evicted++;
-    bridge->thread.evicted = true;
     br_events_put(&bridge->events, &(struct br_event){
                                        .key = learned->evicted,
                                        .port = learned->evicted_port,
@@ -112,8 +112,8 @@ static enum br_drop br_learn_slow(struct br_bridge *bridge, const struct br_port
     struct br_learned learned = {.old_port = UINT16_MAX};
     const enum br_learn learn = br_fdb_learn(&bridge->fdb, key, &rules, &learned);
 
-    if (learned.evicted)
-        br_learn_evicted(bridge, &learned, index);
+    bridge->thread.evicted |= learned.evicted != 0;
+    br_learn_evicted(bridge, &learned, index);
     return br_learn_verdict(bridge, learn, key, index, learned.old_port);
 }
 

@@ -565,22 +565,23 @@ class Model:
             return "refused_port_limit"
         if entry:  # a move takes no more room in its VLAN or in the table
             return ""
-        evicted = False
+        evicted, refuses = False, self.config.full_table == "refuse"
         if vlan_limit and sum(ages(e) and e.vid == vid for e in self.fdb.values()) >= vlan_limit:
-            if not self._evict([e for e in self.fdb.values() if e.vid == vid], index):
+            if refuses or not self._evict([e for e in self.fdb.values() if e.vid == vid], index):
                 return "refused_vlan_limit"
             evicted = True
         most = self.capacity
         if self.config.mac_limit:
             most = min(most, self.config.mac_limit + sum(not ages(e) for e in self.fdb.values()))
-        if len(self.fdb) >= most and not evicted and not self._evict([*self.fdb.values()], index):
+        is_full = len(self.fdb) >= most and not evicted
+        if is_full and (refuses or not self._evict([*self.fdb.values()], index)):
             return "refused_full"
         return ""
 
     def _evict(self, scope: list[FdbEntry], learner: int) -> bool:
         """Let the greediest port of these entries lose the dynamic one that was silent for longest."""
         scope = [entry for entry in scope if entry.kind == "dynamic"]
-        if self.config.full_table == "refuse" or not scope:
+        if not scope:
             return False
         greed = Counter(entry.port for entry in scope)
         loser = min(greed, key=lambda port: (-greed[port], port == learner, port))
@@ -811,9 +812,11 @@ class Model:
     # -- the FDB from outside
 
     def fdb_set(self, vid: int, mac: int, port: int, kind: str = "static") -> bool:
-        if (vid, mac) not in self.fdb and len(self.fdb) >= self.capacity:
+        place = -1 if kind == "drop" else port
+        is_full = (vid, mac) not in self.fdb and len(self.fdb) >= self.capacity
+        if is_full and not self._evict([*self.fdb.values()], place):
             return False
-        self.fdb[vid, mac] = FdbEntry(vid, mac, -1 if kind == "drop" else port, kind, self.tick)
+        self.fdb[vid, mac] = FdbEntry(vid, mac, place, kind, self.tick)
         return True
 
     def fdb_delete(self, vid: int, mac: int) -> bool:

@@ -74,6 +74,35 @@ def test_what_was_set_by_hand_never_gives_way(kind: str) -> None:
     lab.learn(1, 4)
     assert lab.fdb().keys() == {(10, 1), (10, 2), (10, 3)}
     assert lab.events()[-1] == ("refused_full", 10, 4, 1, -1)
+    assert not lab.fdb_set(10, 5, 1, kind)
+    assert lab.fdb().keys() == {(10, 1), (10, 2), (10, 3)}
+
+
+@pytest.mark.parametrize("full_table", ["evict", "refuse"])
+@pytest.mark.parametrize(
+    ("kind", "place"), [("static", 1), ("sticky", 1), ("drop", -1), ("dynamic", 1)], ids=lambda value: value
+)
+def test_what_is_set_by_hand_takes_the_place_of_a_learned_one(kind: str, place: int, full_table: str) -> None:
+    lab = Lab(access(10), access(10), fdb_capacity=5, full_table=full_table)
+    speak(lab, 0, 1, 2, 3)
+    speak(lab, 1, 4, 5)
+    lab.events()
+    assert lab.fdb_set(10, 6, 1, kind)
+    assert lab.fdb()[10, 6] == (place, kind)
+    assert lab.fdb().keys() == {(10, n) for n in range(2, 7)}
+    assert lab.events() == [("evicted", 10, 1, 0, place)]
+    assert lab.values(0)["evicted"] == 1
+
+
+def test_the_only_learned_ones_of_a_large_table_give_way_to_what_is_set_by_hand() -> None:
+    """A search for a frame gives up after 128 buckets; one for a command does not."""
+    lab = Lab(access(10), access(10), fdb_capacity=1000)
+    lab.learn(0, 1, 2)
+    assert lab.core.fdb_set_many([(10, BASE + n, 1, "static") for n in range(3, 1003)]) == [True] * 1000
+    assert {entry.kind for entry in lab.core.fdb_entries()} == {"static"}
+    assert not lab.core.fdb_set(10, BASE + 2000, 1, "static")
+    evicted = [event for event in lab.core.events()[0] if event.kind == "evicted"]
+    assert sorted(event.mac - BASE for event in evicted) == [1, 2]
 
 
 def test_a_port_at_its_own_limit_is_refused_and_keeps_its_stations() -> None:

@@ -256,7 +256,6 @@ def test_full_table() -> None:
     assert len(verdict.sent[1]) == 6
     assert set(lab.fdb()) == {(10, n) for n in (1, 2, 3, 4)}
     assert lab.events()[4:] == [("refused_full", 10, n, 0, -1) for n in (5, 6)]
-    assert not lab.fdb_set(10, 7, 0)
     lab.learn(1, 4)  # a move needs no room
     assert lab.fdb()[10, 4] == (1, DYNAMIC)
     lab.fdb_flush(port=0)

@@ -393,8 +393,12 @@ def test_pinning_replaces_and_unpinning_removes() -> None:
 def test_a_pin_without_room_is_refused_and_the_one_before_it_stays() -> None:
     table = Table(capacity=1)
     table.learning.pin(StaticEntry(VID, mac(1), "static", "a"))
-    with pytest.raises(FramebridgeError, match=r"no room for 02:00:00:00:00:02 in the FDB; .*fdb_size"):
+    with pytest.raises(
+        FramebridgeError, match=r"no room for 02:00:00:00:00:02 in the FDB: .* by hand; .*fdb_size"
+    ):
         table.learning.pin(StaticEntry(VID, mac(2), "static", "a"))
+    with pytest.raises(FramebridgeError, match="full of entries set by hand"):
+        table.learning.authorise(VID, mac(2), 1)
     assert table.stations() == {1: "a"}
     assert not table.learning.unpin(VID, mac(2))
 
@@ -404,10 +408,57 @@ def test_a_pin_that_finds_no_room_when_its_port_comes_is_told() -> None:
     table.up = {1}
     table.apply()
     table.learning.pin(StaticEntry(VID, mac(1), "static", "a"))
-    table.send(1, 2)
+    table.learning.pin(StaticEntry(VID, mac(2), "drop"))
     table.up = {0, 1}
     table.apply()
     assert table.heard("fdb-refused") == [{"mac": mac(1), "vlan": VID, "port": "a", "reason": "refused_full"}]
+
+
+@pytest.mark.parametrize("bridge", [{}, {"full_table": "refuse"}, {"learning": "controlled"}])
+def test_what_is_set_by_hand_takes_the_place_of_who_was_silent_longest(bridge: dict[str, str]) -> None:
+    table = Table(capacity=3, **bridge)
+    for number, port in ((1, 0), (2, 0), (3, 1)):
+        table.learning.authorise(VID, mac(number), port)
+        table.pass_time(1)
+    table.learning.pin(StaticEntry(VID, mac(4), "static", "b"))
+    assert table.stations() == {2: "a", 3: "b", 4: "b"}
+    table.learning.authorise(VID, mac(5), 0)  # of ports with one each, not its own pays
+    assert table.stations() == {2: "a", 4: "b", 5: "a"}
+    table.learning.pin(StaticEntry(VID, mac(6), "drop"))
+    assert table.stations() == {4: "b", 5: "a", 6: None}
+    assert table.heard("fdb-evicted") == [
+        {"mac": mac(1), "vlan": VID, "port": "a", "by": "b"},
+        {"mac": mac(3), "vlan": VID, "port": "b", "by": "a"},
+        {"mac": mac(2), "vlan": VID, "port": "a", "by": None},
+    ]
+    assert table.learning.counters.evicted == 3
+    assert table.learning.count_by_port() == Counter({0: 1, 1: 1, -1: 1})
+
+
+def test_a_learned_one_that_gave_way_and_is_set_in_the_same_command_is_there() -> None:
+    """Its eviction is heard when it is back: pins of a port that comes into a table full of their own addresses."""
+    table = Table(capacity=3)
+    table.up = {1}
+    table.apply()
+    for number in (1, 2, 3):
+        table.learning.pin(StaticEntry(VID, mac(number), "static", "a"))
+    table.send(1, 2, 3, 4)
+    table.up = {0, 1}
+    table.apply()
+    assert table.stations() == {1: "a", 2: "a", 3: "a"}
+    assert table.learning.count_by_port() == Counter({0: 3})
+    table.learning.resync()
+    assert table.learning.count_by_port() == Counter({0: 3})
+
+
+def test_letting_in_replaces_what_was_set_and_keeps_to_the_vlans_of_the_port() -> None:
+    table = Table()
+    table.learning.pin(StaticEntry(VID, mac(1), "static", "a"))
+    table.learning.authorise(VID, mac(1), 1)
+    assert not table.learning.unpin(VID, mac(1))
+    assert [(row["port"], row["state"]) for row in table.rows()] == [("b", "dynamic")]
+    with pytest.raises(FramebridgeError, match="carries no traffic of VLAN 20"):
+        table.learning.authorise(20, mac(2), 1)
 
 
 def test_pins_of_ports_that_are_no_more_are_let_go() -> None:
@@ -962,6 +1013,17 @@ def test_restoring_keeps_to_ports_vlans_limits_and_what_is_there() -> None:
     assert table.learning.count_by_port() == Counter({0: 2, 1: 2})
     table.learning.flush()
     assert table.stations() == {4: "b"}
+
+
+def test_sticky_ones_come_back_first_beyond_limits_and_in_the_place_of_a_learned_one() -> None:
+    table = Table(access("a", mac_limit=1), access("b"), capacity=3, fdb_file="/nowhere")
+    table.send(1, 8, 9)
+    wanted = [(1, "dynamic", "b"), (2, "sticky", "a"), (3, "sticky", "a")]
+    saved = [Saved(VID, mac(number), port, kind, 1.0) for number, kind, port in wanted]
+    assert table.learning.restore(saved) == 2
+    assert table.stations() == {2: "a", 3: "a", 9: "b"}
+    assert table.heard("fdb-evicted") == [{"mac": mac(8), "vlan": VID, "port": "b", "by": "a"}]
+    assert table.learning.count_by_port() == Counter({0: 2, 1: 1})
 
 
 # -- storms ------------------------------------------------------------------------------------------
