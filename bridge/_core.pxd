@@ -91,6 +91,7 @@ cdef extern from "event.h" nogil:
         uint64_t n_lost
         uint32_t mask
 
+    void br_events_renew(br_events *events)
     uint32_t br_events_take(br_events *events, br_event *out, uint32_t cap)
 
 

@@ -421,6 +421,8 @@ class Bridge:
 
         `event_fd` stays readable while events are left.
         """
+    def renew_hints(self) -> None:
+        """Let ports give hints again: of each kind of events that change nothing a port has 512 between two calls."""
     def counters(self) -> Counters: ...
     # -- the bill
     def bill(self) -> Bill: ...

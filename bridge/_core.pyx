@@ -852,6 +852,9 @@ cdef class Bridge:
         self.lost_seen += lost
         return events, lost
 
+    def renew_hints(self):
+        br_events_renew(&self.raw.events)
+
     def counters(self):
         cdef uint16_t index[BR_PORTS_MAX]
         cdef br_thread_counters thread

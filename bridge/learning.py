@@ -12,9 +12,11 @@ Thread: control. Only this thread removes entries; that is what lets the mirror 
   its port comes back or it is pinned again; static and drop stay. In a full table a learned entry gives way to them,
   as it does to a station that is let in by hand.
 * **Loss.** Events that found the ring full cost a resync of the mirror at the next `tick`, never more than
-  one per call. So does a flush, because an event of before may still have been under way.
-* **Storms.** Refusals and requests that repeat are counted, and told once per `tick`. Events are taken in
-  slices, so a storm delays other work of the thread by a slice; what it cannot follow is lost, counted, resynced.
+  one per call, and no more than RESYNC_SHARE of a core in a storm that does not end. So does a flush, because
+  an event of before may still have been under way.
+* **Storms.** Refusals and requests that repeat are counted as far as the data plane hints at them (csrc/event.h),
+  and told once per `tick`. Events are taken in slices, so a storm delays other work of the thread by a slice; what it
+  cannot follow is lost, counted, resynced.
 * **Locked ports.** Who was kept out is told and remembered like a request, so that it can be let in. A station that an
   allow list no longer has is forgotten; one that a port knew when it was locked stays until it ages or is flushed.
 
@@ -23,6 +25,7 @@ Refuses: entries set by hand when the table is full of such; a permission for an
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +44,7 @@ from bridge.mac import format_mac, parse_mac
 
 REQUESTS_MAX = 4096  # sources that wait for a decision
 SLICE = 1024  # events in one go: some 2 ms
+RESYNC_SHARE = 0.1  # of a core; one of 65,536 entries takes 0.4 s in a storm
 TOLD_MAX = 32  # events of a kind that a port's security may cause a tick
 
 
@@ -136,6 +140,7 @@ class Learning:
         self._told: set[tuple[object, ...]] = set()
         self._told_by_port: Counter[tuple[str, int]] = Counter()
         self._stale = False
+        self._resync_due = 0.0
         self._lost = 0
 
     # -- configuration -----------------------------------------------------------------------------
@@ -402,7 +407,9 @@ class Learning:
 
     def _refuse(self, event: Event) -> None:
         self.counters.refused[event.kind] += 1
-        if event.kind == "refused_port_limit":  # if it was known, it moved there and the core forgot it
+        if (
+            event.kind == "refused_port_limit" and event.old_port >= 0
+        ):  # it moved there, and the core forgot it
             self._known.pop(_key(event.vid, event.mac), None)
         if self._first_time(event.kind, event.port, event.vid):
             name = self._name(event.port)
@@ -424,8 +431,11 @@ class Learning:
         """Let time pass: call it once a second."""
         self._told.clear()
         self._told_by_port.clear()
-        if self._stale:
+        self._core.renew_hints()
+        if self._stale and self._clock.now() >= self._resync_due:
+            began = time.thread_time()
             self.resync()
+            self._resync_due = self._clock.now() + (time.thread_time() - began) / RESYNC_SHARE - 0.5
         if self._ageing:
             self._ticks.advance()
             self._expire()

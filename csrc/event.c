@@ -46,6 +46,25 @@ void br_events_put(struct br_events *events, const struct br_event *event)
     events->pending = true;
 }
 
+/* Whether a port may give another hint of a kind in this round, which it then does. */
+static bool br_events_allow(struct br_events *events, const struct br_event *event)
+{
+    struct br_hints *hints = &events->hints[event->port];
+    const uint32_t round = __atomic_load_n(&events->round, __ATOMIC_RELAXED);
+
+    if (hints->round != round)
+        *hints = (struct br_hints){.round = round};
+    if (hints->n[event->kind] == BR_HINTS_MAX)
+        return false;
+    hints->n[event->kind]++;
+    return true;
+}
+
+void br_events_renew(struct br_events *events)
+{
+    __atomic_store_n(&events->round, events->round + 1, __ATOMIC_RELAXED);
+}
+
 void br_events_hint(struct br_events *events, const struct br_event *event)
 {
     const uint32_t head = events->head;
@@ -55,7 +74,8 @@ void br_events_hint(struct br_events *events, const struct br_event *event)
         return;
     if (n_unread && memcmp(&events->event[(head - 1) & events->mask], event, sizeof(*event)) == 0)
         return;
-    br_events_put(events, event);
+    if (br_events_allow(events, event))
+        br_events_put(events, event);
 }
 
 /* Wake the reader, unless it was woken and has not looked yet. Either thread. */

@@ -259,6 +259,7 @@ enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_lea
     if (rules->controlled)
         return BR_LEARN_REQUEST;
     if (rules->port_limit && !br_fdb_below(fdb, &fdb->n_by_port[rules->port], rules->port_limit)) {
+        learned->old_port = value.port;
         br_fdb_remove(fdb, entry); /* it is not there any more: better flooded than lost */
         return BR_LEARN_PORT_LIMIT;
     }

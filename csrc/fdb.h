@@ -115,7 +115,7 @@ struct br_learn_rules {
 struct br_learned {
     uint64_t evicted; /* key of who gave way; 0: nobody */
     uint16_t evicted_port;
-    uint16_t old_port; /* BR_LEARN_MOVED: where it was */
+    uint16_t old_port; /* where it was, if it is not there any more: BR_LEARN_MOVED, BR_LEARN_PORT_LIMIT */
 };
 
 int br_fdb_init(struct br_fdb *fdb, uint32_t capacity, const uint64_t secret[2]);

@@ -37,12 +37,11 @@ static enum br_drop br_learn_verdict(struct br_bridge *bridge, enum br_learn lea
     ingress->not_learned += learn == BR_LEARN_REQUEST || learn >= BR_LEARN_PORT_LIMIT;
     ingress->backup_ignored += learn == BR_LEARN_BACKUP;
     ingress->local_kept += learn == BR_LEARN_LOCAL;
-    br_events_put(&bridge->events, &(struct br_event){
-                                       .key = key,
-                                       .port = port,
-                                       .old_port = old_port,
-                                       .kind = event_kind[learn],
-                                   });
+    const struct br_event event = {.key = key, .port = port, .old_port = old_port, .kind = event_kind[learn]};
+    if (learn == BR_LEARN_NEW || old_port != UINT16_MAX) /* the table is another */
+        br_events_put(&bridge->events, &event);
+    else
+        br_events_hint(&bridge->events, &event);
     return learn == BR_LEARN_STATIC && !bridge->snapshot->static_forward ? BR_DROP_static_move : BR_PASS;
 }
 

@@ -525,9 +525,10 @@ class Model:
             self._event(why, *key, index)
             self.ports[index].values[why] += 1
         elif reason := self._why_not_install(entry, key[0], index):
-            self._event(reason, *key, index)
+            is_gone = entry and reason == "refused_port_limit"  # not there any more: better flooded than lost
+            self._event(reason, *key, index, entry.port if entry and is_gone else -1)
             self.ports[index].values["not_learned"] += 1
-            if entry and reason == "refused_port_limit":  # it is not there any more: better flooded than lost
+            if is_gone:
                 del self.fdb[key]
         else:
             self._event("moved" if entry else "learned", *key, index, entry.port if entry else -1)

@@ -229,7 +229,7 @@ def test_move_to_a_port_at_its_limit_is_refused() -> None:
     lab.events()
     lab.learn(0, 2)
     assert lab.fdb() == {(10, 1): (0, DYNAMIC)}  # where it was it is not any more: flooded, not lost
-    assert lab.events() == [("refused_port_limit", 10, 2, 0, -1)]
+    assert lab.events() == [("refused_port_limit", 10, 2, 0, 1)]
 
 
 def test_vlan_limit() -> None:

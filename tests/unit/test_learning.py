@@ -538,6 +538,7 @@ def test_a_storm_of_strangers_does_not_eat_memory() -> None:
     table = Table(learning="controlled")
     for start in range(0, REQUESTS_MAX + 100, 500):
         table.send(0, *range(start + 1, start + 501))
+        table.pass_time(1)
     with pytest.raises(FramebridgeError, match="has not been seen"):
         table.learning.authorise(VID, mac(1))
     table.learning.authorise(VID, mac(REQUESTS_MAX + 100))
