@@ -224,6 +224,16 @@ class Berth:
         secure(snapshot, self.port, config)
 
 
+async def check_devices(ports: Iterable[PortConfig], links: Links) -> None:
+    """Refuse, as PortError, ports whose devices cannot be attached, while nothing was closed for them yet."""
+    for port in ports:
+        if port.kind != "memory":
+            try:
+                await links.check(port.kind, port.device, port.netns)
+            except LinkError as error:
+                raise PortError(port.name, str(error)) from error
+
+
 def mtu_mismatches(berths: Iterable[Berth]) -> dict[tuple[str, int, str, int], int]:
     """Find attached ports that do not take the same frames as a trunk of a VLAN of theirs.
 

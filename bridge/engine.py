@@ -30,6 +30,7 @@ from typing import Any, TypeVar, Unpack
 from bridge._core import HISTOGRAM_BOUNDS, Bridge, Port, cycles_now
 from bridge.audit import Finding
 from bridge.auditor import Auditor
+from bridge.berth import check_devices
 from bridge.berths import Berths
 from bridge.budgets import BudgetConfig
 from bridge.clock import Clock, SystemClock
@@ -52,7 +53,7 @@ from bridge.metrics_server import MetricsServer
 from bridge.mirrors import MirrorConfig, Mirrors
 from bridge.move_guard import MoveGuardConfig
 from bridge.own_address import own_address
-from bridge.plan import Action, plan, runs
+from bridge.plan import Action, newly_attached, plan, runs
 from bridge.plane import Plane
 from bridge.port_keeper import PortKeeper
 from bridge.protection import Protection
@@ -194,6 +195,7 @@ class Engine:
             actions = plan(self.config, new)
             done: list[Action] = []
             try:
+                await check_devices(newly_attached(actions), self._links)
                 for run in runs(actions):
                     await self._carry_out(run, done)
                 self._plane.commit()

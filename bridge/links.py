@@ -205,14 +205,25 @@ def _delete(device: str, index: int | None) -> bool:
         return True
 
 
+def _check_tap(device: str) -> None:
+    """Refuse what `_ensure_tap` would, in so far as it can be known before."""
+    with _netlink() as ipr:
+        if (link := _find(ipr, device)) is not None:
+            _refuse_no_tap(link)
+
+
+def _refuse_no_tap(link: Link) -> None:
+    if link.kind != "tap":
+        raise _UnusableError(f'it is no tap but {link.kind or "a NIC"}; bridge it with kind = "link"')
+
+
 def _ensure_tap(device: str, mtu: int | None, create: bool) -> Created:
     with _netlink() as ipr:
         made = create and _find(ipr, device) is None
         if made:
             ipr.link("add", ifname=device, kind="tuntap", mode="tap")
         link = _need(ipr, device)
-        if link.kind != "tap":
-            raise _UnusableError(f'it is no tap but {link.kind or "a NIC"}; bridge it with kind = "link"')
+        _refuse_no_tap(link)
         changes: dict[str, object] = {} if link.up else {"state": "up"}
         if mtu not in (None, link.mtu):
             changes["mtu"] = mtu
@@ -226,15 +237,27 @@ def _ensure_tap(device: str, mtu: int | None, create: bool) -> Created:
         return Created(_need(ipr, device), made)
 
 
+def _check_link(device: str) -> None:
+    """Refuse what `_ensure_link` would, in so far as it can be known before."""
+    with _netlink() as ipr:
+        if _find(ipr, device) is None:
+            _find_parent(ipr, device)
+
+
+def _find_parent(ipr: IPRoute, device: str) -> tuple[Link, int]:
+    """Find what a VLAN interface of this name would be made of: its parent and its VID."""
+    name, _, vid = device.rpartition(".")
+    parent = _find(ipr, name) if name and vid.isdecimal() and 0 < int(vid) < 4095 else None
+    if parent is None:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+    return parent, int(vid)
+
+
 def _ensure_link(device: str) -> Created:
     with _netlink() as ipr:
         if (link := _find(ipr, device)) is not None:
             return Created(link, False)
-        name, _, vid = device.rpartition(".")
-        parent = _find(ipr, name) if name and vid.isdecimal() and 0 < int(vid) < 4095 else None
-        if parent is None:
-            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
-        _add_vlan_interface(ipr, device, parent, int(vid))
+        _add_vlan_interface(ipr, device, *_find_parent(ipr, device))
         return Created(_need(ipr, device), True)
 
 
@@ -490,6 +513,11 @@ class Links:
     async def inspect(self, device: str, netns: str | None = None) -> Facts | None:
         """Look at everything about a device that the audit judges; None: there is none."""
         return await self._request(device, netns, "look at it", _inspect, device)
+
+    async def check(self, kind: str, device: str, netns: str | None = None) -> None:
+        """Refuse a tap or link that cannot be attached, because it is not there or of another kind."""
+        function = _check_tap if kind == "tap" else _check_link
+        await self._request(device, netns, "use it", function, device)
 
     async def ensure_tap(
         self, device: str, netns: str | None = None, mtu: int | None = None, *, create: bool = True

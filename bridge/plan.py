@@ -147,6 +147,14 @@ def runs(actions: Iterable[Action]) -> list[list[Action]]:
     return found
 
 
+def newly_attached(actions: Iterable[Action]) -> list[PortConfig]:
+    """Give the ports to be opened on devices that no port leaves, which may take its device along."""
+    ports = [(one.before, one.after) for one in actions if one.kind in ("close_port", "open_port")]
+    left = {(before.device, before.netns) for before, _ in ports if isinstance(before, PortConfig)}
+    opened = [after for _, after in ports if isinstance(after, PortConfig)]
+    return [port for port in opened if (port.device, port.netns) not in left]
+
+
 def _refuse_restart(old: BridgeConfig, new: BridgeConfig) -> None:
     fixed: dict[str, tuple[object, object]]
     fixed = {"name": (old.name, new.name), "fdb_size": (old.fdb_size, new.fdb_size)}

@@ -389,7 +389,7 @@ async def test_a_configured_mtu_is_given_to_a_tap_and_taken_back(net: Net) -> No
         port = engine.port("guests")
         await engine.apply(config(wide))
         assert mtu() == 9000
-        gone = PortConfig("gone", "link", device="no-such-dev", netns=space.name, pvid=VID)
+        gone = PortConfig("gone", "link", device="lo.5", netns=space.name, pvid=VID)
         with pytest.raises(ApplyError):
             await engine.apply(config(plain, gone))
         assert mtu() == 9000
@@ -454,6 +454,7 @@ async def test_a_port_that_cannot_be_given_back_is_missing_not_forgotten(net: Ne
 async def test_a_device_that_is_busy_when_it_is_given_back_is_tried_again(net: Net) -> None:
     space = net.namespace()
     add_persistent_tap(space)
+    net.veth("one", "two", space, space)
     start = config(tap("guests", space))
     owners = []
     async with running(*start.ports) as engine:
@@ -469,7 +470,7 @@ async def test_a_device_that_is_busy_when_it_is_given_back_is_tried_again(net: N
         assert state(engine, "guests") == "down"
         os.close(owners[0])
         await wait_state(engine, "guests", "up")
-    assert space.devices() == {"lo", "tap0"}
+    assert space.devices() == {"lo", "tap0", "one", "two"}
 
 
 # -- namespaces ------------------------------------------------------------------------------------

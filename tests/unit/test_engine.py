@@ -39,7 +39,8 @@ def config(*ports: PortConfig, **rest: Any) -> Config:
     return Config(ports=tuple(sorted(ports, key=lambda port: port.name)), **rest)
 
 
-GONE = PortConfig("gone", "link", device="no-such-dev", pvid=VID)  # cannot be opened
+GONE = PortConfig("gone", "link", device="no-such-dev", pvid=VID)
+VLAN_OF_LO = replace(GONE, device="lo.5")  # nothing says before that it cannot be opened
 THREE = config(access("a"), access("b"), trunk("t", 10, 20))
 
 
@@ -206,7 +207,7 @@ async def test_a_change_that_fails_leaves_all_as_it_was() -> None:
     entries = (StaticEntry(VID, 2, "static", "b"), StaticEntry(VID, 4, "drop"))
     start = replace(THREE, entries=entries, vlans=(VlanConfig(VID, "ten", 100),))
     other = config(
-        access("a", 30), access("c"), trunk("t", 20), GONE, bridge=BridgeConfig(ageing_time=1), vlans=()
+        access("a", 30), access("c"), trunk("t", 20), VLAN_OF_LO, bridge=BridgeConfig(ageing_time=1), vlans=()
     )
     async with running(start) as engine:
         await speak(engine, "a", 1)
@@ -217,7 +218,7 @@ async def test_a_change_that_fails_leaves_all_as_it_was() -> None:
         vlans = [{**row, "fdb_entries": 0} for row in engine.rows.vlans()]
         events = engine.subscribe()
         with pytest.raises(
-            ApplyError, match=r"port 'gone': .*No such device.*the configuration before is in force"
+            ApplyError, match=r"port 'gone': device 'lo.5': .*the configuration before is in force"
         ):
             await engine.apply(other)
         events.close()
@@ -232,6 +233,21 @@ async def test_a_change_that_fails_leaves_all_as_it_was() -> None:
         inject(engine, "a", broadcast(1))
         await receive(engine, "b")
         assert balance(engine) == 0
+
+
+@story
+async def test_a_device_that_is_not_there_is_refused_before_any_port_is_closed() -> None:
+    async with running() as engine:
+        await speak(engine, "b", 1)
+        events = engine.subscribe()
+        renamed = replace(THREE.ports[1], name="c")
+        for gone in (GONE, replace(GONE, netns="no-such-netns"), replace(GONE, kind="tap", device="lo")):
+            with pytest.raises(ApplyError, match=r"port 'gone': .*the configuration before is in force"):
+                await engine.apply(config(THREE.ports[0], renamed, THREE.ports[2], gone))
+        assert [row["port"] for row in engine.fdb_rows()] == ["b"]
+        await engine.fdb_flush()
+        told = [row["event"] async for row in upto(events, "fdb-flushed")]
+        assert {*told} - {"fdb-learned"} == {"fdb-flushed"}
 
 
 @story
@@ -318,9 +334,9 @@ ANY_PORT = st.builds(
     st.sampled_from([10, 11, 12]),
     st.booleans(),
 )
-ANY_CONFIG = st.lists(ANY_PORT | st.just(GONE), max_size=5, unique_by=lambda port: port.name).map(
-    lambda ports: config(*ports)
-)
+ANY_CONFIG = st.lists(
+    ANY_PORT | st.sampled_from([GONE, VLAN_OF_LO]), max_size=5, unique_by=lambda port: port.name
+).map(lambda ports: config(*ports))
 
 
 @settings(max_examples=40)
@@ -330,7 +346,7 @@ def test_any_sequence_of_changes_keeps_the_books_and_the_promise(steps: list[tup
         async with running() as engine:
             for new, talker in steps:
                 before = engine.config
-                if GONE in new.ports:
+                if {GONE, VLAN_OF_LO} & {*new.ports}:
                     with pytest.raises(ApplyError):
                         await engine.apply(new)
                 else:

@@ -18,7 +18,7 @@ from bridge.engine import Engine
 from bridge.errors import ApplyError
 
 EVERY_VLAN = tuple(range(1, 4095))
-GONE = PortConfig("gone", "link", device="no-such-dev", pvid=1)  # cannot be opened
+GONE = PortConfig("gone", "link", device="lo.5", pvid=1)  # cannot be opened
 
 
 class Counted(Engine):

@@ -437,7 +437,7 @@ def test_a_change_that_fails_lets_no_blocked_port_back() -> None:
         world.engine._protection.blocks.block("b", "because", 0)
         await world.until(lambda: world.state("b") == "blocked")
         config = world.engine.config
-        gone = replace(config.ports[1], kind="link", device="no-such-dev")
+        gone = replace(config.ports[1], kind="link", device="lo.5")
         with pytest.raises(ApplyError):
             await world.engine.apply(replace(config, ports=(config.ports[0], gone, config.ports[2])))
         assert world.state("b") == "blocked"

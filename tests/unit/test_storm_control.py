@@ -215,7 +215,7 @@ def test_a_change_that_fails_forgets_no_storm() -> None:
     async def story(engine: Engine) -> None:
         await flood(engine, 200)
         before = engine.rows.storms()[0]
-        gone = replace(engine.config.ports[0], kind="link", device="no-such-dev")
+        gone = replace(engine.config.ports[0], kind="link", device="lo.5")
         with pytest.raises(ApplyError):
             await engine.apply(replace(engine.config, ports=(gone, *engine.config.ports[1:])))
         after = engine.rows.storms()[0]
