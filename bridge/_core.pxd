@@ -238,10 +238,11 @@ cdef extern from "budget.h" nogil:
         uint8_t floods
         double rate
         double burst
+        uint64_t calm
 
     struct br_budget_state:
         uint32_t serial
-        bint over
+        bint told
         double tokens
         uint64_t spent
         uint64_t dropped

@@ -253,6 +253,7 @@ class Snapshot:
         vid: int = 0,  # 0: all VLANs together
         talker: int = 0,  # MAC address; 0: all of them together
         floods: Iterable[str] = (),  # of unknown, multicast, broadcast; none: flooded or not
+        calm: int = 0,  # cycles without being over until it is no longer called so
     ) -> None:
         """Limit what frames spend, at most BUDGETS_MAX times.
 

@@ -468,7 +468,7 @@ cdef class Snapshot:
             self.raw.vlan_learning_off[vid >> 6] |= bit
 
     def add_budget(self, int serial, *, str unit, double rate, double burst, str action, classes=CLASS_NAMES, port=None,
-                   int vid=0, uint64_t talker=0, floods=()):
+                   int vid=0, uint64_t talker=0, floods=(), uint64_t calm=0):
         cdef br_budget budget
 
         self.check_open()
@@ -490,6 +490,7 @@ cdef class Snapshot:
         budget.talker = talker
         budget.rate = rate
         budget.burst = burst
+        budget.calm = calm
         budget.floods = 0
         for name in floods:
             budget.floods |= 1 << lookup(FLOOD_NUMBERS, "flood class", name)
@@ -934,7 +935,7 @@ cdef class Bridge:
         with nogil:
             br_bridge_budgets(self.raw, raw)
         return [
-            BudgetState(raw[i].serial, raw[i].over, raw[i].tokens, raw[i].spent, raw[i].dropped, raw[i].n_over)
+            BudgetState(raw[i].serial, raw[i].told, raw[i].tokens, raw[i].spent, raw[i].dropped, raw[i].n_over)
             for i in range(n)
         ]
 

@@ -23,6 +23,7 @@ ACTIONS = ("drop", "count", "stop_learning")
 CLASS_NAMES = tuple(name for name, _ in CLASSES if name != "dropped")
 EXEMPT = ("first_hop", "heartbeat")
 STORM_LIMITS = 3  # of a port: one for each flood class
+CALM = 1.0  # seconds a budget has tokens until it is told to be within its limit again
 BUDGETS_MAX = (
     CORE_MAX - STORM_LIMITS * PORTS_MAX
 )  # of the configuration; there is always room for storm control
@@ -176,6 +177,7 @@ class Budgets:
                 unit=budget.unit,
                 rate=budget.limit / hz,
                 burst=max(1.0, budget.limit * budget.burst),
+                calm=round(CALM * hz),
                 action=budget.action,
                 classes=budget.spenders,
                 vid=budget.vlan,

@@ -332,8 +332,10 @@ static bool br_shift_step(struct br_bridge *bridge, struct br_call *call)
     const uint64_t cycles = (uint64_t)((struct br_shift_call *)call)->cycles;
 
     bridge->thread.stamp -= cycles;
-    for (uint32_t i = 0; i < bridge->snapshot->n_budgets; i++)
+    for (uint32_t i = 0; i < bridge->snapshot->n_budgets; i++) {
         bridge->thread.budget[i].stamp -= cycles;
+        bridge->thread.budget[i].last_over -= cycles;
+    }
     return true;
 }
 

@@ -21,12 +21,15 @@ static void br_budget_refill_one(struct br_bridge *bridge, uint32_t index, uint6
         state->tokens += (double)(int64_t)passed * budget->rate;
     if (state->tokens > budget->burst)
         state->tokens = budget->burst;
-    const bool over = state->tokens < 1; /* not enough for the smallest frame */
-    if (over == state->over)
+    state->over = state->tokens < 1; /* not enough for the smallest frame */
+    if (state->over)
+        state->last_over = now;
+    const bool told = state->over || (state->told && now - state->last_over < budget->calm);
+    if (told == state->told)
         return;
-    state->over = over;
-    state->n_over += over;
-    br_budget_tell(bridge, index, over ? BR_EVENT_budget_over : BR_EVENT_budget_under);
+    state->told = told;
+    state->n_over += told;
+    br_budget_tell(bridge, index, told ? BR_EVENT_budget_over : BR_EVENT_budget_under);
 }
 
 /* Write another budget into a snapshot that has room for it. */

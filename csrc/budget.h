@@ -38,16 +38,19 @@ struct br_budget {
     uint16_t next;    /* of the same port; a place + 1, 0: none */
     double rate;      /* units a cycle of the clock */
     double burst;     /* units */
+    uint64_t calm;    /* cycles without being over until its end is told; a storm is one, not one for each token */
 };
 
 struct br_budget_state {
     uint32_t serial;
-    bool over;
+    bool over;          /* now: this decides */
+    bool told;          /* that it is over, and not that this is past */
     double tokens;
-    uint64_t stamp;   /* of the last refill */
-    uint64_t spent;   /* units */
-    uint64_t dropped; /* frames */
-    uint64_t n_over;  /* times it went over */
+    uint64_t stamp;     /* of the last refill */
+    uint64_t last_over; /* of the last one that found it over */
+    uint64_t spent;     /* units */
+    uint64_t dropped;   /* frames */
+    uint64_t n_over;    /* times it was told to be over */
 };
 
 /* What a budget is asked about: one frame, or frames that have this in common. */

@@ -114,7 +114,7 @@ def test_a_link_that_flaps_does_not_refill() -> None:
 class Clocked:
     """Ports 0 to 2 in VLAN 10; port 0 has one limit in each flood class named."""
 
-    def __init__(self, unit: str, rate: float, burst: float, *floods: str) -> None:
+    def __init__(self, unit: str, rate: float, burst: float, *floods: str, calm: int = 0) -> None:
         self.bridge = Bridge(burst=BATCH)
         self.ports = [self.bridge.open_memory(index) for index in range(3)]
         snapshot = Snapshot()
@@ -122,7 +122,14 @@ class Clocked:
             snapshot.add_port(port, mode="access", pvid=10)
         for serial, flood in enumerate(floods, 1):
             snapshot.add_budget(
-                serial, unit=unit, rate=rate, burst=burst, action="drop", port=0, floods=[flood]
+                serial,
+                unit=unit,
+                rate=rate,
+                burst=burst,
+                action="drop",
+                port=0,
+                floods=[flood],
+                calm=calm,
             )
         self.bridge.apply(snapshot)
 
@@ -170,6 +177,21 @@ def test_the_end_of_a_storm_is_told_when_nothing_comes_any_more() -> None:
     bench.bridge.turn()
     assert not bench.bridge.budgets()[0].over
     assert [event.kind for event in bench.bridge.events()[0]] == ["budget_under"]
+
+
+def test_a_storm_is_told_once_however_many_tokens_come_meanwhile() -> None:
+    """At the limit the bucket is empty and has a token again a thousand times a second; then all is calm."""
+    bench = Clocked("frames", LIMIT / SECOND, BURST, "broadcast", calm=SECOND)
+    assert bench.offer(FLOODED["broadcast"], 5000, 2) == pytest.approx(LIMIT * 2 + BURST, abs=BATCH)
+    (state,) = bench.bridge.budgets()
+    assert (state.over, state.times_over) == (True, 1)
+    bench.offer(FLOODED["broadcast"], LIMIT // 2, 2)
+    assert [event.kind for event in bench.bridge.events()[0] if event.kind.startswith("budget")] == [
+        "budget_over",
+        "budget_under",
+    ]
+    (state,) = bench.bridge.budgets()
+    assert (state.over, state.times_over) == (False, 1)
 
 
 def test_every_port_can_have_three_limits_and_the_books_hold() -> None:
