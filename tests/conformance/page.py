@@ -61,7 +61,8 @@ def describe(port: Port) -> str:
     """A port in a few words."""
     vids = ",".join(map(str, port.tagged)) if port.mode == "trunk" else str(port.untagged)
     native = f" native {port.untagged}" if port.mode == "trunk" and port.untagged else ""
-    more = "".join(f" {key}" for key in port.keys if key not in (port.mode, "native"))
+    others = {key: value for key, value in port.keys.items() if key not in (port.mode, "native")}
+    more = "".join(f" {key}" + (f" {value}" if type(value) is int else "") for key, value in others.items())
     return f"{port.mode} {vids}{native}{more}"
 
 

@@ -37,9 +37,9 @@ def do(step: Step, target: Target) -> Sent | frozenset[Entry] | None:
         case "flush":
             target.flush(step.about)
         case "add":
-            target.add(*step.about)
+            target.add(step.about)
         case "forget":
-            target.forget(*step.about)
+            target.forget(step.about)
         case "change":
             target.change(*step.about)
         case "down" | "up":

@@ -19,7 +19,7 @@ A step is one of these; `notation` says how frames are written, entries are `VLA
     { fdb = ["10 h1 A"] }                                 # exactly these dynamic entries
     { silence = true }                                    # the ageing time passes, nobody speaks
     { flush = { port = "A", vlan = 10 } }                 # these, or mac, or state, or nothing
-    { add = "10 h1 A static" }, { forget = "10 h1" }      # entries by hand: static, sticky, drop, dynamic
+    { add = "10 h{1..9} A static" }, { forget = "10 h1" } # entries by hand: static, sticky, drop, dynamic
     { change = "A", to = { learning = false } }           # the port's table, merged
     { down = "A" }, { up = "A" }                          # its carrier
     for = { n = [1, 2] }                                  # with any step: once for each value of {n} in its strings
@@ -52,6 +52,7 @@ PORT_KEYS = {*MODES, "native", "tpid", "isolated", "learning", "flood", "mac_lim
         "hairpin",
         "direction",
         "storm_control",
+        "mtu",
     )
 }
 BRIDGE_KEYS = {
@@ -69,11 +70,12 @@ SECURITY = ("locked", "allow", "source_guard")
 PORT_KEYS |= {*SECURITY}
 MIRROR_KEYS = {"to_port", "ports", "direction", "vlans", "snaplen"}
 FLOODS = ("unknown", "multicast", "broadcast")
-SHORTEST, LONGEST = 14, 1518  # what every kind of wire carries: header to full size with a tag
+SHORTEST = 14  # what every kind of wire carries: a header, and (Port.longest) full size with a tag
 
 Frames = tuple[bytes, ...]
 Sent = Mapping[str, Frames]
 Entry = tuple[int, bytes, str]  # VID, MAC, port
+FixedEntry = tuple[int, bytes, str, str]  # and kind
 
 
 class ScenarioError(ValueError):
@@ -123,6 +125,30 @@ class Port:
     @property
     def horizon(self) -> int:
         return int(self.keys.get("horizon", 0))
+
+    @property
+    def receives(self) -> bool:
+        """Whether frames enter by it."""
+        return self.mode != "mirror" and self.keys.get("direction") != "egress"
+
+    @property
+    def sends(self) -> bool:
+        """Whether frames leave by it."""
+        return self.keys.get("direction") != "ingress"
+
+    @property
+    def mtu(self) -> int:
+        return int(self.keys.get("mtu", 1500))
+
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest frame that its wire carries."""
+        return 14 + 4 + self.mtu
+
+    @property
+    def limited(self) -> set[str]:
+        """Kinds of flood that storm control limits on it."""
+        return {kind for kind in self.keys.get("storm_control", {}) if kind in FLOODS}
 
     @property
     def translations(self) -> tuple[tuple[int, int, int], ...]:
@@ -204,8 +230,9 @@ class Scenario:
         needs |= {f"vlan {key}" for keys in self.vlans.values() for key in keys}
         for port in self.ports.values():
             needs |= port_needs(port.keys)
+        needs |= {"mtus"} if len({port.mtu for port in self.ports.values()}) > 1 else set()
         for step in self.steps:
-            needs |= step_needs(step)
+            needs |= step_needs(step, self.ports)
         return needs
 
 
@@ -213,14 +240,16 @@ def port_needs(keys: Mapping[str, Any]) -> set[str]:
     return set(keys) - {"access", "trunk", "native"}
 
 
-def step_needs(step: Step) -> set[str]:
+def step_needs(step: Step, ports: Mapping[str, Port]) -> set[str]:
     if step.kind == "send":
-        lengths = {len(data) for data in step.about[1]}
-        return {"short"} if min(lengths) < SHORTEST else {"long"} if max(lengths) > LONGEST else set()
+        port, frames = step.about
+        lengths = {len(data) for data in frames}
+        too_long = max(lengths) > ports[port].longest
+        return {"short"} if min(lengths) < SHORTEST else {"long"} if too_long else set()
     if step.kind == "flush":
         return {"flush", *(f"flush {what}" for what in step.about)}
     if step.kind == "add":
-        return {step.about[3]}
+        return {kind for _vlan, _mac, _port, kind in step.about}
     if step.kind == "change":
         return {"change", *port_needs(step.about[1])}
     return {"silence": {"silence"}, "down": {"carrier"}, "up": {"carrier"}}.get(step.kind, set())
@@ -354,16 +383,16 @@ def read_flush(step: Mapping[str, Any], ports: Mapping[str, Port]) -> Mapping[st
     return dict(step["flush"])
 
 
-def read_add(step: Mapping[str, Any], ports: Mapping[str, Port]) -> tuple[int, bytes, str, str]:
-    *entry, kind = step["add"].split()
+def read_add(step: Mapping[str, Any], ports: Mapping[str, Port]) -> list[FixedEntry]:
+    text, _, kind = step["add"].rpartition(" ")
     if kind not in ("static", "sticky", "drop", "dynamic"):
         raise ScenarioError(f"VLAN ADDRESS PORT static|sticky|drop|dynamic: {step['add']!r}")
-    return (*read_entry(" ".join(entry), ports), kind)
+    return [(*read_entry(one, ports), kind) for one in notation.expand(text)]
 
 
-def read_forget(step: Mapping[str, Any], _ports: Mapping[str, Port]) -> tuple[int, bytes]:
-    vid, mac = step["forget"].split()
-    return int(vid), notation.address(mac)
+def read_forget(step: Mapping[str, Any], _ports: Mapping[str, Port]) -> list[tuple[int, bytes]]:
+    pairs = [one.split() for one in notation.expand(step["forget"])]
+    return [(int(vid), notation.address(mac)) for vid, mac in pairs]
 
 
 def read_port_name(kind: str) -> Any:

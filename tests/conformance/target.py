@@ -8,10 +8,10 @@ is not played on it. `send` returns when the target is done with the frames: eve
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from conformance.scenario import Entry, Port
+from conformance.scenario import Entry, FixedEntry, Port
 
 
 class Target(ABC):
@@ -36,10 +36,11 @@ class Target(ABC):
     def flush(self, filters: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
-    def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:
+    def add(self, entries: Iterable[FixedEntry]) -> None:
         raise NotImplementedError
 
-    def forget(self, vlan: int, mac: bytes) -> None:
+    def forget(self, stations: Iterable[tuple[int, bytes]]) -> None:
+        """Remove entries by VLAN and address."""
         raise NotImplementedError
 
     def change(self, port: str, to: Mapping[str, Any]) -> None:

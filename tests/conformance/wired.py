@@ -8,12 +8,14 @@ Job: send, and collect everything that comes out because of it, without a guess 
 frames, *fences* are sent: broadcasts with a mark, told apart and left out. A fence from the same port is behind the
 frames on its way in; a second one, sent when the first has come out, is behind everything the bridge did with the
 batch of the first. Ports that a fence from there cannot reach get one from a port that reaches them. Whatever came
-out of a port before its last fence is the result. A port keeps frames in order, so nothing can be missed.
+out of a port before its last fence is the result. A port keeps frames in order, so nothing can be missed. No fence
+enters by a port that does not receive, nor leaves by one that does not send: the fences of the others stand for theirs.
 
 A fence must not change what is tested: its source is a station nobody else uses (FENCE and above), which `fdb` leaves
-out. Where one more station matters (a port or a bridge with a limit), it is the address the port spoke from last. The
-thread stays on one CPU while it sends and collects: then veth's queues (one per CPU) are in order, too. Bursts longer
-than CHUNK are sent in pieces, each with its fences: no target has to queue more than that.
+out. Where one more station matters (a port or a bridge with a limit), it is the address the port spoke from last. It is
+a broadcast, or another kind of flood where those are not flooded or storm control limits them. The thread stays on one
+CPU while it sends and collects: then veth's queues (one per CPU) are in order, too. Bursts longer than CHUNK are sent
+in pieces, each with its fences: no target has to queue more than that.
 """
 
 from __future__ import annotations
@@ -73,8 +75,8 @@ class WiredTarget(Target):
         self._last: dict[str, bytes] = {}  # source of the last frame sent to a port
 
     def make_veths(self) -> None:
-        for name in self.ports:
-            self.net.veth(bridge_side(name), host_side(name), self.middle, self.hosts)
+        for name, port in self.ports.items():
+            self.net.veth(bridge_side(name), host_side(name), self.middle, self.hosts, mtu=port.mtu)
 
     def open_wires(self) -> None:
         """Listen at every port; call it when the devices are there and up."""
@@ -96,12 +98,15 @@ class WiredTarget(Target):
             self.wires[port].send(data)
             self._last[port] = data[6:12]
         reached = self._fence(port, self.watched, seen)
-        assert reached, f"nothing can tell when port {port} is done: no port shares a VLAN with it"
-        self._fence(port, reached, seen)
-        for other in sorted(self.watched - reached):
+        if self.ports[port].receives:
+            assert reached, f"nothing can tell when port {port} is done: no port shares a VLAN with it"
+            self._fence(port, reached, seen)
+        for other in sorted(self.watched - reached - self._mute):
             source = next((name for name in self._witnesses() if self._route(name, other)), None)
             assert source, f"port {other} cannot be watched: no port reaches it"
             self._fence(source, {other}, seen)
+        for other in sorted(self._mute):
+            seen[other] += [received.inline for received in self.wires[other].waiting()]
 
     def converge(self) -> None:
         """Return when what was learned holds for the next frame; most bridges need no time for that."""
@@ -110,14 +115,19 @@ class WiredTarget(Target):
     def watched(self) -> set[str]:
         return set(self.ports) - self.down
 
+    @property
+    def _mute(self) -> set[str]:
+        """Ports that no fence comes out of."""
+        return {name for name in self.watched if not self.ports[name].sends}
+
     def settle(self) -> None:
         """Return when frames from every port come out; whatever came out meanwhile is forgotten.
 
         A locked port would end fences, so it gets entries for them.
         """
         for name, port in self.ports.items():
-            for vid in sorted(port.members if port.keys.get("locked") else ()):
-                self.add(vid, self._fence_address(name), name, "static")
+            if port.keys.get("locked"):
+                self.add([(vid, self._fence_address(name), name, "static") for vid in sorted(port.members)])
         for port in self._witnesses():
             if not self._is_full(port):
                 self.send(port, [])
@@ -127,7 +137,7 @@ class WiredTarget(Target):
 
     def _witnesses(self) -> list[str]:
         """Ports to send fences from, those that may learn as they like first."""
-        able = [name for name in self.watched if self.ports[name].members]
+        able = [name for name in self.watched if self.ports[name].members and self.ports[name].receives]
         return sorted(able, key=lambda name: (self._is_full(name), name))
 
     def _fence(self, source: str, targets: Iterable[str], seen: dict[str, list[bytes]]) -> set[str]:
@@ -165,12 +175,12 @@ class WiredTarget(Target):
                 (Route(vid, "broadcast") for vid in sorted(one.members) if self._copied(source, target, vid)),
                 None,
             )
-        if source == target or not shared or not other.flood:
+        if source == target or not shared or not (one.receives and other.sends):
             return None
         if (one.isolated and other.isolated) or (one.horizon and one.horizon == other.horizon):
             return None
-        kinds = [kind for kind in DESTINATIONS if kind in other.flood]
-        return Route(min(shared), kinds[0])
+        kinds = [kind for kind in DESTINATIONS if kind in other.flood and kind not in one.limited]
+        return Route(min(shared), kinds[0]) if kinds else None
 
     def _copied(self, source: str, target: str, vid: int) -> bool:
         """Whether a broadcast from `source` is copied to a port that takes copies."""

@@ -269,6 +269,13 @@ class Received(NamedTuple):
     tag: tuple[int, int] | None = None
     vnet: VnetHeader | None = None
 
+    @property
+    def inline(self) -> bytes:
+        """The frame with its tag put back."""
+        if self.tag is None:
+            return self.data
+        return self.data[:12] + struct.pack("!HH", *self.tag) + self.data[12:]
+
 
 class Wire:
     """Common half of `Tap` and `PacketSocket`: a descriptor frames are sent to and received from."""
@@ -372,8 +379,7 @@ class PacketSocket(Wire):
 
     def wait_inline(self, timeout: float = DEADLINE) -> bytes:
         """The next frame with its tag put back inline."""
-        data, tag, _vnet = self.wait(timeout)
-        return data if tag is None else data[:12] + struct.pack("!HH", *tag) + data[12:]
+        return self.wait(timeout).inline
 
 
 def open_packet_socket(device: str, *, vnet: bool = False, ignore_outgoing: bool = True) -> socket.socket:

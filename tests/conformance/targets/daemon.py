@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from helpers.net import Net, wait_until
 
 from bridge.config import toml_value
 from conformance import notation
-from conformance.scenario import SECURITY, Entry, Mirror, Port
+from conformance.scenario import SECURITY, Entry, FixedEntry, Mirror, Port
 from conformance.target import Ports, Vlans
 from conformance.wired import WiredTarget, bridge_side, host_side, without_fences
 
@@ -26,7 +26,7 @@ class LinkTarget(WiredTarget):
     title = "framebridge, links"
     kind = "link"
     abilities: ClassVar = frozenset(
-        {"native_tagged", "map", "priority_tags", "default_pcp", "horizon", "hairpin"}
+        {"native_tagged", "map", "priority_tags", "default_pcp", "horizon", "hairpin", "direction", "mtu"}
         | {
             "tunnel",
             "tpid",
@@ -43,7 +43,7 @@ class LinkTarget(WiredTarget):
         | {"flush", "flush port", "flush vlan", "flush mac", "flush state"}
         | {"static", "sticky", "drop", "change", "carrier"}
         | {"full_table", "bridge mac_limit", "vrrp_aware", "local_first", "vlan mac_limit", "vlan learning"}
-        | {"dynamic", "address", *SECURITY}
+        | {"dynamic", "address", "storm_control", "mtus", *SECURITY}
     )
 
     def __init__(self, net: Net, ports: Ports, bridge: Mapping[str, Any], vlans: Vlans) -> None:
@@ -111,12 +111,14 @@ class LinkTarget(WiredTarget):
         words = [str(word) for item in given.items() for word in item]
         self._daemon.rows("fdb", "flush", *words)
 
-    def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:
-        where = () if kind == "drop" else ("port", port)
-        self._daemon.rows("fdb", "add", mac.hex(":"), "vlan", str(vlan), *where, kind)
+    def add(self, entries: Iterable[FixedEntry]) -> None:
+        for vlan, mac, port, kind in entries:
+            where = {} if kind == "drop" else {"port": port}
+            self._daemon.ask("FdbAdd", mac=mac.hex(":"), vlan=vlan, kind=kind, **where)
 
-    def forget(self, vlan: int, mac: bytes) -> None:
-        self._daemon.rows("fdb", "del", mac.hex(":"), "vlan", str(vlan))
+    def forget(self, stations: Iterable[tuple[int, bytes]]) -> None:
+        for vlan, mac in stations:
+            self._daemon.ask("FdbDel", mac=mac.hex(":"), vlan=vlan)
 
     def change(self, port: str, to: Mapping[str, Any]) -> None:
         self.merge(port, to)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from subprocess import run
 from typing import Any, ClassVar
 
 import pytest
 from helpers.net import Net, wait_until
 
-from conformance.scenario import Entry, Port
+from conformance.scenario import Entry, FixedEntry, Port
 from conformance.target import Ports, Vlans
 from conformance.wired import WiredTarget, bridge_side, without_fences
 
@@ -36,11 +36,12 @@ class LinuxBridgeTarget(WiredTarget):
             "static",
             "sticky",
         }
-        | {"carrier", "change", "dynamic", "locked"}
+        | {"carrier", "change", "dynamic", "locked", "mtu", "mtus"}
     )
 
     def __init__(self, net: Net, ports: Ports, _bridge: Mapping[str, Any], _vlans: Vlans) -> None:
         super().__init__(net, ports)
+        self._fixed: dict[tuple[int, bytes], str] = {}  # devices of entries by hand
         self._make_bridge()
         self.make_veths()
         self._batch("ip", [f"link set {bridge_side(name)} master br0" for name in ports])
@@ -86,8 +87,8 @@ class LinuxBridgeTarget(WiredTarget):
     def _set_vlans(self, name: str) -> None:
         device, port = bridge_side(name), self.ports[name]
         table = json.loads(self._run("bridge", "-j", "vlan", "show", "dev", device) or "[]")
-        old = [entry["vlan"] for row in table for entry in row.get("vlans", ())]
-        lines = [f"vlan del dev {device} vid {vid}" for vid in old]
+        old = {entry["vlan"] for row in table for entry in row.get("vlans", ())}
+        lines = [f"vlan del dev {device} vid {vid}" for vid in old - port.members]
         lines += [f"vlan add dev {device} vid {vid}" for vid in port.tagged]
         form = "" if port.native_tagged else " untagged"
         lines += [f"vlan add dev {device} vid {port.untagged} pvid{form}"] if port.untagged else []
@@ -111,18 +112,22 @@ class LinuxBridgeTarget(WiredTarget):
         where += ["vlan", str(filters["vlan"])] if "vlan" in filters else []
         self._run("bridge", "fdb", "flush", "dev", "br0", *where, "nopermanent", "nostatic")
 
-    def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:
-        state = ["dynamic"] if kind == "dynamic" else ["static"]
-        words = ["dev", bridge_side(port), "master", *state, "vlan", str(vlan)]
-        self._run("bridge", "fdb", "add", mac.hex(":"), *words, *(["sticky"] if kind == "sticky" else []))
+    def add(self, entries: Iterable[FixedEntry]) -> None:
+        lines = []
+        for vlan, mac, port, kind in entries:
+            self._fixed[vlan, mac] = bridge_side(port)
+            state = {"dynamic": "dynamic", "sticky": "static sticky"}.get(kind, "static")
+            lines.append(f"fdb add {mac.hex(':')} dev {bridge_side(port)} master {state} vlan {vlan}")
+        self._batch("bridge", lines)
 
-    def forget(self, vlan: int, mac: bytes) -> None:
-        for name in self.ports:
-            words = ["dev", bridge_side(name), "master", "vlan", str(vlan)]
-            done = self.middle.run(run, ["bridge", "fdb", "del", mac.hex(":"), *words], capture_output=True)
-            if done.returncode == 0:
-                return
-        raise AssertionError(f"no entry {vlan} {mac.hex(':')}")
+    def forget(self, stations: Iterable[tuple[int, bytes]]) -> None:
+        self._batch(
+            "bridge",
+            [
+                f"fdb del {mac.hex(':')} dev {self._fixed.pop((vlan, mac))} master vlan {vlan}"
+                for vlan, mac in stations
+            ],
+        )
 
     def change(self, port: str, to: Mapping[str, Any]) -> None:
         before, after = self.ports[port], self.merge(port, to)

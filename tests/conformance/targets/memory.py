@@ -5,7 +5,7 @@ The model checks every step as well: bytes, counters, FDB, conservation. Done me
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import model
@@ -18,18 +18,18 @@ from bridge import guards
 from bridge.checks import RESERVED_NAMES
 from bridge.mac import parse_mac
 from bridge.storm_control import rate
-from conformance.scenario import FLOODS, SECURITY, Entry, Mirror, Port
+from conformance.scenario import FLOODS, SECURITY, Entry, FixedEntry, Mirror, Port
 from conformance.target import Ports, Target, Vlans
 
 AGE = 300
-PLAIN_KEYS = ("priority_tags", "default_pcp", "hairpin", "direction")  # called the same by the core
+PLAIN_KEYS = ("priority_tags", "default_pcp", "hairpin", "direction", "mtu")  # called the same by the core
 
 
 class MemoryTarget(Target):
     name = "memory"
     title = "framebridge, memory ports"
     abilities: ClassVar = frozenset(
-        {"native_tagged", "map", "priority_tags", "default_pcp", "horizon", "hairpin", "direction"}
+        {"native_tagged", "map", "priority_tags", "default_pcp", "horizon", "hairpin", "direction", "mtu"}
         | {"short", "long", "tunnel", "tpid", "isolated", "learning", "flood", "mac_limit", "static_move"}
         | {"mirror", "mirrors"}
         | {
@@ -46,7 +46,7 @@ class MemoryTarget(Target):
             "carrier",
             *SECURITY,
         }
-        | {"storm_control", "address"}
+        | {"storm_control", "address", "mtus"}
         | {"full_table", "bridge mac_limit", "vrrp_aware", "local_first", "vlan mac_limit", "vlan learning"}
     )
 
@@ -100,17 +100,22 @@ class MemoryTarget(Target):
         port = self._index[filters["port"]] if "port" in filters else None
         self._lab.fdb_flush(port=port, vid=filters.get("vlan"))
 
-    def add(self, vlan: int, mac: bytes, port: str, kind: str) -> None:
-        assert self._lab.fdb_set(vlan, station(mac), -1 if kind == "drop" else self._index[port], kind)
+    def add(self, entries: Iterable[FixedEntry]) -> None:
+        for vlan, mac, port, kind in entries:
+            assert self._lab.fdb_set(vlan, station(mac), -1 if kind == "drop" else self._index[port], kind)
 
-    def forget(self, vlan: int, mac: bytes) -> None:
-        assert self._lab.fdb_delete(vlan, station(mac))
+    def forget(self, stations: Iterable[tuple[int, bytes]]) -> None:
+        for vlan, mac in stations:
+            assert self._lab.fdb_delete(vlan, station(mac))
 
     def change(self, port: str, to: Mapping[str, Any]) -> None:
+        before = self._ports[port].members
         self._ports[port] = self._ports[port].changed(to)
         fields = port_config(self._ports[port]).__dict__
         self._lab.change(self._index[port], **fields)
         self._lab.change_bridge(storms=self._storms())
+        for vid in before - self._ports[port].members:  # as bridge.learning does
+            self._lab.fdb_flush(port=self._index[port], vid=vid)
 
     def carrier(self, port: str, up: bool) -> None:
         self._lab.change(self._index[port], up=up)
