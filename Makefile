@@ -50,6 +50,7 @@ test-overload: build
 docs: build
 	$(BIN)/python docs/counters.py
 	PYTHONPATH=tests $(BIN)/python -m conformance.page
+	PYTHONPATH=tests $(BIN)/python -m conformance.catalogue
 	$(BIN)/python docs/metrics.py
 
 # Micro benchmarks over replay ports, no root: cycles per frame by stage, beside the saved baseline.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
 from helpers import frames
 
-from conformance import notation, page
+from conformance import catalogue, notation, page
 from conformance.notation import NotationError, parse, parse_many
 from conformance.runner import play
 from conformance.scenario import Entry, Scenario, ScenarioError, load_all, read
@@ -153,8 +154,17 @@ def test_fences_are_told_apart() -> None:
         assert fence_serial(data[: 12 + 4 * len(tags.split())] + body.ljust(48, b"\0")) == 77
 
 
-def test_the_page_is_up_to_date() -> None:
-    assert page.PAGE.read_text() == page.page(), "run `make docs`"
+@pytest.mark.parametrize("made", [page, catalogue])
+def test_the_page_is_up_to_date(made: ModuleType) -> None:
+    assert made.PAGE.read_text() == made.page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("case", catalogue.cases(), ids=lambda case: case.source)
+def test_a_case_has_tests_that_are_there_or_a_reason(case: catalogue.Case) -> None:
+    assert case.tests or case.why
+    for test in case.tests:
+        file, _, name = test.partition("::")
+        assert f"def {name}(" in (catalogue.ROOT / file).read_text(), test
 
 
 def test_every_rule_has_a_scenario() -> None:
