@@ -16,7 +16,8 @@ from typing import NoReturn
 
 from bridge.errors import FramebridgeError
 from bridge.grammar import UsageError, match
-from bridge.verbs import VERBS, Options, Verb
+from bridge.verb import Options, Verb
+from bridge.verbs import VERBS
 
 USAGE = "framebridge [-j | -p] [-s SOCKET]"
 

@@ -97,107 +97,15 @@ def _vid_list(value: str) -> list[int | str]:
     return [item if "-" in item else _number(item) for item in value.split(",")]
 
 
-def _tpid(value: str) -> int | str:
-    return int(value, 16) if value.lower().startswith("0x") else value
-
-
-FLOOD_CLASSES = ("unknown", "multicast", "broadcast")
-
-
-def _flood(value: str) -> list[str]:
-    named: dict[str, list[str]] = {"all": list(FLOOD_CLASSES), "none": []}
-    if value in named:
-        return named[value]
-    return [match(word, FLOOD_CLASSES, "flood class") for word in value.split(",")]
-
-
-def _storm_control(value: str) -> dict[str, str] | None:
-    """Read `broadcast=1000frames/s,unknown=5%`; `none` for no limits."""
-    if value == "none":
-        return None
-    pairs = [item.partition("=") for item in value.split(",")]
-    if not all(name and limit for name, _, limit in pairs):
-        raise ValueError
-    return {match(name, FLOOD_CLASSES, "flood class"): limit for name, _, limit in pairs}
-
-
-def _list(value: str) -> list[str] | None:
+def word_list(value: str) -> list[str] | None:
+    """Read words like a,b; `none` for no list."""
     items = [item.strip() for item in value.split(",")]
     if not all(items):
         raise ValueError
     return None if items == ["none"] else items
 
 
-def _view(value: str) -> str:
-    return match(value, COST_VIEWS, "view")
-
-
-COST_HISTOGRAMS = ("batch_cycles", "batch_frames", "frame_cycles")  # tests: bridge._core.HISTOGRAMS
-COST_VIEWS = ("stage", "port", "vlan", "class", "talker")  # tests compare it with bridge.cost_views.VIEWS
-
 TEXT = Reader("a name", str)
-VIEW = Reader("a view", _view)
 NUMBER = Reader("a number", _number)
 SWITCH = Reader("on or off", {"on": True, "off": False}.__getitem__)
-
-# Keys of the `vlan` table.
-MEMBERSHIP = ("access", "trunk", "tunnel", "mirror", "native", "native_tagged", "map", "tpid")
-
-PORT_KEYS: dict[str, Reader] = {
-    "kind": TEXT,
-    "device": TEXT,
-    "netns": TEXT,
-    "access": NUMBER,
-    "trunk": Reader("VLAN IDs and ranges like 10,20,100-119", _vid_list),
-    "tunnel": NUMBER,
-    "mirror": SWITCH,
-    "native": NUMBER,
-    "native_tagged": SWITCH,
-    "map": Reader("none or a list like 100:10,200.30:20", _list),
-    "tpid": Reader("802.1Q or 802.1ad", _tpid),
-    "mtu": NUMBER,
-    "learning": SWITCH,
-    "flood": Reader("all, none or a list like unknown,multicast,broadcast", _flood),
-    "priority_tags": TEXT,
-    "default_pcp": NUMBER,
-    "isolated": SWITCH,
-    "horizon": NUMBER,
-    "hairpin": SWITCH,
-    "direction": TEXT,
-    "mac_limit": NUMBER,
-    "locked": SWITCH,
-    "allow": Reader("none or a list like 02:00:00:00:00:01,00:00:5e:00:01:00/40", _list),
-    "source_guard": Reader("none or a list like 10.0.0.5,2001:db8::/64,'MAC ADDRESS'", _list),
-    "enabled": SWITCH,
-    "kernel_filter": SWITCH,
-    "storm_control": Reader("none or limits like broadcast=1000frames/s,unknown=5%", _storm_control),
-}
-
-MIRROR_KEYS: dict[str, Reader] = {
-    "ports": Reader("names like a,b", lambda value: value.split(",")),
-    "direction": TEXT,
-    "vlans": Reader("VLAN IDs and ranges like 10,20,100-119", _vid_list),
-    "what": TEXT,
-    "to_port": TEXT,
-    "file": TEXT,
-    "snaplen": NUMBER,
-    "file_size": Reader("a size like 100MB", str),
-    "files": NUMBER,
-    "rate": Reader("a rate like 10Mbit/s or 1000frames/s", str),
-}
-MIRROR_FLAGS = {"replace": "replace"}
-
-
-def mirror_table(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Shape values read with MIRROR_KEYS like a [[mirror]] table of the file."""
-    table = {key: value for key, value in values.items() if value is not None}
-    if "replace" in table:
-        table["replace"] = True
-    return table
-
-
-def port_table(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Shape values read with PORT_KEYS like a [[port]] table of the file."""
-    table = {key: value for key, value in values.items() if key not in MEMBERSHIP}
-    vlan = {key: value for key, value in values.items() if key in MEMBERSHIP}
-    return {**table, "vlan": vlan} if vlan else table
+VIDS = Reader("VLAN IDs and ranges like 10,20,100-119", _vid_list)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from bridge.client import Client
 from bridge.config import toml_value
 from bridge.errors import ControlError
-from bridge.grammar import MEMBERSHIP
+from bridge.verbs_port import MEMBERSHIP
 from helpers import net as nets
 from helpers.net import HERE, Namespace, Program, wait_until
 

@@ -20,8 +20,9 @@ from helpers.control import Served, served, write_config
 from bridge import __version__, client
 from bridge.cli import main
 from bridge.errors import ControlError
-from bridge.grammar import PORT_KEYS, Grammar, UsageError, match, port_table
+from bridge.grammar import Grammar, UsageError, match
 from bridge.verbs import VERBS
+from bridge.verbs_port import PORT_KEYS, port_table
 
 MAC = "02:00:00:00:00:01"
 Capture = pytest.CaptureFixture[str]
@@ -551,7 +552,7 @@ def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
         ("port add x", "'kind' is missing"),
         ("port add x kind", "'kind' needs a value"),
         ("port add x kind tap kind tap", "'kind' is given twice"),
-        ("port add x kind tap m 5", "word 'm' is ambiguous: mirror, map, mtu, mac_limit"),
+        ("port add x kind tap m 5", "word 'm' is ambiguous: map, mirror, mtu, mac_limit"),
         ("port add x kind tap colour 5", "unknown word 'colour'; there are: kind, device"),
         ("fdb age -5", "unknown word '-5'; there are: port, vlan"),
         ("port set x", "nothing to set"),

@@ -8,7 +8,7 @@ from helpers.fake_bill import HZ, FakeMeter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import cost_text, cost_views, grammar
+from bridge import cost_text, cost_views, verbs_cost
 from bridge._core import HISTOGRAMS, SlowBatch
 from bridge.config_port import PortConfig
 from bridge.cost import Egress
@@ -241,5 +241,5 @@ def test_bars_are_of_letters_the_terminal_has(encoding: str | None, blocks: tupl
 
 
 def test_the_words_of_the_command_line_are_the_daemons() -> None:
-    assert grammar.COST_VIEWS == cost_views.VIEWS
-    assert tuple(name for name, _ in HISTOGRAMS) == grammar.COST_HISTOGRAMS
+    assert verbs_cost.COST_VIEWS == cost_views.VIEWS
+    assert tuple(name for name, _ in HISTOGRAMS) == verbs_cost.COST_HISTOGRAMS

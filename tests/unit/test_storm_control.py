@@ -15,10 +15,11 @@ from bridge import config as configs
 from bridge.config_port import parse_port, update_port
 from bridge.engine import Engine
 from bridge.errors import ApplyError, ConfigError
-from bridge.grammar import PORT_KEYS, UsageError
+from bridge.grammar import UsageError
 from bridge.plan import plan
 from bridge.rates import UNITS, Rate
 from bridge.storm_control import StormControl, rate, storm_budgets
+from bridge.verbs_port import PORT_KEYS
 
 PORTS = """
 [[port]]
