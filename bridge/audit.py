@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 from bridge.config_port import PortConfig
 from bridge.facts import Facts
-from bridge.links import LinkError, Links
+from bridge.link import LinkError
+from bridge.links import Links
 
 SEVERITIES = ("error", "warning", "notice")
 TPID_8021AD = 0x88A8

@@ -17,7 +17,9 @@ from bridge._core import Bridge, Port, Snapshot
 from bridge.config_port import PortConfig
 from bridge.errors import PortError
 from bridge.guards import secure
-from bridge.links import Link, LinkError, Links, explain, release_tap
+from bridge.link import Link, LinkError, explain
+from bridge.links import Links
+from bridge.netlink import release_tap
 from bridge.vlan_filter import Program
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from bridge.berth import Berth
 from bridge.clock import Clock
 from bridge.config_port import PortConfig
 from bridge.errors import PortError
-from bridge.links import Link
+from bridge.link import Link
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from bridge.blocking import Blocks
 from bridge.clock import Clock
 from bridge.config_port import PortConfig
 from bridge.errors import FramebridgeError, PortError
-from bridge.links import Link, LinkError, Links
+from bridge.link import Link, LinkError
+from bridge.links import Links
 from bridge.plane import Plane
 
 log = logging.getLogger(__name__)

@@ -20,8 +20,9 @@ from pyroute2 import netns as kernel_netns
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import tuntap
 
-from bridge import links as module
-from bridge.links import Created, Link, LinkError, Links, release_tap
+from bridge.link import Created, Link, LinkError, explain
+from bridge.links import Links
+from bridge.netlink import release_tap
 
 pytestmark = pytest.mark.root
 
@@ -254,7 +255,7 @@ async def test_a_busy_tap_is_told_by_explain(net: Net) -> None:
     async with opened() as (links, _):
         with pytest.raises(OSError, match="busy") as caught:
             await links.run_in(space.name, attach_tap, "tap0")
-        message = str(module.explain(caught.value, "tap0", space.name, "attach to it"))
+        message = str(explain(caught.value, "tap0", space.name, "attach to it"))
         assert message == (
             f"device 'tap0' in namespace '{space.name}': cannot attach to it: Device or resource busy; "
             'another program owns it: stop that program, or bridge its tap with kind = "link"'
@@ -276,7 +277,7 @@ async def test_a_machine_without_tun(net: Net) -> None:
 
 @pytest.mark.parametrize("error", [OSError(errno.EPERM, "no"), NetlinkError(errno.EPERM, "no")])
 def test_without_privilege_the_capabilities_are_named(error: OSError | NetlinkError) -> None:
-    assert str(module.explain(error, "eth0", None, "set it up")) == (
+    assert str(explain(error, "eth0", None, "set it up")) == (
         "device 'eth0': cannot set it up: Operation not permitted; "
         "framebridge needs the capabilities CAP_NET_ADMIN and CAP_NET_RAW"
     )
@@ -287,7 +288,8 @@ def test_a_process_without_capabilities_is_told_so(net: Net) -> None:
     space = net.namespace()
     code = f"""
 import asyncio, os
-from bridge.links import LinkError, Links
+from bridge.link import LinkError
+from bridge.links import Links
 async def main():
     links = Links()
     await links.open()

@@ -1,0 +1,71 @@
+"""A network device as a value, and what is wrong with one as a sentence. Pure."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from bridge.errors import FramebridgeError
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network device as the kernel describes it.
+
+    `kind` is rtnetlink's (veth, vlan, bridge, ...), but `tap` or `tun` for the two forms of tun; None: a NIC.
+    """
+
+    index: int
+    name: str
+    mtu: int
+    up: bool
+    carrier: bool
+    kind: str | None
+
+
+class Created(NamedTuple):
+    """A device that is there now; `made`: it was not there before."""
+
+    link: Link
+    made: bool
+
+
+class LinkError(FramebridgeError):
+    """A device or namespace that cannot be used: which, why, and the way out."""
+
+    def __init__(self, device: str, netns: str | None, message: str) -> None:
+        self.device = device
+        self.netns = netns
+        subject = f"device {device!r}" if device else ""
+        place = f"namespace {netns!r}" if netns else ""
+        super().__init__(f"{' in '.join(filter(None, (subject, place)))}: {message}")
+
+
+NOT_PERMITTED = "; framebridge needs the capabilities CAP_NET_ADMIN and CAP_NET_RAW"
+NO_DEVICE = "; create the device first, or correct `device` and `netns`"
+WAYS_OUT = {
+    errno.EPERM: NOT_PERMITTED,
+    errno.EACCES: NOT_PERMITTED,
+    errno.ENODEV: NO_DEVICE,
+    errno.ENXIO: NO_DEVICE,
+    errno.EBADFD: "; the device went away meanwhile",
+    errno.EBUSY: '; another program owns it: stop that program, or bridge its tap with kind = "link"',
+    errno.EEXIST: "; another device has that name, or that VLAN of the same parent",
+    errno.ENOENT: "; /dev/net/tun is missing: `modprobe tun`, or hand that device to the container",
+}
+
+
+def explain(error: OSError | NetlinkError, device: str, netns: str | None, action: str) -> LinkError:
+    """Turn a failed system call or netlink request into a sentence with the way out."""
+    code = error_code(error)
+    reason = os.strerror(code) if code > 0 else str(error)
+    return LinkError(device, netns, f"cannot {action}: {reason}{WAYS_OUT.get(code, '')}")
+
+
+def error_code(error: Exception) -> int:
+    """Find the errno of a failed system call or netlink request; 0: it has none."""
+    return getattr(error, "code", None) or getattr(error, "errno", None) or 0
