@@ -67,8 +67,8 @@ class Timing(NamedTuple):
     cpu: float
 
 
-def _cpu_seconds(pid: int) -> float:
-    """CPU time of a process so far."""
+def cpu_seconds(pid: int | str) -> float:
+    """CPU time of a process so far, or of its thread "PID/task/TID"."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -127,7 +127,7 @@ class Place:
         daemon = net.Process([*command(), "run", str(self.file)], self.bridge, self.directory / "daemon.log")
         self._daemon = daemon
         daemon.wait_until(self._answers, "an answer of the daemon", START_SECONDS)
-        return Timing(time.monotonic() - begin, _cpu_seconds(self.pid))
+        return Timing(time.monotonic() - begin, cpu_seconds(self.pid))
 
     def _answers(self) -> bool:
         if self.socket.exists():
@@ -158,7 +158,7 @@ class Place:
 
         def rests() -> bool:
             nonlocal spent
-            before, spent = spent, _cpu_seconds(pid)
+            before, spent = spent, cpu_seconds(pid)
             if spent - before < REST_CPU:
                 return True
             time.sleep(REST_SECONDS)
@@ -174,7 +174,7 @@ class Place:
     def time_command(self, *words: str) -> tuple[Timing, str]:
         """Run `framebridge WORDS` as people do; returns how long it took, and its output."""
         pid = self.pid
-        begin, spent = time.monotonic(), _cpu_seconds(pid) + _cpu_of_children()
+        begin, spent = time.monotonic(), cpu_seconds(pid) + _cpu_of_children()
         done = subprocess.run(
             [*command(), "-s", str(self.socket), *words],
             capture_output=True,
@@ -182,7 +182,7 @@ class Place:
             timeout=COMMAND_SECONDS,
             check=False,
         )
-        timing = Timing(time.monotonic() - begin, _cpu_seconds(pid) + _cpu_of_children() - spent)
+        timing = Timing(time.monotonic() - begin, cpu_seconds(pid) + _cpu_of_children() - spent)
         if done.returncode:
             raise BenchError(f"framebridge {' '.join(words)}: {done.stderr.strip()}")
         return timing, done.stdout

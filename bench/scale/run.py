@@ -16,10 +16,20 @@ from bench.errors import BenchError
 from bench.lab.session import describe_host
 from bench.stats import summarise
 
-from .figures import FIGURES, MEASURES, Values, measure_moves
+from .figures import FIGURES, Values, measure_reload, measure_start, measure_table
 from .place import Place, Size, Timing, place
+from .storms import measure_flood, measure_learning, measure_moves
 
 SCHEMA = "framebridge-bench-scale/1"
+
+MEASURES: dict[str, Callable[[Place], Values]] = {
+    "start": measure_start,
+    "reload": measure_reload,
+    "table": measure_table,
+    "learning": measure_learning,
+    "moves": measure_moves,
+    "flood": measure_flood,
+}
 
 Report = dict[str, Any]
 
