@@ -2,7 +2,7 @@
 
 Job: write dynamic and sticky entries at a clean end, and every SAVE_EVERY seconds if something changed; read them
 once, at the start, and hand those of a port to `Learning` when it first carries traffic, also if that is later. What is
-static or drop belongs to the configuration. Thread: control; the file itself is written in a worker.
+static or drop belongs to the configuration. Thread: control; the table is written down in a worker.
 
 Format: JSON, one line for each entry, `seen` in whole seconds of Unix time (0 where entries do not age):
 
@@ -27,15 +27,16 @@ import asyncio
 import json
 import logging
 import os
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bridge import checks
 from bridge.checks import BadValueError
-from bridge.config import Config
+from bridge.config import BridgeConfig, Config
 from bridge.guards import admits
 from bridge.learning import Learning, Saved
 from bridge.mac import format_mac
@@ -130,7 +131,8 @@ class FdbFile:
         self._config = config
         self._wall = wall
         self._waiting: defaultdict[str, list[Record]] = defaultdict(list)  # by port; until it carries traffic
-        self._written: tuple[str, list[Record]] | None = None
+        self._writing = threading.Lock()
+        self._written: tuple[str, int] | None = None  # the file, and the hash of what it says
         self._is_open = False  # read, so that writing loses nothing
         self._trouble = ""
 
@@ -162,56 +164,58 @@ class FdbFile:
             return 0
         ready = [name for name in self._learning.port_names if name in self._waiting]
         records = [record for name in ready for record in self._waiting.pop(name)]
-        return self._learning.restore(self._saved(record) for record in records if self._may_return(record))
+        return self._learning.restore(self._returning(records))
 
-    def _may_return(self, record: Record) -> bool:
-        config = self._config()
-        if record.kind == "sticky":
-            is_wanted = True
-        else:
-            ports = [port for port in config.ports if port.name == record.port]
-            is_welcome = all(port.learning and admits(port, record.mac) for port in ports)
-            is_wanted = is_welcome and all(vlan.learning for vlan in config.vlans if vlan.vid == record.vid)
-        return is_wanted and self._is_young(record)
-
-    def _is_young(self, record: Record) -> bool:
-        ageing = self._config().bridge.ageing_time
-        return not ageing or not record.seen or self._wall() - record.seen < ageing
-
-    def _saved(self, record: Record) -> Saved:
-        silent = max(0.0, self._wall() - record.seen) if record.seen else 0.0
-        return Saved(record.vid, record.mac, record.port, record.kind, silent)
+    def _returning(self, records: Iterable[Record]) -> Iterator[Saved]:
+        config, now = self._config(), self._wall()
+        ports = {port.name: port for port in config.ports}
+        mute = {vlan.vid for vlan in config.vlans if not vlan.learning}
+        for record in _young(records, config.bridge.ageing_time, now):
+            mac, vid, name, kind, seen = record
+            port = ports.get(name)
+            is_welcome = port is None or (port.learning and admits(port, mac))
+            if kind == "sticky" or (is_welcome and vid not in mute):
+                yield Saved(vid, mac, name, kind, max(0.0, now - seen) if seen else 0.0)
 
     # -- writing
 
-    def records(self) -> list[Record]:
-        """Give what the file should say: the table, and what still waits for its port."""
-        now = self._wall() if self._config().bridge.ageing_time else 0.0
-        table = [
-            Record(one.mac, one.vid, one.port, one.kind, max(0, round(now - one.silent)))
-            for one in self._learning.remember()
-        ]
-        names = {port.name for port in self._config().ports}
-        waiting = [one for name in names & self._waiting.keys() for one in self._waiting[name]]
-        return sorted([*table, *filter(self._is_young, waiting)])
-
     async def save(self) -> None:
         """Write the file if it would say something else than before. A failure is told once."""
-        bridge = self._config().bridge
-        if not self._is_open or not bridge.fdb_file:
+        config = self._config()
+        if not self._is_open or not config.bridge.fdb_file:
             return
-        records = self.records()
-        if self._written == (bridge.fdb_file, records):
-            return
-        text = write_text(records, bridge.name, bridge.learning)
+        names = {port.name for port in config.ports}
+        waiting = [one for name in names & self._waiting.keys() for one in self._waiting[name]]
         try:
-            await asyncio.to_thread(replace_file, Path(bridge.fdb_file), text)
+            await asyncio.to_thread(
+                self._write, config.bridge, self._learning.remember(), waiting, self._wall()
+            )
         except OSError as error:
             if self._trouble != (trouble := _reason(error)):
                 self._trouble = trouble
-                log.warning("the FDB is not saved: %s: %s", bridge.fdb_file, trouble)
+                log.warning("the FDB is not saved: %s: %s", config.bridge.fdb_file, trouble)
             return
-        self._written, self._trouble = (bridge.fdb_file, records), ""
+        self._trouble = ""
+
+    def _write(self, bridge: BridgeConfig, table: Iterable[Saved], waiting: list[Record], now: float) -> None:
+        """Write the table, and what still waits for its port. In a worker: 65,536 entries take most of a second."""
+        with self._writing:  # a save that was given up ends before the next one
+            base = now if bridge.ageing_time else 0.0
+            records = [
+                Record(mac, vid, port, kind, max(0, round(base - silent)))
+                for vid, mac, port, kind, silent in table
+            ]
+            records += _young(waiting, bridge.ageing_time, now)
+            text = write_text(sorted(records), bridge.name, bridge.learning)
+            if self._written == (written := (bridge.fdb_file, hash(text))):
+                return
+            replace_file(Path(bridge.fdb_file), text)
+            self._written = written
+
+
+def _young(records: Iterable[Record], ageing: float, now: float) -> Iterator[Record]:
+    """Give those that would not have aged out by now."""
+    return (record for record in records if not ageing or not record.seen or now - record.seen < ageing)
 
 
 def _read(path: Path) -> str:

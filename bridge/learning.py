@@ -578,19 +578,22 @@ class Learning:
         """Ports that carry traffic."""
         return [port.name for port in self._ports.values()]
 
-    def remember(self) -> list[Saved]:
-        """Give the dynamic and sticky entries that a restart should not lose."""
-        self.drain()
-        ages = self._view.ages()
-        return [
-            Saved(entry.vid, entry.mac, name, self._lasting(entry), ages[entry.tick] if self._ageing else 0.0)
-            for entry in self._core.fdb_entries()
-            if entry.kind in FLUSHABLE and (name := self._name(entry.port)) is not None
-        ]
+    def remember(self) -> Iterator[Saved]:
+        """Give the dynamic and sticky entries that a restart should not lose, in any thread.
 
-    def _lasting(self, entry: FdbEntry) -> str:
-        """Kind of an entry, but for what holds it for a time."""
-        return "dynamic" if _key(entry.vid, entry.mac) in self._held else entry.kind
+        The table is read now; each is made when it is asked for.
+        """
+        self.drain()
+        entries = self._core.fdb_entries()
+        ages = {
+            tick: self._ticks.age(tick) if self._ageing else 0.0 for tick in {one.tick for one in entries}
+        }
+        names, held = {index: port.name for index, port in self._ports.items()}, frozenset(self._held)
+        return (
+            Saved(vid, mac, names[port], "dynamic" if held and _key(vid, mac) in held else kind, ages[tick])
+            for vid, mac, port, kind, tick in entries
+            if kind in FLUSHABLE and port in names
+        )
 
     def restore(self, saved: Iterable[Saved]) -> int:
         """Put entries of before a restart back, with their age; returns how many.

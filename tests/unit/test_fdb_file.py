@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -263,3 +265,29 @@ def test_a_place_that_cannot_be_written_is_told_once(
         keeper.table.entries = [Saved(10, MAC + number, "a", "dynamic", 0.0)]
         keeper.save()
     assert caplog.text.count("the FDB is not saved") == 1
+
+
+def test_a_full_disk_leaves_the_file_of_before_and_is_over_when_there_is_room(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Keeper(path)
+    keeper.table.entries = [Saved(10, MAC, "a", "dynamic", 0.0)]
+    keeper.file.open()
+    keeper.save()
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    keeper.table.entries.append(Saved(10, MAC + 1, "a", "dynamic", 0.0))
+    with monkeypatch.context() as disk:
+        disk.setattr("bridge.fdb_file.os.fsync", full)
+        keeper.save()
+        keeper.save()
+    assert path.read_bytes() == before
+    assert [*path.parent.iterdir()] == [path]
+    assert [record.message for record in caplog.records] == [
+        f"the FDB is not saved: {path}: No space left on device"
+    ]
+    keeper.save()
+    assert len(keeper.lines()) == 2

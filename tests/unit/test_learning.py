@@ -978,7 +978,7 @@ def test_what_is_remembered_comes_back_with_its_age_and_ages_on() -> None:
     before.send(0, 1)
     before.pass_time(40)
     before.send(1, 2)
-    saved = before.learning.remember()
+    saved = [*before.learning.remember()]
     assert [(one.mac, one.port, one.kind, one.silent) for one in sorted(saved)] == [
         (mac(1), "a", "dynamic", 39),
         (mac(2), "b", "dynamic", 0),
