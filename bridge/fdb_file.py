@@ -18,7 +18,7 @@ dynamic entries beyond a limit (sticky ones were set by hand: no limit holds for
 bridge on one that is controlled by now, and of a locked port that does not allow them: nobody has let them in.
 
 Refuses, with a line in the log and nothing else: a file that cannot be read or written, is damaged, or is of another
-bridge.
+bridge. A file of something else is never overwritten: a typing error must not cost a configuration.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from bridge.mac import format_mac
 log = logging.getLogger(__name__)
 
 FORMAT, VERSION = "framebridge-fdb", 1
+BEGIN = json.dumps({"format": FORMAT})[:-1].encode()
 SAVE_EVERY = 60.0  # seconds
 LENGTH_MAX = 128 << 20  # bytes: a full table of the largest size has half as many
 
@@ -115,6 +116,17 @@ def replace_file(path: Path, text: str) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def refuse_others(path: Path) -> None:
+    """Raise FdbFileError if there is something that this program did not begin; what a crash leaves may be empty."""
+    try:
+        with path.open("rb") as file:
+            found = file.read(len(BEGIN)).rstrip(b"\0")
+    except FileNotFoundError:
+        return
+    if not BEGIN.startswith(found):
+        raise FdbFileError("it is no FDB of a framebridge; move it away, or name another file")
 
 
 def _private(path: str, flags: int) -> int:
@@ -190,7 +202,7 @@ class FdbFile:
             await asyncio.to_thread(
                 self._write, config.bridge, self._learning.remember(), waiting, self._wall()
             )
-        except OSError as error:
+        except (FdbFileError, OSError) as error:
             if self._trouble != (trouble := _reason(error)):
                 self._trouble = trouble
                 log.warning("the FDB is not saved: %s: %s", config.bridge.fdb_file, trouble)
@@ -209,6 +221,7 @@ class FdbFile:
             text = write_text(sorted(records), bridge.name, bridge.learning)
             if self._written == (written := (bridge.fdb_file, hash(text))):
                 return
+            refuse_others(Path(bridge.fdb_file))
             replace_file(Path(bridge.fdb_file), text)
             self._written = written
 

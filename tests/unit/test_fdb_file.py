@@ -254,6 +254,30 @@ def test_a_bad_file_is_told_and_the_table_begins_empty(
     assert keeper.table.entries == []
 
 
+@pytest.mark.parametrize(
+    ("text", "is_kept"),
+    [
+        ('[bridge]\nname = "dmz"\n', True),
+        ("[]", True),
+        ("", False),
+        ("{", False),
+        ("\0" * 99, False),
+        (GOOD[:60], False),
+    ],
+)
+def test_a_file_of_something_else_is_never_overwritten(
+    path: Path, text: str, is_kept: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.parent.mkdir()
+    path.write_text(text)
+    keeper = Keeper(path)
+    keeper.file.open()
+    keeper.save()
+    assert (path.read_text() == text) == is_kept
+    told = f"the FDB is not saved: {path}: it is no FDB of a framebridge; move it away, or name another file"
+    assert (told in caplog.text) == is_kept
+
+
 def test_a_place_that_cannot_be_written_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
