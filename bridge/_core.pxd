@@ -92,6 +92,7 @@ cdef extern from "event.h" nogil:
         uint32_t mask
 
     void br_events_renew(br_events *events)
+    uint32_t br_events_waiting(const br_events *events)
     uint32_t br_events_take(br_events *events, br_event *out, uint32_t cap)
 
 

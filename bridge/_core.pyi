@@ -422,6 +422,9 @@ class Bridge:
 
         `event_fd` stays readable while events are left.
         """
+    @property
+    def events_waiting(self) -> int:
+        """Events that were not taken by now."""
     def renew_hints(self) -> None:
         """Let ports give hints again: of each kind of events that change nothing a port has 512 between two calls."""
     def counters(self) -> Counters: ...

@@ -853,6 +853,10 @@ cdef class Bridge:
         self.lost_seen += lost
         return events, lost
 
+    @property
+    def events_waiting(self):
+        return br_events_waiting(&self.raw.events)
+
     def renew_hints(self):
         br_events_renew(&self.raw.events)
 

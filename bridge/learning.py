@@ -286,8 +286,9 @@ class Learning:
     # -- events ------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Handle every event that waits."""
-        self.handle(*self._core.events())
+        """Handle every event that waits by now, in slices: a full ring at once would be 15 MB of them."""
+        for _ in range(self._core.events_waiting // SLICE + 1):
+            self.take()
 
     def take(self) -> None:
         """Handle some of the events that wait: so many that others get their turn in time."""

@@ -103,7 +103,7 @@ uint32_t br_events_take(struct br_events *events, struct br_event *out, uint32_t
     if (read(events->fd, &count, sizeof(count)) > 0)
         __atomic_store_n(&events->notified, false, __ATOMIC_SEQ_CST);
     const uint32_t tail = events->tail;
-    const uint32_t waiting = __atomic_load_n(&events->head, __ATOMIC_ACQUIRE) - tail;
+    const uint32_t waiting = br_events_waiting(events);
     const uint32_t n = waiting < cap ? waiting : cap;
     for (uint32_t i = 0; i < n; i++)
         out[i] = events->event[(tail + i) & events->mask];

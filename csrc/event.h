@@ -75,4 +75,10 @@ void br_events_notify(struct br_events *events);
 /* Up to `cap` events, oldest first; returns how many. The descriptor stays readable while there are more. */
 uint32_t br_events_take(struct br_events *events, struct br_event *out, uint32_t cap);
 
+/* Events that the reader has not taken by now; for the reader. */
+static inline uint32_t br_events_waiting(const struct br_events *events)
+{
+    return __atomic_load_n(&events->head, __ATOMIC_ACQUIRE) - events->tail;
+}
+
 #endif
