@@ -268,7 +268,10 @@ def recovery(value: object) -> float:
     """Check for the seconds after which something comes back by itself, 0 meaning never."""
     if value == 0 and not isinstance(value, bool):
         return 0.0
-    return float(seconds(1, 1_000_000)(value))
+    try:
+        return float(seconds(1, 1_000_000)(value))
+    except BadValueError:
+        raise BadValueError(f"expected 0 (by hand) or 1 to 1000000 seconds, got {show(value)}") from None
 
 
 def price(value: object) -> float:

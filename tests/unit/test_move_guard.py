@@ -124,7 +124,7 @@ def test_the_table_is_read_written_planned() -> None:
         ("moves = 1", "a number of moves from 2"),
         ("moves = 5\nwindow = 0", "1 to 1000000 seconds"),
         ('moves = 5\naction = "drop"', "'log' or 'hold' or 'block'"),
-        ("moves = 5\nrecovery = -1", "seconds"),
+        ("moves = 5\nrecovery = -1", r"expected 0 \(by hand\) or 1 to 1000000 seconds, got -1"),
         ("moves = 5\nrecovery = false", "seconds"),
         ("moves = 5\nwindows = 9", "did you mean 'window'"),
     ],
