@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-DEFAULT = "default"  # as a value: put the key back to what it is when nobody says anything
-
 
 class UsageError(Exception):
     """A command line that makes no sense; exit status 2."""
@@ -39,9 +37,7 @@ class Reader:
     read: Callable[[str], Any]
 
     def __call__(self, key: str, value: str) -> Any:
-        """Return the value, None for the default."""
-        if value == DEFAULT:
-            return None
+        """Return the value."""
         try:
             return self.read(value)
         except (ValueError, KeyError):

@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bridge import render
 from bridge.client import Client, find_socket
@@ -18,6 +19,7 @@ from bridge.protocol import Message, Row
 Options = argparse.Namespace
 Act = Callable[[Options, list[str]], int]
 
+DEFAULT = "default"  # as a value: put the key back to what it is when nobody says anything
 HELP_COLUMN = 24  # where the meaning of a key begins
 
 
@@ -53,6 +55,15 @@ class Key:
 def readers(keys: Iterable[Key]) -> dict[str, Reader]:
     """Give what a Grammar takes."""
     return {key.name: key.reader for key in keys}
+
+
+def settings(keys: Iterable[Key]) -> dict[str, Reader]:
+    """Give the same for keys of a table, whose values may be `default`: None. Elsewhere that is a word like any."""
+
+    def or_default(read: Callable[[str], Any]) -> Callable[[str], Any]:
+        return lambda value: None if value == DEFAULT else read(value)
+
+    return {key.name: Reader(key.reader.expected, or_default(key.reader.read)) for key in keys}
 
 
 def ask(options: Options, method: str, parameters: Message | None = None) -> list[Row]:

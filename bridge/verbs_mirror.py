@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.grammar import NUMBER, TEXT, VIDS, Grammar, Reader
 from bridge.protocol import Message
-from bridge.verb import Key, Verb, query, readers
+from bridge.verb import Key, Verb, query, settings
 
 NAMES = Reader("names like a,b", lambda value: value.split(","))
 SIZE = Reader("a size like 100MB", str)
@@ -32,7 +32,7 @@ _KEYS = (
     Key("files", "N", "the next one begins; so many are kept", NUMBER),
     Key("rate", "RATE", "like 10Mbit/s or 1000frames/s; what exceeds it is counted, not copied", RATE),
 )
-MIRROR_KEYS = readers(_KEYS)
+MIRROR_KEYS = settings(_KEYS)
 MIRROR_ARGUMENTS = "".join(map(str, _KEYS))
 MIRROR_FLAGS = {"replace": "replace"}
 

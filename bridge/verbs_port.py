@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.grammar import NUMBER, SWITCH, TEXT, VIDS, Grammar, Reader, UsageError, match, word_list
 from bridge.protocol import Message
-from bridge.verb import Key, Verb, query, readers
+from bridge.verb import Key, Verb, query, settings
 
 # -- keys
 
@@ -105,7 +105,7 @@ _KEYS = (
         Reader("none or limits like broadcast=1000frames/s,unknown=5%", _storm_control),
     ),
 )
-PORT_KEYS = readers(_KEYS)
+PORT_KEYS = settings(_KEYS)
 # Keys of the `vlan` table.
 MEMBERSHIP = ("access", "trunk", "tunnel", "mirror", "native", "native_tagged", "map", "tpid")
 PORT_ARGUMENTS = "".join(map(str, _KEYS)) + "The value 'default' puts a key back to its default.\n"

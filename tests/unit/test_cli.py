@@ -609,6 +609,20 @@ def test_a_grammar_gives_values_by_key() -> None:
     }
 
 
+def test_default_is_a_word_of_settings_only(server: Served, capsys: Capture) -> None:
+    """Else 'fdb flush port default' would flush everything."""
+    known = server.engine.fdb
+    assert run(f"fdb add {MAC} vlan 10 port guests", capsys)[0] == 0
+    before = dict(known)
+    status, _, err = run("fdb flush port default", capsys)
+    assert (status, "no port 'default'" in err) == (1, True)
+    status, _, err = run("fdb flush vlan default", capsys)
+    assert (status, "'vlan' needs a number, not 'default'" in err) == (2, True)
+    assert server.engine.fdb == before
+    assert run("port add default kind memory access 10", capsys)[0] == 0
+    assert run("fdb show port default", capsys) == (0, "", "nothing to show\n")
+
+
 # -- help and version
 
 
