@@ -238,6 +238,10 @@ def boolean(value: object) -> bool:
 def name(value: object) -> str:
     """Check for the name of a bridge, port or VLAN."""
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.-]{1,32}", value):
+        if value.startswith("-"):
+            raise BadValueError(
+                f"{show(value)} would be an option of the command; begin it with another letter"
+            )
         return value
     raise BadValueError(f"expected a name of 1 to 32 letters, digits, '_', '.' or '-', got {show(value)}")
 

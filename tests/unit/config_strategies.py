@@ -19,7 +19,7 @@ from bridge.storm_control import StormControl
 from bridge.translation import Translation
 
 Draw = Any
-NAMES = st.from_regex(r"[A-Za-z0-9_.-]{1,32}", fullmatch=True)
+NAMES = st.from_regex(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,31}", fullmatch=True)
 PRINTABLE = st.characters(exclude_categories=["C", "Z"])
 STATIONS = st.integers(1, (1 << 48) - 1).map(lambda mac: mac & ~(1 << 40) or 2)
 METRICS = st.just(MetricsConfig()) | st.builds(

@@ -396,6 +396,7 @@ def test_an_address_is_kept_in_one_form() -> None:
     ("line", "message"),
     [
         ("nmae = 'x'", "nmae: unknown key; did you mean 'name'?"),
+        ("name = '-j'", "name: '-j' would be an option of the command; begin it with another letter"),
         ("name = 1", "name: expected a name of 1 to 32 letters, digits, '_', '.' or '-', got 1"),
         ("name = ''", "name: expected a name"),
         ("name = 'a b'", "name: expected a name"),

@@ -75,7 +75,7 @@ records = st.builds(
     Record,
     st.integers(1, (1 << 40) - 1),
     st.integers(1, 4094),
-    st.text("abcXYZ019_.-", min_size=1, max_size=32),
+    st.text("abcXYZ019_.-", min_size=1, max_size=32).filter(lambda name: name[0] != "-"),
     st.sampled_from(["dynamic", "sticky"]),
     st.integers(0, 1 << 40),
 )
