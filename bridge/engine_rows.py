@@ -107,6 +107,7 @@ class Rows:
             hz=self._cost.hz,
             limits=metrics,
             budgets=self.budgets(),
+            mirrors=self.mirrors(),
         )
 
 
@@ -183,6 +184,7 @@ def _port_states(berths: Iterable[Berth], entries: Mapping[int, int]) -> dict[st
             state=berth.state,
             mtu=berth.mtu,
             fdb_entries=entries.get(berth.index, 0),
+            is_blocked=bool(berth.blocked),
         )
         for berth in berths
     }

@@ -15,8 +15,9 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from bridge._core import (
@@ -46,6 +47,9 @@ MISSING = (
 )
 
 
+Rows = Sequence[Mapping[str, Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class PortState:
     """What is not counted of a port: labels and gauges. `mtu` in layer-3 bytes."""
@@ -56,6 +60,7 @@ class PortState:
     state: str
     mtu: int
     fdb_entries: int
+    is_blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,8 @@ class State:
     bill: Reading
     hz: float | None  # cycles per second; None: not known yet
     limits: MetricsConfig
-    budgets: Sequence[Mapping[str, Any]] = ()  # rows of bridge.budgets
+    budgets: Rows = ()  # rows of bridge.budgets, storm control among them
+    mirrors: Rows = ()  # rows of bridge.mirrors
 
 
 # -- families
@@ -112,25 +118,60 @@ def families(state: State, shown: Shown) -> Iterator[Family]:
     )
     yield from _time_families(state)
     yield from _charge_families(state, shown)
-    yield from _budget_families(state)
+    floods = [row for row in state.budgets if row["flood"]]
+    yield from _budget_families(
+        "budget", ("budget", "unit"), [row for row in state.budgets if not row["flood"]]
+    )
+    yield from _budget_families("limit of storm control", ("port", "flood", "unit"), floods)
+    yield from _mirror_families(state)
     for name, text in HISTOGRAMS:
         buckets = list(_buckets(HISTOGRAM_ENDS[name], state.bill.histograms[name]))
         yield Family("histogram", name, _sentence(text), ("le",), buckets)
 
 
-def _budget_families(state: State) -> Iterator[Family]:
+def _budget_families(noun: str, labels: tuple[str, ...], rows: Rows) -> Iterator[Family]:
+    prefix = "storm" if "flood" in labels else "budget"
     told = (
-        ("gauge", "over", "1: the budget is spent.", "over"),
-        ("counter", "over_times", "Times the budget was spent.", "times_over"),
-        ("counter", "spent", "Units of the budget spent.", "spent"),
-        ("counter", "dropped_frames", "Frames dropped over the budget.", "dropped"),
+        ("gauge", "over", f"1: the {noun} is spent.", lambda row: row["state"] == "over"),
+        ("counter", "over_times", f"Times the {noun} was spent.", itemgetter("times_over")),
+        ("counter", "spent", f"Units of the {noun} spent.", itemgetter("spent")),
+        ("counter", "dropped_frames", f"Frames dropped over the {noun}.", itemgetter("dropped")),
     )
-    for kind, name, text, key in told:
-        values = [
-            ((str(row["budget"]), str(row["unit"])), float({**row, "over": row["state"] == "over"}[key]))
-            for row in state.budgets
-        ]
-        yield Family(kind, f"budget_{name}", text, ("budget", "unit"), values)
+    for kind, name, text, value in told:
+        yield _of_rows(kind, f"{prefix}_{name}", text, labels, rows, value)
+
+
+def _mirror_families(state: State) -> Iterator[Family]:
+    told = (
+        ("gauge", "up", "1: it copies; 0: its port is absent, its file full or failed.", _copies),
+        ("counter", "copies", "Copies made by the mirror.", itemgetter("mirrored")),
+        ("counter", "bytes", "Bytes of the copies.", itemgetter("bytes")),
+        ("counter", "lost", "Copies that found the ring of the file full.", itemgetter("lost")),
+        ("counter", "over_rate", "Frames not copied because of the rate.", itemgetter("over_rate")),
+    )
+    for kind, name, text, value in told:
+        yield _of_rows(kind, f"mirror_{name}", text, ("mirror",), state.mirrors, value)
+
+
+def _copies(row: Mapping[str, Any]) -> bool:
+    return row["state"] in ("mirroring", "recording")
+
+
+def _of_rows(
+    kind: str,
+    name: str,
+    text: str,
+    labels: tuple[str, ...],
+    rows: Rows,
+    value: Callable[[Mapping[str, Any]], float],
+) -> Family:
+    return Family(
+        kind,
+        name,
+        text,
+        labels,
+        [(tuple(str(row[key]) for key in labels), float(value(row))) for row in rows],
+    )
 
 
 def _port_families(state: State) -> Iterator[Family]:
@@ -141,6 +182,9 @@ def _port_families(state: State) -> Iterator[Family]:
     yield Family("gauge", "port_up", "1: attached, enabled, its device up with carrier.", ("port",), up)
     attached = [((name,), float(port.state != "missing")) for name, port in ports]
     yield Family("gauge", "port_present", "1: there is such a device.", ("port",), attached)
+    blocked = [((name,), float(port.is_blocked)) for name, port in ports]
+    text = "1: out of forwarding for a time, because of a loop or a moving address."
+    yield Family("gauge", "port_blocked", text, ("port",), blocked)
     mtu = [((name,), float(port.mtu)) for name, port in ports]
     yield Family("gauge", "port_mtu_bytes", "Layer-3 bytes that fit a frame.", ("port",), mtu)
     entries = [((name,), float(port.fdb_entries)) for name, port in ports]

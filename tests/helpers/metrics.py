@@ -14,12 +14,14 @@ from bridge.metrics import PortState, State
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
+SPENT = {"unit": "frames", "times_over": 2, "spent": 100, "dropped": 5}
+COPIED = {"mirrored": 10, "bytes": 640, "lost": 3, "over_rate": 4}
 STATE = State(
     version="1.2.3",
     bridge="dmz",
     ports={
         "guests": PortState("tap", "tap0", "access", "up", 1500, 3),
-        "uplink": PortState("link", "eth1", "trunk", "missing", 9000, 0),
+        "uplink": PortState("link", "eth1", "trunk", "missing", 9000, 0, is_blocked=True),
     },
     tallies={
         "guests": Tally(Counter(rx_frames=7), Counter(runt=2), Counter(tx_full=1)),
@@ -44,6 +46,14 @@ STATE = State(
     ),
     hz=2.5e9,
     limits=MetricsConfig("127.0.0.1:9464", talkers=1),
+    budgets=[
+        {"budget": "noisy", "flood": None, **SPENT, "state": "within"},
+        {"budget": "guests storm unknown", "port": "guests", "flood": "unknown", **SPENT, "state": "over"},
+    ],
+    mirrors=[
+        {"mirror": "why", **COPIED, "state": "recording"},
+        {"mirror": "ids", **COPIED, "state": "absent"},
+    ],
 )
 
 

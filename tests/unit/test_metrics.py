@@ -71,6 +71,23 @@ def test_values_and_labels() -> None:
     assert value(found, "stage_cycles_total", stage=STAGES[2][0]) == 2000
 
 
+def test_what_is_out_of_order() -> None:
+    """Ports that are blocked, limits that are spent, mirrors that do not copy."""
+    found = samples(page())
+    assert [value(found, "port_blocked", port=name) for name in ("guests", "uplink")] == [0, 1]
+    assert value(found, "budget_over", budget="noisy", unit="frames") == 0
+    assert value(found, "budget_spent_total", budget="noisy", unit="frames") == 100
+    assert len([name for name, _ in found if name == "framebridge_budget_over"]) == 1
+    limit = {"port": "guests", "flood": "unknown", "unit": "frames"}
+    assert value(found, "storm_over", **limit) == 1
+    assert value(found, "storm_over_times_total", **limit) == 2
+    assert value(found, "storm_dropped_frames_total", **limit) == 5
+    assert [value(found, "mirror_up", mirror=name) for name in ("why", "ids")] == [1, 0]
+    assert value(found, "mirror_copies_total", mirror="why") == 10
+    assert value(found, "mirror_lost_total", mirror="why") == 3
+    assert value(found, "mirror_over_rate_total", mirror="why") == 4
+
+
 def test_the_bill() -> None:
     found = samples(page())
     assert value(found, "class_cycles_total", **{"class": "broadcast", "part": "induced"}) == 5000
