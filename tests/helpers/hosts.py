@@ -22,13 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from helpers import frames
+from helpers import frames, kernel
 from helpers.net import DEADLINE, Namespace, Wire, find_index, wait_until
 
 PORT = 4321
 WINDOW = 24  # packets under way
 RECEIVE_BUFFER = 8 << 20
-SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h; Python does not name it
 UDP_SEGMENT = 103  # include/uapi/linux/udp.h
 IFA_F_NODAD = 0x02  # include/uapi/linux/if_addr.h
 ICMP_HEADER = struct.Struct("!BBHHH")
@@ -63,7 +62,7 @@ class Host:
         """A socket in the namespace of the host, with room for a window of the longest packets."""
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         sock = self.space.run(socket.socket, family, kind, protocol)
-        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        sock.setsockopt(socket.SOL_SOCKET, kernel.SO_RCVBUFFORCE, RECEIVE_BUFFER)
         sock.settimeout(DEADLINE)
         return sock
 

@@ -58,6 +58,7 @@ VNET_GSO_UDP_L4 = 5
 VNET_GSO_ECN = 0x80
 
 EBADFD = 77  # include/uapi/asm-generic/errno.h; the `errno` module does not name it
+SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h; Python does not name it
 
 SIOCETHTOOL = 0x8946
 ETHTOOL_STXCSUM = 0x17

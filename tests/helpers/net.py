@@ -390,7 +390,7 @@ def open_packet_socket(device: str, *, vnet: bool = False, ignore_outgoing: bool
         sock.setsockopt(kernel.SOL_PACKET, kernel.PACKET_IGNORE_OUTGOING, int(ignore_outgoing))
         if vnet:
             sock.setsockopt(kernel.SOL_PACKET, kernel.PACKET_VNET_HDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        sock.setsockopt(socket.SOL_SOCKET, kernel.SO_RCVBUFFORCE, 4 << 20)  # net.core.rmem_max may be 208 KiB
         sock.bind((device, kernel.ETH_P_ALL))
         promiscuous = struct.pack("=iHH8x", socket.if_nametoindex(device), kernel.PACKET_MR_PROMISC, 0)
         sock.setsockopt(kernel.SOL_PACKET, kernel.PACKET_ADD_MEMBERSHIP, promiscuous)

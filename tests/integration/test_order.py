@@ -26,8 +26,7 @@ from typing import NamedTuple
 import pytest
 from helpers import frames
 from helpers.daemon import Daemon, link, tap
-from helpers.hosts import SO_RCVBUFFORCE
-from helpers.kernel import VNET_GSO_TCPV4, VNET_NEEDS_CSUM, VnetHeader
+from helpers.kernel import SO_RCVBUFFORCE, VNET_GSO_TCPV4, VNET_NEEDS_CSUM, VnetHeader
 from helpers.net import Namespace, Net, PacketSocket, Received
 
 from bench.lab import traffic
