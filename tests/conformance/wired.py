@@ -29,7 +29,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from helpers import frames
-from helpers.net import Namespace, Net, PacketSocket
+from helpers.net import DEADLINE, Namespace, Net, PacketSocket
 
 from conformance.scenario import Entry, Mirror, Port
 from conformance.target import Ports, Target
@@ -39,7 +39,6 @@ FENCE_TYPE = 0x88B6  # IEEE 802 local experimental 2
 MARK = struct.Struct("!H4sI")
 MAGIC = b"FNCE"
 CHUNK = 128
-DEADLINE = 30.0  # seconds; generous: an emulated machine is slow, and only a failing test waits
 
 # a destination that port flags treat as each of these
 DESTINATIONS = {
