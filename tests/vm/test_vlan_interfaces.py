@@ -100,10 +100,16 @@ def test_vlans_of_a_customer_in_a_vlan_of_the_provider(
     """The guest's VLAN 20 travels inside VLAN 10: a tunnel port here, eth0.10.20 outside."""
     outside, guest = spaces["outside"], spaces["guest"]
     inner = add_vlan_interface(outside, add_vlan_interface(outside, "eth0", 10), 20)
-    far = host(outside, inner, 30, 9)
+    far = host(outside, inner, 30, 9, ipv6=True)
     bridge = start(spaces["middle"], tap("guest", guest, tunnel=10), link("uplink", "eth1", trunk=[10]))
     bridge.wait_state("uplink", "up")
-    near = host(guest, add_vlan_interface(guest, "tap0", 20), 30, 1)
+    own = add_vlan_interface(guest, "tap0", 20)
+    near = host(guest, own, 30, 1, ipv6=True)
+    for space, device in ((outside, inner), (guest, own)):
+        space.set_link(device, mtu=1496)  # one tag more is four bytes of payload less (R2)
 
     assert near.ping(far) == far.ping(near) == (3, 3)
-    sweep_udp(near, far, 4, (0, 100, 1468))  # one tag more is four bytes of payload less (R2)
+    for version, most in ((4, 1468), (6, 1448)):
+        sweep_ping(near, far, version, (0, 100, most))
+        sweep_udp(near, far, version, (0, 100, most))
+        bulk_tcp(near, far, version, 1 << 20)
