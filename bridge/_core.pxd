@@ -11,7 +11,7 @@ cdef extern from "frame.h" nogil:
     enum:
         BR_BURST_MAX
         BR_HEADROOM
-        BR_HEAD_CAP
+        BR_HEAD_LEN
         BR_FRAME_MIN
         BR_ETH_HLEN
 
@@ -141,6 +141,7 @@ cdef extern from "port.h" nogil:
         const uint8_t *data
         uint32_t len
         uint16_t headroom
+        bint in_one
         bint tag_beside
         uint16_t tpid
         uint16_t tci

@@ -340,8 +340,11 @@ class Port:
 class MemoryPort(Port):
     """A port without a file descriptor: two rings in memory."""
 
-    def inject(self, frames: Iterable[Frame | bytes], headroom: int = 64) -> int:
-        """Queue frames for rx; returns how many fitted."""
+    def inject(self, frames: Iterable[Frame | bytes], headroom: int = 64, in_one: bool = False) -> int:
+        """Queue frames for rx; returns how many fitted.
+
+        `in_one`: frames longer than a head buffer lie in one piece, as a tap reads them, not in two, as a link does.
+        """
     def drain(self) -> list[Frame]:
         """Take what the bridge sent, oldest first."""
     @property

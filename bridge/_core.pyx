@@ -177,7 +177,7 @@ cdef class Port:
 
 
 cdef class MemoryPort(Port):
-    def inject(self, frames, int headroom=BR_HEADROOM):
+    def inject(self, frames, int headroom=BR_HEADROOM, bint in_one=False):
         cdef br_port *raw = self.open_raw()
         cdef br_memory_frame frame
         cdef bytes data
@@ -192,6 +192,7 @@ cdef class MemoryPort(Port):
             frame.data = data
             frame.len = len(data)
             frame.headroom = headroom
+            frame.in_one = in_one
             if item.tag is not None:
                 frame.tag_beside = True
                 frame.tpid, frame.tci = item.tag
@@ -969,7 +970,7 @@ cdef class Bridge:
                 port, vid, data = own[i]
                 check_range("port index", port, 0, BR_PORTS_MAX - 1)
                 check_range("VID", vid, 1, VID_MAX)
-                check_range("length of a frame", len(data), BR_ETH_HLEN, BR_HEAD_CAP - BR_HEADROOM)
+                check_range("length of a frame", len(data), BR_ETH_HLEN, BR_HEAD_LEN)
                 raw[i].port, raw[i].vid, raw[i].data, raw[i].len = port, vid, data, len(data)
             with nogil:
                 br_bridge_originate(self.raw, raw, n)

@@ -235,7 +235,7 @@ void br_bridge_shift_clock(struct br_bridge *bridge, int64_t cycles);
 
 /* Frames of the bridge itself, each to one port; result: 0, or -ENETDOWN: the port does not send in that VLAN. */
 struct br_origination {
-    const uint8_t *data; /* untagged, at most BR_HEAD_CAP - BR_HEADROOM bytes */
+    const uint8_t *data; /* untagged, at most BR_HEAD_LEN bytes */
     uint32_t len;
     uint16_t port;
     uint16_t vid;

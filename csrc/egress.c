@@ -258,20 +258,19 @@ static uint32_t br_flood_targets(struct br_bridge *bridge, struct br_frame *fram
 /* A second descriptor with a head of its own; what is beyond a head buffer is shared. NULL without a buffer. */
 static struct br_frame *br_flood_copy(struct br_thread *thread, const struct br_frame *frame)
 {
-    const uint32_t most = BR_HEAD_CAP - BR_HEADROOM;
     uint8_t *head = br_stack_get(&thread->pool.heads);
 
     if (!head)
         return NULL;
     struct br_frame *copy = &thread->copy[thread->n_copies++];
     *copy = *frame;
-    if (frame->len > most && !frame->tail_len) { /* a long head has no tail (frame.h) */
-        copy->len = most;
-        copy->tail = frame->data + most;
-        copy->tail_len = frame->len - most;
+    if (frame->len > BR_HEAD_LEN && !frame->tail_len) { /* a long head has no tail (frame.h) */
+        copy->len = BR_HEAD_LEN;
+        copy->tail = frame->data + BR_HEAD_LEN;
+        copy->tail_len = frame->len - BR_HEAD_LEN;
     }
     /* The head before a tail may have grown by the tag that admit put back. */
-    copy->headroom = (uint16_t)(copy->len > most ? BR_HEAD_CAP - copy->len : BR_HEADROOM);
+    copy->headroom = (uint16_t)(copy->len > BR_HEAD_LEN ? BR_HEAD_CAP - copy->len : BR_HEADROOM);
     copy->data = head + copy->headroom;
     memcpy(copy->data, frame->data, copy->len);
     return copy;

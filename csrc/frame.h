@@ -8,14 +8,14 @@
  *      head                                            tail (or NULL)
  *      [ headroom | data ............ len | room ]     [ tail_len ]
  *
- * A super-frame is either one long head (a tap reads it that way) or a head of at most BR_HEAD_CAP - BR_HEADROOM bytes
- * and a tail (a link fetches what its slot did not hold); admit may put a tag back into that head. Both are written in
- * one system call; neither is ever copied.
+ * A super-frame is either one long head (a tap reads it that way) or a head of at most BR_HEAD_LEN bytes and a tail (a
+ * link fetches what its slot did not hold); admit may put a tag back into that head. Both are written in one system
+ * call; neither is ever copied.
  *
  * Ownership: descriptor and bytes belong to the port (or pool) that delivered them until the batch is released. Nothing
  * outlives a batch, so a flood can hand out the same descriptor many times.
- * Invariants: BR_FRAME_MIN bytes are writable from `data`; all headers up to layer 4 of a super-frame are in the head;
- *      csum_start and hdr_len count from `data`, and whoever moves `data` moves them.
+ * Invariants: BR_FRAME_MIN bytes are writable from `data`; all headers up to layer 4 of a super-frame are in the first
+ *      BR_HEAD_LEN bytes of the head; csum_start and hdr_len count from `data`, and whoever moves `data` moves them.
  */
 #ifndef BR_FRAME_H
 #define BR_FRAME_H
@@ -32,6 +32,7 @@ enum {
     BR_FRAME_MIN = 60,        /* 64 on the wire less the FCS; IEEE 802.3 clause 4A.4.2 */
     BR_HEADROOM = 64,         /* what the pool leaves in front: a tag, a vnet header, and alignment */
     BR_HEAD_CAP = 2048,       /* one head buffer: headroom and every frame of a 1500-byte LAN */
+    BR_HEAD_LEN = BR_HEAD_CAP - BR_HEADROOM, /* so much of a frame */
     BR_TAIL_CAP = 65536 + 64, /* what a super-frame has beyond its head buffer, at most */
     BR_BURST_MAX = 256,
 };

@@ -101,7 +101,7 @@ static struct br_frame *br_mirror_copy(struct br_bridge *bridge, const struct br
     struct br_mirror_thread *mirror = &bridge->thread.mirror;
     const struct br_frame *frame = shot->frame;
     const uint32_t head_len = shot->capture.wire_len - frame->tail_len;
-    const uint32_t most = frame->tail_len ? head_len : BR_HEAD_CAP - BR_HEADROOM;
+    const uint32_t most = frame->tail_len ? head_len : BR_HEAD_LEN;
     const uint32_t in_head = len < most ? len : most;
 
     if (mirror->n_copies == BR_MIRROR_COPIES)
@@ -110,7 +110,7 @@ static struct br_frame *br_mirror_copy(struct br_bridge *bridge, const struct br
     struct br_frame *copy = &mirror->copy[mirror->n_copies++];
     mirror->head[mirror->n_heads++] = head;
     *copy = *frame;
-    copy->headroom = (uint16_t)(in_head > BR_HEAD_CAP - BR_HEADROOM ? BR_HEAD_CAP - in_head : BR_HEADROOM);
+    copy->headroom = (uint16_t)(in_head > BR_HEAD_LEN ? BR_HEAD_CAP - in_head : BR_HEADROOM);
     copy->data = head + copy->headroom;
     copy->len = 0;
     copy->tail = NULL;
@@ -280,8 +280,6 @@ static void br_shot_arrival(struct br_shot *shot, const struct br_arrival *arriv
     br_shot_add(shot, arrival->data + addresses, arrival->len - addresses);
     br_shot_add(shot, frame->tail, frame->tail_len);
     shot->arrived = true;
-    if (frame->fate == BR_FATE_REFUSED) /* nobody looked at its metadata */
-        return;
     shot->offload = arrival->offload;
     if (shot->offload.needs_csum && !frame->offload.needs_csum) /* finished meanwhile */
         shot->offload = (struct br_offload){0};

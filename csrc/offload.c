@@ -1,8 +1,8 @@
 /* offload.c - see offload.h. */
 #include "offload.h"
 
-/* End of the layer-4 header of a super-frame, counted from `data`; 0 when the metadata makes no sense. */
-static uint32_t br_offload_header_end(const struct br_frame *frame)
+/* End of the layer-4 header of a super-frame, of which `room` bytes lie at `data`; 0 when the metadata makes no sense. */
+static uint32_t br_offload_header_end(const struct br_frame *frame, uint32_t room)
 {
     const struct br_offload *offload = &frame->offload;
     const uint32_t start = offload->csum_start;
@@ -10,7 +10,7 @@ static uint32_t br_offload_header_end(const struct br_frame *frame)
     switch (offload->gso_type & ~BR_GSO_ECN) {
     case BR_GSO_TCP4:
     case BR_GSO_TCP6: {
-        if (offload->csum_offset != BR_TCP_CSUM || start + BR_TCP_HLEN > frame->len)
+        if (offload->csum_offset != BR_TCP_CSUM || start + BR_TCP_HLEN > room)
             return 0;
         const uint32_t header_len = (uint32_t)(frame->data[start + 12] >> 4) * 4; /* RFC 9293 3.1, data offset */
         return header_len < BR_TCP_HLEN ? 0 : start + header_len;
@@ -25,17 +25,18 @@ static uint32_t br_offload_header_end(const struct br_frame *frame)
 bool br_offload_admit(struct br_frame *frame)
 {
     struct br_offload *offload = &frame->offload;
+    const uint32_t room = frame->len < BR_HEAD_LEN ? frame->len : BR_HEAD_LEN; /* headers are copied, into one head */
 
     if (!offload->needs_csum || offload->csum_start < BR_ETH_HLEN ||
-        (uint32_t)offload->csum_start + offload->csum_offset + 2 > frame->len)
+        (uint32_t)offload->csum_start + offload->csum_offset + 2 > room)
         return false;
     if (!br_frame_is_super(frame)) {
         offload->hdr_len = 0; /* says nothing here, and beyond the frame the kernel takes it for an error */
         return true;
     }
-    const uint32_t header_end = br_offload_header_end(frame);
+    const uint32_t header_end = br_offload_header_end(frame, room);
     const uint32_t total = br_frame_len(frame);
-    if (!header_end || header_end > frame->len || header_end >= total || !offload->gso_size)
+    if (!header_end || header_end > room || header_end >= total || !offload->gso_size)
         return false;
     const uint32_t n_segments = (total - header_end + offload->gso_size - 1) / offload->gso_size;
     frame->segments = n_segments > UINT16_MAX ? UINT16_MAX : (uint16_t)n_segments;

@@ -103,6 +103,7 @@ struct br_memory_frame {
     uint32_t len;
     uint16_t headroom; /* bytes to leave in front, at most BR_HEADROOM */
     bool tag_beside;
+    bool in_one; /* however long, it lies in one piece, as a tap reads it; else as a link fetches it, in head and tail */
     uint16_t tpid;
     uint16_t tci;
     struct br_offload offload;

@@ -3,7 +3,7 @@
  *
  * For tests, benchmarks and fuzzers. A slot holds one frame of any size; slots are mapped once and touched on use. Each
  * ring has one writer and one reader: rx is written outside and read by the data thread, tx the other way round.
- * Frames longer than a head buffer spill into a pool tail, as they do on a tap.
+ * Frames longer than a head buffer spill into a pool tail, as they do on a link, or lie in one piece, as on a tap.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -67,14 +67,14 @@ static int br_memory_rx(struct br_port *port, struct br_pool *pool, struct br_fr
             .flags = source->tag_beside ? BR_FRAME_TAG_BESIDE : 0,
             .offload = source->offload,
         };
-        if (f->len <= BR_HEAD_CAP - BR_HEADROOM)
+        if (source->in_one || f->len <= BR_HEAD_LEN)
             continue;
         f->tail = br_stack_get(&pool->tails);
         if (!f->tail) {
             f->flags |= BR_FRAME_TRUNCATED;
             continue;
         }
-        f->tail_len = f->len - (BR_HEAD_CAP - BR_HEADROOM);
+        f->tail_len = f->len - BR_HEAD_LEN;
         f->len -= f->tail_len;
         memcpy(f->tail, f->data + f->len, f->tail_len);
     }

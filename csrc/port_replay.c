@@ -98,7 +98,7 @@ int br_replay_add(struct br_port *port, const uint8_t *data, uint32_t len)
 {
     struct br_port_replay *replay = br_replay(port);
 
-    if (len > BR_HEAD_CAP - BR_HEADROOM || len > replay->stride)
+    if (len > BR_HEAD_LEN || len > replay->stride)
         return -EMSGSIZE;
     memcpy(replay->stored + (size_t)replay->n_frames * replay->stride, data, len);
     replay->len[replay->n_frames++] = len;

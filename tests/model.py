@@ -25,6 +25,7 @@ TPIDS = (0x8100, 0x88A8)
 HEADER = 14
 TAG = 4
 MIN_LEN = 60
+HEADERS_MAX = 1984  # bytes of a frame in which offload metadata may point
 ZERO, BROADCAST = bytes(6), b"\xff" * 6
 PROBE_TYPE, PROBE_MAGIC = 0x88B5, b"FBLP"
 PROBES_TOLD = 64  # of the last probes seen it is remembered that they were told of
@@ -288,11 +289,14 @@ class Model:
                 self._discard(
                     self.ports[index], "blocked" if self.config.ports[index].blocked else "port_down"
                 )
-        self.config = config
-        limits = {key: frames for key, frames in config.storms.items() if key[0] in config.ports}
-        self._storm_left = {
-            key: min(self._storm_left.get(key, frames), frames) for key, frames in limits.items()
+        self._storm_left = {  # another limit starts afresh
+            key: self._storm_left[key]
+            if self.config.storms.get(key) == frames and key in self._storm_left
+            else frames
+            for key, frames in config.storms.items()
+            if key[0] in config.ports
         }
+        self.config = config
 
     def _discard(self, port: Port, reason: str) -> None:
         """What came while a port was down is out of date when it comes up."""
@@ -946,17 +950,20 @@ def check_offload(data: bytes, offload: Offload) -> int:
     if not offload.needs_csum and offload.gso == "none":
         return 0
     start = offload.csum_start
-    if not offload.needs_csum or start < HEADER or start + offload.csum_offset + 2 > len(data):
+    room = min(len(data), HEADERS_MAX)
+    if not offload.needs_csum or start < HEADER or start + offload.csum_offset + 2 > room:
         raise Drop("bad_offload")
     if offload.gso == "none":
         return 0
     if offload.csum_offset != L4_CSUM_OFFSET[offload.gso] or offload.gso_size == 0:
         raise Drop("bad_offload")
     fixed = 8 if offload.gso == "udp" else 20
-    if start + fixed > len(data):
+    if start + fixed > room:
         raise Drop("bad_offload")
     header_len = 8 if offload.gso == "udp" else (data[start + 12] >> 4) * 4  # RFC 9293 3.1, data offset
-    if header_len < fixed or start + header_len >= len(data):  # a super-frame has payload to cut
+    if header_len < fixed or start + header_len > room:
+        raise Drop("bad_offload")
+    if start + header_len >= len(data):  # a super-frame has payload to cut
         raise Drop("bad_offload")
     return start + header_len
 

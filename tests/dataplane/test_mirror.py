@@ -165,6 +165,16 @@ def test_frames_that_a_port_refuses_are_captured_there() -> None:
 # -- offloads
 
 
+def test_metadata_of_what_source_guard_ends_was_judged_and_goes_with_the_copy() -> None:
+    lab = Lab(access(10, rules=((0, bytes([10, 9, 9, 9]), 32),)), WATCH, mirrors=(Mirror(1, drops=True),))
+    segment = frames.tcp(frames.host(2), frames.host(1), payload_len=5000)
+    partial = Offload(True, segment.csum_start, segment.csum_offset)
+    cut = partial._replace(gso="tcp4", gso_size=1400, hdr_len=segment.hdr_len)
+    for offload, size in ((partial, 1000), (cut, 5000)):
+        frame = Frame(segment.data[:size], None, offload)
+        assert lab.send(0, frame) == ({1: [frame]}, {("rx", 0, "source_guard"): 1})
+
+
 def test_super_frames_are_copied_whole_or_cut_for_a_port_that_takes_none() -> None:
     segment = frames.tcp(frames.host(2), frames.host(1), payload_len=5000)
     offload = Offload(True, segment.csum_start, segment.csum_offset, "tcp4", False, 1400, segment.hdr_len)

@@ -325,18 +325,18 @@ class Bridges(RuleBasedStateMachine):
     def forward(self, data: st.DataObject, choices: list[int], headroom: int) -> None:
         """Frames arrive here and there, and everything that waits is forwarded."""
         for choice in choices:
-            self.receive(data, choice, headroom)
+            self.receive(data, choice, headroom, in_one=bool(choice % 2))
         while self.lab.turn():
             pass
 
-    @rule(data=st.data(), choice=choices, headroom=headrooms)
-    def receive(self, data: st.DataObject, choice: int, headroom: int) -> None:
+    @rule(data=st.data(), choice=choices, headroom=headrooms, in_one=st.booleans())
+    def receive(self, data: st.DataObject, choice: int, headroom: int, in_one: bool) -> None:
         """Frames arrive and wait."""
         index = self.pick(choice)
         config = self.lab.config.ports.get(index, DOWN)
         batch = data.draw(st.lists(any_frames(config), min_size=1, max_size=BATCH_MAX))
         if self.lab.ports[index].pending + len(batch) <= SLOTS - BATCH_MAX:
-            self.lab.inject(index, *batch, headroom=headroom)
+            self.lab.inject(index, *batch, headroom=headroom, in_one=in_one)
 
     @rule()
     def turn(self) -> None:

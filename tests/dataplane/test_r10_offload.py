@@ -162,6 +162,18 @@ def test_nonsense_behind_a_tag_is_dropped(frame: Frame) -> None:
     lab.expect_drop(0, frame._replace(tag=(frames.TPID_Q, 10)), "bad_offload")
 
 
+@pytest.mark.parametrize("start", [1965, 3000, 65520])
+def test_headers_that_no_buffer_for_headers_holds_are_dropped(start: int) -> None:
+    """A tap delivers 64 KB in one piece; what points far into it would be copied as so many bytes of headers."""
+    lab = Lab(access(10), access(10), trunk(10), access(10), no_vnet=[3])
+    data = bytearray(SUPER.data.ljust(65600, b"\0"))
+    data[start + 12] = 5 << 4
+    far = Frame(bytes(data), None, SUPER.offload._replace(csum_start=start))
+    assert lab.send(0, far, in_one=True) == ({}, {("rx", 0, "bad_offload"): 1})
+    plain = change(far, gso="none", gso_size=0, csum_start=start + 4)
+    assert lab.send(0, plain, in_one=True) == ({}, {("rx", 0, "bad_offload"): 1})
+
+
 def test_checksum_start_inside_a_tag_that_is_popped() -> None:
     """What points between the addresses and the payload points nowhere once the tag is gone."""
     lab = Lab(trunk(10), access(10))
@@ -326,13 +338,14 @@ def test_super_frame_to_a_port_that_takes_none() -> None:
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 @pytest.mark.parametrize("tags", [0, 1, 2])
+@pytest.mark.parametrize("in_one", [False, True], ids=["link", "tap"])
 @pytest.mark.parametrize(
     ("size", "total"),
     [(1, 60), (100, 6050), (1357, 25000), (5001, 25000), (1200, 24001), (1000, 3005)],
     ids=lambda n: str(n),
 )
 def test_software_segmentation_is_what_scapy_makes_of_it(
-    version: int, protocol: str, tags: int, size: int, total: int
+    version: int, protocol: str, tags: int, in_one: bool, size: int, total: int
 ) -> None:
     """Every segment has the right lengths and checksums; all together are the payload, in order.
 
@@ -344,7 +357,7 @@ def test_software_segmentation_is_what_scapy_makes_of_it(
     egress = trunk(10, mtu=9000) if tags else access(10, mtu=9000)
     lab = Lab(tunnel(10, mtu=9000), egress, no_vnet=[1])
     frame = super_frame(segment, f"tcp{version}" if protocol == "tcp" else "udp", size)
-    pieces = lab.send(0, frame, headroom=64 if tags else 0).sent[1]
+    pieces = lab.send(0, frame, headroom=64 if tags else 0, in_one=in_one).sent[1]
     assert len(pieces) == -(-total // size)
     payload = b""
     for piece in pieces:

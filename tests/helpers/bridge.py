@@ -144,13 +144,14 @@ class Lab:
 
     # -- traffic
 
-    def send(self, index: int, *sent: Sendable, headroom: int = 64) -> Verdict:
+    def send(self, index: int, *sent: Sendable, headroom: int = 64, in_one: bool = False) -> Verdict:
         """Put frames on one port, let the bridge work until nothing waits, and compare everything."""
-        self.inject(index, *sent, headroom=headroom)
+        self.inject(index, *sent, headroom=headroom, in_one=in_one)
         return self.settle()
 
-    def inject(self, index: int, *sent: Sendable, headroom: int = 64) -> None:
-        assert self.ports[index].inject(sent, headroom) == len(sent)
+    def inject(self, index: int, *sent: Sendable, headroom: int = 64, in_one: bool = False) -> None:
+        """`in_one` makes no difference to the model: how a frame lies in memory is nobody's business."""
+        assert self.ports[index].inject(sent, headroom, in_one) == len(sent)
         assert self.model.inject(index, sent, headroom) == len(sent)
 
     def settle(self) -> Verdict:
@@ -353,7 +354,7 @@ def make_snapshot(config: Config, ports: dict[int, _core.MemoryPort]) -> _core.S
     for (index, flood), burst in sorted(config.storms.items()):
         if index in config.ports:
             snapshot.add_budget(
-                1 + index * len(model.FLOODS) + model.FLOODS.index(flood),
+                1 + (burst * _core.PORTS_MAX + index) * len(model.FLOODS) + model.FLOODS.index(flood),
                 unit="frames",
                 rate=NEVER,
                 burst=burst,
