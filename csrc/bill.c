@@ -240,10 +240,8 @@ static inline void br_bill_talker(struct br_thread *thread, const struct br_snap
     const struct br_stations *stations = &thread->stations[frame - thread->frame];
     struct br_bill *bill = &thread->bill;
 
-    if (__builtin_expect(snapshot->n_budgets && frame->class != BR_CLASS_dropped, 0))
-        br_budget_spend(thread, snapshot, &(struct br_spender){frame->ingress, frame->vid, frame->class,
-                                                               br_frame_floods(frame), stations->source & BR_FDB_MAC},
-                        sum, true);
+    if (__builtin_expect(snapshot->n_budgets, 0))
+        br_budget_spend(thread, snapshot, frame, stations->source & BR_FDB_MAC, sum);
     if (!stations->talker)
         return;
     struct br_talker *talker = &bill->talker[stations->talker - bill->entry];
@@ -260,9 +258,8 @@ static uint64_t br_bill_charge(struct br_thread *thread, const struct br_snapsho
 {
     struct br_bill *bill = &thread->bill;
 
-    if (__builtin_expect(snapshot->n_budgets && frame->class != BR_CLASS_dropped, 0))
-        br_budget_spend(thread, snapshot, &(struct br_spender){frame->ingress, frame->vid, frame->class,
-                                                               br_frame_floods(frame), 0}, sum, false);
+    if (__builtin_expect(snapshot->n_budgets, 0))
+        br_budget_spend(thread, snapshot, frame, 0, sum);
     struct br_charge *charge = &bill->charge[bill->last_charge];
 
     if (charge->serial != ingress->serial || charge->vid != frame->vid || charge->class != frame->class) {

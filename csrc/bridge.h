@@ -304,8 +304,8 @@ void br_budget_add(struct br_snapshot *snapshot, const struct br_budget *budget)
 void br_budget_refill(struct br_bridge *bridge, uint16_t port);
 void br_budget_refill_all(struct br_bridge *bridge);
 void br_budget_carry(struct br_thread *thread, const struct br_snapshot *old, const struct br_snapshot *snapshot);
-void br_budget_spend(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_spender *spender,
-                     const struct br_sum *sum, bool by_talker);
+void br_budget_spend(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_frame *frame,
+                     uint64_t talker, const struct br_sum *sum);
 void br_budget_police(struct br_bridge *bridge);
 bool br_budget_stops_learning(const struct br_bridge *bridge, uint16_t port, uint64_t key);
 

@@ -108,15 +108,24 @@ static uint64_t br_budget_amount(const struct br_budget *budget, const struct br
     }
 }
 
-/* Frames were charged: to a talker, or to their port, VLAN and class. */
-void br_budget_spend(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_spender *spender,
-                     const struct br_sum *sum, bool by_talker)
+static struct br_spender br_budget_spender(const struct br_frame *frame, uint64_t mac)
 {
-    for (uint32_t at = br_budget_begin(snapshot, spender->port); at; at = br_budget_next(snapshot, at)) {
+    return (struct br_spender){frame->ingress, frame->vid, frame->class, br_frame_floods(frame), mac};
+}
+
+/* Frames like this one were charged: to a talker, or, `talker` 0, to their port, VLAN and class. */
+void br_budget_spend(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_frame *frame,
+                     uint64_t talker, const struct br_sum *sum)
+{
+    const struct br_spender spender = br_budget_spender(frame, talker);
+
+    if (frame->fate <= BR_FATE_ENDED)
+        return;
+    for (uint32_t at = br_budget_begin(snapshot, frame->ingress); at; at = br_budget_next(snapshot, at)) {
         const struct br_budget *budget = &snapshot->budget[at - 1];
         struct br_budget_state *state = &thread->budget[at - 1];
 
-        if ((budget->talker != 0) != by_talker || !br_budget_matches(budget, spender))
+        if ((budget->talker != 0) != (talker != 0) || !br_budget_matches(budget, &spender))
             continue;
         const uint64_t amount = br_budget_amount(budget, sum);
         state->tokens -= (double)(int64_t)amount;
@@ -147,13 +156,8 @@ void br_budget_police(struct br_bridge *bridge)
 
     for (uint32_t i = 0; i < thread->n_live; i++) {
         struct br_frame *frame = thread->live[i];
-        const struct br_spender spender = {
-            .port = frame->ingress,
-            .vid = frame->vid,
-            .class = frame->class,
-            .floods = br_frame_floods(frame),
-            .mac = thread->stations[frame - thread->frame].source & BR_FDB_MAC,
-        };
+        const uint64_t mac = thread->stations[frame - thread->frame].source & BR_FDB_MAC;
+        const struct br_spender spender = br_budget_spender(frame, mac);
         const uint32_t against = br_budget_against(bridge, &spender);
 
         if (!against) {

@@ -95,6 +95,13 @@ def test_each_way_to_name_what_is_limited(named: dict[str, Any]) -> None:
     assert other == (0 if named == {"vid": 10} else 6)
 
 
+def test_what_ended_spends_nothing_whatever_its_class() -> None:
+    """A dropped frame to 01-80-C2-00-00-00 is still of the class `reserved`."""
+    bench = Bench({}, {"talker": frames.number(frames.host(1))})
+    assert bench.send(0, [frames.ethernet(frames.reserved(0), frames.host(1))] * 20) == 0
+    assert [state.spent for state in bench.bridge.budgets()] == [0, 0]
+
+
 def test_time_gives_tokens_back() -> None:
     bench = Bench({"rate": 1e9, "burst": 10})  # a cycle is enough for all
     assert bench.send(0, [broadcast(1)] * 50) == 100
