@@ -1,22 +1,20 @@
-"""What the methods of the control interface mean: the verbs of `Service`, and METHODS, the one list of them.
+"""What the methods of the control interface mean: the verbs of `Service`.
 
 Job: check parameters, ask or change the engine, give rows (flat dicts) or raise ControlError with the name of
 a varlink error. No sockets here (see bridge.control). Thread: control.
 Invariants: a method's name, parameters and description are the name, signature and docstring of its verb, and
 docs/control-protocol.md is tested against them. Changes of the configuration happen one after the other, and
 each is judged as a whole configuration, exactly like a file.
-Refuses: unknown methods; unknown, missing or mistyped parameters; ports and FDB entries that do not exist.
+Refuses: what bridge.methods refuses; parameters that no file could have; ports and FDB entries that do not exist.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from bridge import __version__, checks
 from bridge import config as configs
@@ -28,18 +26,16 @@ from bridge.cost_views import VIEWS
 from bridge.errors import ConfigError, ControlError, FramebridgeError
 from bridge.events import Subscription
 from bridge.mac import format_mac
+from bridge.methods import describe, find_method, invalid, method
 from bridge.mirrors import parse_mirror
 from bridge.notify import Notifier
 from bridge.plan import Action, plan
 from bridge.protocol import (
     CONFIG_INVALID,
-    ERRORS,
     EXPECTED_MORE,
     INTERFACE,
     INTERFACE_NOT_FOUND,
     INTERNAL,
-    INVALID_PARAMETER,
-    METHOD_NOT_FOUND,
     NO_SUCH_ENTRY,
     NO_SUCH_PORT,
     PERMISSION_DENIED,
@@ -53,102 +49,14 @@ from bridge.protocol import (
 if TYPE_CHECKING:
     from bridge.engine import Engine
 
-Verb = TypeVar("Verb", bound=Callable[..., Awaitable[Any]])
-
 logger = logging.getLogger(__name__)
 
+# What an FDB entry may be asked to be; every filter given has to fit.
+FDB_FILTERS = {"port": "string", "vlan": "int", "mac": "string", "state": "string", "older": "int"}
 ROWS_MAX = 100_000  # of a view of the bill
 FORWARD_DELAY = (
-    15  # seconds an entry may be silent after a change of the topology; IEEE 802.1Q-2022 table 13-5
+    15  # seconds; IEEE 802.1Q-2022 table 13-5: an entry may be so silent after a change of the topology
 )
-
-
-# -- the table
-
-METHODS: dict[str, Method] = {}
-TYPES: dict[str, type] = {"string": str, "int": int, "bool": bool, "object": dict}  # varlink's name of each
-ANNOTATIONS = {"str": "string", "int": "int", "bool": "bool", "Message": "object"}
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A parameter in varlink's terms: string, int, bool or object, and whether it may be absent."""
-
-    name: str
-    type: str
-    optional: bool
-
-    def __str__(self) -> str:
-        return f"{self.name}: {'?' if self.optional else ''}{self.type}"
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A verb as the socket sees it. `changes`: not for onlookers; without it the method only looks."""
-
-    name: str
-    summary: str
-    parameters: Mapping[str, Parameter]
-    changes: bool
-    verb: Callable[..., Awaitable[Any]]
-
-    def checked(self, given: Message) -> Message:
-        """Return the parameters that are there, all known and of their types; null counts as absent."""
-        for name in given:
-            if name not in self.parameters:
-                known = ", ".join(self.parameters) or "no parameters"
-                raise invalid(name, f"not known to {self.name}, which takes {known}")
-        for name, parameter in self.parameters.items():
-            value = given.get(name)
-            if value is None and not parameter.optional:
-                raise invalid(name, f"missing; {self.name} needs it")
-            if value is not None and type(value) is not TYPES[parameter.type]:
-                raise invalid(name, f"expected {parameter.type}, got {show(value)}")
-        return {name: value for name, value in given.items() if value is not None}
-
-
-def method(interface: str = INTERFACE, *, changes: bool = False) -> Callable[[Verb], Verb]:
-    """Publish a verb: `port_show` becomes the method PortShow of the interface."""
-
-    def publish(verb: Verb) -> Verb:
-        name = f"{interface}.{verb.__name__.title().replace('_', '')}"
-        _, *signature = inspect.signature(verb).parameters.values()
-        parameters = {
-            p.name: Parameter(
-                p.name, ANNOTATIONS[p.annotation.removesuffix(" | None")], p.default is not p.empty
-            )
-            for p in signature
-        }
-        METHODS[name] = Method(name, inspect.getdoc(verb) or "", parameters, changes, verb)
-        return verb
-
-    return publish
-
-
-def invalid(parameter: str, message: str) -> ControlError:
-    """Make the error for a parameter that cannot be used."""
-    return ControlError(f"parameter {parameter!r}: {message}", INVALID_PARAMETER, {"parameter": parameter})
-
-
-def describe() -> str:
-    """Write the interface in varlink's interface definition language (https://varlink.org/Interface-Definition)."""
-    lines = ["# Control of a framebridge daemon.", f"interface {INTERFACE}", ""]
-    for known in METHODS.values():
-        interface, _, name = known.name.rpartition(".")
-        if interface == INTERFACE:
-            lines += [f"# {line}" for line in known.summary.splitlines()]
-            lines += [
-                f"method {name}({', '.join(map(str, known.parameters.values()))}) -> (rows: []object)",
-                "",
-            ]
-    for error, parameters in ERRORS.items():
-        interface, _, name = error.rpartition(".")
-        if interface == INTERFACE:
-            lines += [f"error {name} ({', '.join([*parameters, 'message: string'])})"]
-    return "\n".join(lines) + "\n"
-
-
-# -- the verbs
 
 
 class Service:
@@ -280,18 +188,10 @@ class Service:
         """Remove a mirror; its file is ended and stays. Rows: what was done."""
         return await self._change(lambda config: configs.without_mirror(config, mirror))
 
-    @method()
-    async def fdb_show(
-        self,
-        port: str | None = None,
-        vlan: int | None = None,
-        mac: str | None = None,
-        state: str | None = None,
-        older: int | None = None,
-    ) -> Iterable[Row]:
+    @method(options=FDB_FILTERS)
+    async def fdb_show(self, **filters: Any) -> Iterable[Row]:
         """One row per FDB entry that fits every parameter given; `older`: silent for so many seconds or more."""
-        kind = None if state is None else _checked("state", _state, state)
-        return self._engine.rows.fdb_stream(**self._filters(port, vlan, mac, older), state=kind)
+        return self._engine.rows.fdb_stream(**self._filters(_state, **filters))
 
     @method(changes=True)
     async def fdb_add(self, mac: str, vlan: int, port: str | None = None, kind: str = "static") -> list[Row]:
@@ -311,20 +211,10 @@ class Service:
             )
         return []
 
-    @method(changes=True)
-    async def fdb_flush(
-        self,
-        port: str | None = None,
-        vlan: int | None = None,
-        mac: str | None = None,
-        state: str | None = None,
-        older: int | None = None,
-    ) -> list[Row]:
+    @method(changes=True, options=FDB_FILTERS)
+    async def fdb_flush(self, **filters: Any) -> list[Row]:
         """Forget dynamic and sticky FDB entries that fit every parameter given. One row: how many."""
-        kind = None if state is None else _checked("state", _flushable, state)
-        return [
-            {"flushed": await self._engine.fdb_flush(**self._filters(port, vlan, mac, older), state=kind)}
-        ]
+        return [{"flushed": await self._engine.fdb_flush(**self._filters(_flushable, **filters))}]
 
     @method(changes=True)
     async def fdb_age(
@@ -332,7 +222,9 @@ class Service:
     ) -> list[Row]:
         """Forget dynamic and sticky FDB entries silent for so long: 802.1Q's fast ageing. One row: how many."""
         _checked("seconds", _age, seconds)
-        return [{"aged": await self._engine.fdb_flush(**self._filters(port, vlan, older=seconds))}]
+        return [
+            {"aged": await self._engine.fdb_flush(**self._filters(_flushable, port, vlan, older=seconds))}
+        ]
 
     @method()
     async def stats_show(self, port: str | None = None) -> list[Row]:
@@ -434,11 +326,22 @@ class Service:
         return ports[name]
 
     def _filters(
-        self, port: str | None, vlan: int | None, mac: str | None = None, older: int | None = None
+        self,
+        states: Check,
+        port: str | None = None,
+        vlan: int | None = None,
+        mac: str | None = None,
+        state: str | None = None,
+        older: int | None = None,
     ) -> dict[str, Any]:
-        """Check the filters of an FDB question, but for the state, which depends on the question."""
-        age = None if older is None else _checked("older", _age, older)
-        return {"port": self._known(port), "vlan": _vid(vlan), "mac": _station(mac), "older": age}
+        """Check FDB_FILTERS; which states there are depends on the question."""
+        return {
+            "state": None if state is None else _checked("state", states, state),
+            "older": None if older is None else _checked("older", _age, older),
+            "port": self._known(port),
+            "vlan": _vid(vlan),
+            "mac": _station(mac),
+        }
 
     def _span(self, last: int | None, since: str | None) -> tuple[int | None, str]:
         """Check which window of the bill is meant."""
@@ -451,16 +354,6 @@ class Service:
 
     def _known(self, name: str | None) -> str | None:
         return None if name is None else self._named(name).name
-
-
-def find_method(name: str) -> Method:
-    """Look a method up by its full name."""
-    if name in METHODS:
-        return METHODS[name]
-    interface = name.rpartition(".")[0]
-    if interface in (SERVICE, INTERFACE):
-        raise ControlError(f"no method {name!r}", METHOD_NOT_FOUND, {"method": name})
-    raise ControlError(f"no interface {interface!r}", INTERFACE_NOT_FOUND, {"interface": interface})
 
 
 def action_rows(actions: Iterable[Action]) -> list[Row]:

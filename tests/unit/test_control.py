@@ -30,8 +30,9 @@ from bridge.control import Limits
 from bridge.engine import Engine
 from bridge.engine_rows import Rows
 from bridge.errors import ConfigError, ControlError
+from bridge.methods import METHODS
 from bridge.protocol import ERRORS, INTERNAL, MESSAGE_MAX, Call, encode_error
-from bridge.service import METHODS, Service
+from bridge.service import Service
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "control-protocol.md"
 NOBODY = 65534
