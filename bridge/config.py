@@ -10,33 +10,47 @@ Refuses, with ConfigError and nothing else, whatever the data plane could not ho
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from bridge import checks
 from bridge._core import MIRRORS_MAX
 from bridge.budgets import BUDGETS_MAX, BudgetConfig, budget_table, read_budget
-from bridge.checks import Keys, Report, Table, did_you_mean, plain_table, show
+from bridge.checks import Report, Table, did_you_mean, show
 from bridge.config_port import PortConfig, port_table, read_port
+from bridge.config_tables import (
+    BridgeConfig,
+    CostConfig,
+    MetricsConfig,
+    StaticEntry,
+    VlanConfig,
+    bridge_table,
+    cost_table,
+    entry_table,
+    metrics_table,
+    read_bridge,
+    read_cost,
+    read_entry,
+    read_metrics,
+    read_vlan,
+    toml_value,
+    vlan_table,
+)
 from bridge.errors import ConfigError, Problem
 from bridge.guards import check_totals
 from bridge.loop_detection import NO_DETECTION, LoopDetectionConfig, loop_detection_table, read_loop_detection
-from bridge.mac import format_mac, parse_mac
+from bridge.mac import format_mac
 from bridge.mirrors import MirrorConfig, check_mirrors, mirror_table, read_mirror
 from bridge.mirrors import without_port as mirrors_without_port
 from bridge.move_guard import NO_GUARD, MoveGuardConfig, move_guard_table, read_move_guard
 from bridge.toml_lines import KeyPath, error_line, line_map
-from bridge.vids import format_vids, vid_runs
+from bridge.vids import format_vids
 
 PORTS_MAX = 256  # the data plane's limit; tests compare it with bridge._core.PORTS_MAX
-# The data plane's; tests compare them with bridge._core.WAITINGS.
-WAITINGS = ("latency", "balanced", "throughput")
 
 T = TypeVar("T")
 Named = TypeVar("Named", PortConfig, MirrorConfig)
@@ -46,78 +60,15 @@ Named = TypeVar("Named", PortConfig, MirrorConfig)
 
 
 @dataclass(frozen=True, slots=True)
-class VlanConfig:
-    """One `[[vlan]]`: a name and a limit. A VLAN needs no such table to be used."""
-
-    vid: int
-    name: str = ""
-    mac_limit: int = 0  # FDB entries; 0: no limit
-    learning: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class StaticEntry:
-    """One `[[fdb]]`: an FDB entry that is not learned."""
-
-    vid: int
-    mac: int
-    kind: str = "static"  # static | sticky | drop
-    port: str = ""  # "" for drop
-
-
-@dataclass(frozen=True, slots=True)
-class BridgeConfig:
-    """The `[bridge]` table."""
-
-    name: str = "bridge0"
-    ageing_time: float = 300  # seconds; 0: entries do not age
-    fdb_size: int = 65536  # entries
-    control_socket: str = ""  # "": see socket_path
-    learning: str = "automatic"  # automatic | controlled
-    static_move: str = "drop"  # drop | forward
-    waiting: str = "balanced"  # latency | balanced | throughput
-    reserved: int = 0  # bit n set: 01-80-C2-00-00-0n is forwarded
-    heartbeat_ports: tuple[int, ...] = (5404, 5405)  # UDP; frames to them are of class heartbeat
-    full_table: str = "evict"  # evict | refuse: new stations where the table or a VLAN is full
-    mac_limit: int = 0  # dynamic and sticky entries in all; 0: as many as fdb_size
-    vrrp_aware: bool = False  # what backup routers emit does not move the virtual address
-    local_first: bool = False  # entries of access and tunnel ports do not move to trunks
-    fdb_file: str = ""  # keeps the FDB over a restart; "": nothing does
-    address: int = 0  # the bridge's own; 0: see own_address
-
-    @property
-    def socket_path(self) -> str:
-        """Path of the control socket, configured or default."""
-        return self.control_socket or f"/run/framebridge/{self.name}.sock"
-
-
-@dataclass(frozen=True, slots=True)
-class CostConfig:
-    """The `[cost]` table: what a core costs, so that the bill can be told in money."""
-
-    price_per_core_hour: float | None = None  # in units of the currency; None: no money is told
-    currency: str = "EUR"
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsConfig:
-    """The `[metrics]` table: metrics for Prometheus over HTTP."""
-
-    address: str = ""  # 127.0.0.1:9464 or [::1]:9464; "": off
-    vlans: int = 100  # VLANs with series of their own at most, the dearest; the others are summed up
-    talkers: int = 0  # the same for source addresses, which are not summed up
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """A whole configuration. Sorted: ports, budgets, mirrors by name, VLANs by ID, entries by VLAN, address."""
 
-    bridge: BridgeConfig = BridgeConfig()
+    bridge: BridgeConfig = field(default_factory=BridgeConfig)
     ports: tuple[PortConfig, ...] = ()
     vlans: tuple[VlanConfig, ...] = ()
     entries: tuple[StaticEntry, ...] = ()
-    cost: CostConfig = CostConfig()
-    metrics: MetricsConfig = MetricsConfig()
+    cost: CostConfig = field(default_factory=CostConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     budgets: tuple[BudgetConfig, ...] = ()
     mirrors: tuple[MirrorConfig, ...] = ()
     move_guard: MoveGuardConfig = NO_GUARD
@@ -233,56 +184,15 @@ def _refusal(message: str, source: str = "", line: int | None = None) -> ConfigE
     return ConfigError([Problem("", message, line)], source)
 
 
-# -- tables: what each may say and where it is kept; keys that take more than a check stand in the readers
-
-
-_BRIDGE_KEYS: Keys = {
-    "name": ("name", checks.name),
-    "ageing_time": ("ageing_time", checks.ageing_time),
-    "fdb_size": ("fdb_size", checks.integer(64, checks.FDB_MAX)),
-    "control_socket": ("control_socket", checks.socket_path),
-    "learning": ("learning", checks.choice("automatic", "controlled")),
-    "static_move": ("static_move", checks.choice("drop", "forward")),
-    "full_table": ("full_table", checks.choice("evict", "refuse")),
-    "mac_limit": ("mac_limit", checks.mac_limit),
-    "vrrp_aware": ("vrrp_aware", checks.boolean),
-    "local_first": ("local_first", checks.boolean),
-    "fdb_file": ("fdb_file", checks.file_path),
-    "waiting": ("waiting", checks.choice(*WAITINGS)),
-    "address": ("address", checks.station),
-}
-_VLAN_KEYS: Keys = {
-    "id": ("vid", checks.vid),
-    "name": ("name", checks.name),
-    "mac_limit": ("mac_limit", checks.mac_limit),
-    "learning": ("learning", checks.boolean),
-}
-_COST_KEYS: Keys = {
-    "price_per_core_hour": ("price_per_core_hour", checks.price),
-    "currency": ("currency", checks.currency),
-}
-_ENTRY_KEYS: Keys = {
-    "mac": ("mac", checks.station),
-    "vlan": ("vid", checks.vid),
-    "kind": ("kind", checks.choice("static", "sticky", "drop")),
-    "port": ("port", checks.name),
-}
-_METRICS_KEYS: Keys = {
-    "address": ("address", checks.listen_address),
-    "vlans": ("vlans", checks.integer(0, checks.VID_MAX)),
-    "talkers": ("talkers", checks.integer(0, 1000)),
-}
-
-
 def _read_config(root: Table) -> Config:
-    bridge = _read_bridge(root.table("bridge"))
-    metrics = _read_metrics(root.table("metrics"), required=("address",) if "metrics" in root else ())
+    bridge = read_bridge(root.table("bridge"))
+    metrics = read_metrics(root.table("metrics"), present="metrics" in root)
     ports = [(table.path, read_port(table)) for table in root.tables("port")]
-    vlans = [(table.path, _read_vlan(table)) for table in root.tables("vlan")]
-    entries = [(table.path, _read_entry(table)) for table in root.tables("fdb")]
+    vlans = [(table.path, read_vlan(table)) for table in root.tables("vlan")]
+    entries = [(table.path, read_entry(table)) for table in root.tables("fdb")]
     budgets = [(table.path, read_budget(table)) for table in root.tables("budget")]
     mirrors = [(table.path, read_mirror(table)) for table in root.tables("mirror")]
-    cost = _read_cost(root.table("cost"))
+    cost = read_cost(root.table("cost"))
     move_guard = read_move_guard(root.table("move_guard"), present="move_guard" in root)
     loop_detection = read_loop_detection(root.table("loop_detection"), present="loop_detection" in root)
     root.refuse_unknown()
@@ -293,54 +203,6 @@ def _read_config(root: Table) -> Config:
         move_guard=move_guard,
         loop_detection=loop_detection,
     )
-
-
-def _read_metrics(table: Table, required: Sequence[str]) -> MetricsConfig:
-    fields = table.fields(_METRICS_KEYS, required)
-    table.refuse_unknown()
-    return MetricsConfig(**fields)
-
-
-def _read_bridge(table: Table) -> BridgeConfig:
-    fields = table.fields(_BRIDGE_KEYS)
-    passed = table.union("pass_reserved", checks.reserved) or set()
-    heartbeat = table.union("heartbeat_ports", checks.udp_ports)
-    table.refuse_unknown()
-    _check_fdb_keys(table, fields)
-    if heartbeat is not None:
-        fields["heartbeat_ports"] = tuple(sorted(heartbeat))
-    return BridgeConfig(**fields, reserved=sum(1 << (parse_mac(mac) & 0xF) for mac in passed))
-
-
-def _check_fdb_keys(table: Table, fields: Mapping[str, Any]) -> None:
-    size = fields.get("fdb_size", BridgeConfig().fdb_size)
-    if ("fdb_size" in fields or "fdb_size" not in table) and fields.get("mac_limit", 0) > size:
-        table.fail(f"the table has room for {size} entries; lower this limit or raise fdb_size", "mac_limit")
-    if "fdb_file" in fields and fields["fdb_file"] == fields.get("control_socket"):
-        table.fail("this is the control socket; name a file of its own", "fdb_file")
-
-
-def _read_vlan(table: Table) -> VlanConfig:
-    fields = table.fields(_VLAN_KEYS, required=("id",))
-    table.refuse_unknown()
-    return VlanConfig(**{"vid": 0, **fields})
-
-
-def _read_cost(table: Table) -> CostConfig:
-    fields = table.fields(_COST_KEYS)
-    table.refuse_unknown()
-    return CostConfig(**fields)
-
-
-def _read_entry(table: Table) -> StaticEntry:
-    fields = table.fields(_ENTRY_KEYS, required=("mac", "vlan"))
-    table.refuse_unknown()
-    kind = fields.get("kind", "" if "kind" in table else "static")
-    if kind == "drop" and "port" in table:
-        table.fail("a drop entry holds on every port; remove this key", "port")
-    elif kind in ("static", "sticky") and "port" not in table:
-        table.fail(f"a {kind} entry needs a port; add port = '...'")
-    return StaticEntry(**{"vid": 0, "mac": 0, **fields})
 
 
 # -- the whole
@@ -435,40 +297,6 @@ def _check_budget_ports(report: Report, ports: _Found[PortConfig], budgets: _Fou
 # -- writing: tables shaped like the file, absent keys None
 
 
-def bridge_table(bridge: BridgeConfig) -> dict[str, object]:
-    """Return the `[bridge]` table."""
-    names = {number: name for name, number in checks.RESERVED_NAMES.items()}
-    passed = [number for number in range(16) if bridge.reserved >> number & 1]
-    table = plain_table(bridge, _BRIDGE_KEYS)
-    return table | {
-        "address": format_mac(bridge.address) if bridge.address else None,
-        "pass_reserved": [names.get(n) or format_mac(checks.RESERVED_BASE + n) for n in passed],
-        "heartbeat_ports": [
-            first if first == last else f"{first}-{last}" for first, last in vid_runs(bridge.heartbeat_ports)
-        ],
-    }
-
-
-def vlan_table(vlan: VlanConfig) -> dict[str, object]:
-    """Return the `[[vlan]]` table."""
-    return plain_table(vlan, _VLAN_KEYS)
-
-
-def entry_table(entry: StaticEntry) -> dict[str, object]:
-    """Return the `[[fdb]]` table."""
-    return plain_table(entry, _ENTRY_KEYS) | {"mac": format_mac(entry.mac)}
-
-
-def cost_table(cost: CostConfig) -> dict[str, object]:
-    """Return the `[cost]` table."""
-    return plain_table(cost, _COST_KEYS)
-
-
-def metrics_table(metrics: MetricsConfig) -> dict[str, object]:
-    """Return the `[metrics]` table."""
-    return plain_table(metrics, _METRICS_KEYS)
-
-
 def to_toml(config: Config) -> str:
     """Write a file that parses to the same value; keys at their default are left out."""
     blocks = [_block("[bridge]", bridge_table(config.bridge), bridge_table(BridgeConfig()))]
@@ -501,16 +329,3 @@ def to_toml(config: Config) -> str:
 def _block(header: str, table: Mapping[str, object], default: Mapping[str, object]) -> str:
     lines = [f"{key} = {toml_value(item)}" for key, item in table.items() if item != default[key]]
     return "\n".join([header, *lines]) + "\n"
-
-
-def toml_value(value: object) -> str:
-    """Write one value of a table inline."""
-    match value:
-        case dict():
-            return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
-        case list():
-            return "[" + ", ".join(toml_value(item) for item in value) + "]"
-        case float() if value.is_integer():
-            return str(int(value))
-        case _:  # JSON agrees with TOML on numbers, booleans and printable strings
-            return json.dumps(value, ensure_ascii=False)

@@ -34,8 +34,9 @@ from bridge.berth import check_devices
 from bridge.berths import Berths
 from bridge.budgets import BudgetConfig
 from bridge.clock import Clock, SystemClock
-from bridge.config import BridgeConfig, Config, CostConfig, MetricsConfig, StaticEntry, VlanConfig
+from bridge.config import Config
 from bridge.config_port import PortConfig
+from bridge.config_tables import BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
 from bridge.cost_meter import Meter
 from bridge.cost_views import Price
 from bridge.data_thread import DataThread

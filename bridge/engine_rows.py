@@ -14,7 +14,7 @@ from bridge._core import Bridge
 from bridge.berth import Berth
 from bridge.berths import Berths
 from bridge.checks import TPIDS
-from bridge.config import MetricsConfig, VlanConfig
+from bridge.config_tables import MetricsConfig, VlanConfig
 from bridge.cost_meter import Meter
 from bridge.fdb_view import Filters
 from bridge.learning import Learning

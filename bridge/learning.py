@@ -33,8 +33,8 @@ from typing import NamedTuple, Unpack
 
 from bridge._core import Bridge, Event, FdbEntry
 from bridge.clock import Clock
-from bridge.config import BridgeConfig, StaticEntry
 from bridge.config_port import PortConfig
+from bridge.config_tables import BridgeConfig, StaticEntry
 from bridge.errors import FramebridgeError
 from bridge.events import Emit
 from bridge.fdb_ticks import Ticks

@@ -30,7 +30,7 @@ from bridge._core import (
     STAGES,
     THREAD_COUNTERS,
 )
-from bridge.config import MetricsConfig
+from bridge.config_tables import MetricsConfig
 from bridge.cost import NOT_BUSY, REMOVED, Amount, Reading, total
 from bridge.errors import ConfigError, Problem
 from bridge.ledger import Tally

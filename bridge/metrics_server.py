@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from bridge.config import MetricsConfig
+from bridge.config_tables import MetricsConfig
 from bridge.errors import ConfigError, Problem
 from bridge.metrics import Exposition, State
 

@@ -11,7 +11,7 @@ import hashlib
 import socket
 from pathlib import Path
 
-from bridge.config import BridgeConfig
+from bridge.config_tables import BridgeConfig
 
 _MACHINE_ID = Path("/etc/machine-id")
 _LOCAL = 0x02 << 40  # locally administered, of one station; IEEE 802-2014 clause 8.4

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bridge.budgets import BudgetConfig, budget_table
-from bridge.config import (
+from bridge.config import Config
+from bridge.config_port import PortConfig, port_table
+from bridge.config_tables import (
     BridgeConfig,
-    Config,
     CostConfig,
     MetricsConfig,
     StaticEntry,
@@ -29,7 +30,6 @@ from bridge.config import (
     toml_value,
     vlan_table,
 )
-from bridge.config_port import PortConfig, port_table
 from bridge.errors import ConfigError, Problem
 from bridge.loop_detection import LoopDetectionConfig, loop_detection_table
 from bridge.mac import format_mac

@@ -20,8 +20,8 @@ from bridge._core import Bridge, Snapshot
 from bridge.berth import Berth
 from bridge.berths import Berths
 from bridge.budgets import Budgets
-from bridge.config import BridgeConfig, VlanConfig
 from bridge.config_port import PortConfig
+from bridge.config_tables import BridgeConfig, VlanConfig
 from bridge.cost_meter import Meter
 from bridge.events import Emit
 from bridge.learning import Learning

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from bridge import __version__, checks
 from bridge import config as configs
 from bridge.checks import BadValueError, Check, show
-from bridge.config import Config, bridge_table
+from bridge.config import Config
 from bridge.config_port import MODES, PortConfig, parse_port, port_table, update_port
+from bridge.config_tables import bridge_table
 from bridge.cost_meter import LAST_MAX
 from bridge.cost_views import VIEWS
 from bridge.errors import ConfigError, ControlError, FramebridgeError

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bridge.client import Client
-from bridge.config import toml_value
+from bridge.config_tables import toml_value
 from bridge.errors import ControlError
 from bridge.verbs_port import MEMBERSHIP
 from helpers import net as nets

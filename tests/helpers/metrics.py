@@ -7,7 +7,7 @@ from collections import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from bridge._core import HISTOGRAM_BOUNDS, HISTOGRAMS, STAGES, THREAD_COUNTERS
-from bridge.config import MetricsConfig
+from bridge.config_tables import MetricsConfig
 from bridge.cost import Amount, ChargeKey, Reading, Times
 from bridge.ledger import Tally
 from bridge.metrics import PortState, State

@@ -20,8 +20,9 @@ from helpers.net import HERE, Namespace, Net, PacketSocket, attach_tap, make_nam
 from pyroute2 import netns as kernel_netns
 
 from bridge import vlan_filter
-from bridge.config import Config, StaticEntry
+from bridge.config import Config
 from bridge.config_port import PortConfig
+from bridge.config_tables import StaticEntry
 from bridge.engine import Engine
 from bridge.errors import ApplyError, PortError
 from bridge.events import Subscription

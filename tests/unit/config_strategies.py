@@ -9,8 +9,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from bridge.config import BridgeConfig, Config, CostConfig, MetricsConfig, StaticEntry, VlanConfig
+from bridge.config import Config
 from bridge.config_port import PortConfig
+from bridge.config_tables import BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
 from bridge.guards import GuardRule, Stations
 from bridge.loop_detection import LoopDetectionConfig
 from bridge.move_guard import MoveGuardConfig

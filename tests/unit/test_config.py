@@ -14,21 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge import config as module
-from bridge.config import (
-    BridgeConfig,
-    Config,
-    CostConfig,
-    MetricsConfig,
-    StaticEntry,
-    VlanConfig,
-    load,
-    parse,
-    replace_port,
-    to_toml,
-    with_port,
-    without_port,
-)
+from bridge.config import Config, load, parse, replace_port, to_toml, with_port, without_port
 from bridge.config_port import PortConfig, parse_port, port_table, update_port
+from bridge.config_tables import WAITINGS, BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
 from bridge.errors import ConfigError
 from bridge.vids import format_vids, vid_runs
 
@@ -66,7 +54,7 @@ def test_the_core_agrees_about_the_number_of_ports() -> None:
 def test_the_core_agrees_about_the_ways_to_wait() -> None:
     from bridge import _core
 
-    assert tuple(name for name, _ in _core.WAITINGS) == module.WAITINGS
+    assert tuple(name for name, _ in _core.WAITINGS) == WAITINGS
 
 
 def test_an_empty_file_is_a_bridge_without_ports() -> None:

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge._core import DROP_REASONS, PORT_COUNTERS, STAGES, Frame, MemoryPort
-from bridge.config import BridgeConfig, Config, StaticEntry, VlanConfig
+from bridge.config import Config
 from bridge.config_port import PortConfig
+from bridge.config_tables import BridgeConfig, StaticEntry, VlanConfig
 from bridge.engine import Engine
 from bridge.errors import ApplyError, ConfigError, FramebridgeError, PortError
 from bridge.events import Events

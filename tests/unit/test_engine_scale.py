@@ -12,8 +12,9 @@ from helpers.aio import story
 
 from bridge import vids
 from bridge._core import Snapshot
-from bridge.config import Config, StaticEntry, VlanConfig
+from bridge.config import Config
 from bridge.config_port import PortConfig
+from bridge.config_tables import StaticEntry, VlanConfig
 from bridge.engine import Engine
 from bridge.errors import ApplyError
 

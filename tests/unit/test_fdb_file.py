@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.config import BridgeConfig, Config, VlanConfig
+from bridge.config import Config
 from bridge.config_port import PortConfig
+from bridge.config_tables import BridgeConfig, VlanConfig
 from bridge.fdb_file import VERSION, FdbFile, FdbFileError, Record, read_text, replace_file, write_text
 from bridge.guards import Stations
 from bridge.learning import Saved

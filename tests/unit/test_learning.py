@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bridge._core import Bridge, Event, MemoryPort, Snapshot
-from bridge.config import BridgeConfig, StaticEntry
 from bridge.config_port import PortConfig
+from bridge.config_tables import BridgeConfig, StaticEntry
 from bridge.errors import FramebridgeError
 from bridge.guards import GuardRule, Stations, secure
 from bridge.learning import REQUESTS_MAX, TOLD_MAX, Learning, Saved

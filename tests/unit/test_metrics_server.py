@@ -14,7 +14,7 @@ import pytest
 from helpers.aio import story, until
 from helpers.metrics import STATE
 
-from bridge.config import MetricsConfig
+from bridge.config_tables import MetricsConfig
 from bridge.errors import ConfigError
 from bridge.metrics import State
 from bridge.metrics_server import Limits, MetricsServer

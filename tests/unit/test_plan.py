@@ -9,8 +9,9 @@ from config_strategies import NARROW, configs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.config import BridgeConfig, Config, CostConfig, MetricsConfig, StaticEntry, VlanConfig, parse
+from bridge.config import Config, parse
 from bridge.config_port import PortConfig
+from bridge.config_tables import BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
 from bridge.errors import ConfigError
 from bridge.loop_detection import LoopDetectionConfig
 from bridge.move_guard import MoveGuardConfig
