@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from bridge.budgets import BudgetConfig, budget_table
 from bridge.config import Config
@@ -50,18 +50,30 @@ Value = (
 )
 V = TypeVar("V", PortConfig, VlanConfig, StaticEntry, BudgetConfig, MirrorConfig)
 
-# The kinds of action that add, change and remove a value of each type; entries are never changed in place.
-_KINDS: dict[type, tuple[str, str, str]] = {
-    BridgeConfig: ("set_bridge", "set_bridge", "set_bridge"),
-    CostConfig: ("set_cost", "set_cost", "set_cost"),
-    VlanConfig: ("set_vlan", "set_vlan", "set_vlan"),
-    PortConfig: ("open_port", "set_port", "close_port"),
-    StaticEntry: ("add_entry", "", "delete_entry"),
-    BudgetConfig: ("add_budget", "set_budget", "delete_budget"),
-    MirrorConfig: ("add_mirror", "set_mirror", "delete_mirror"),
-    MetricsConfig: ("set_metrics", "set_metrics", "set_metrics"),
-    MoveGuardConfig: ("set_move_guard", "set_move_guard", "set_move_guard"),
-    LoopDetectionConfig: ("set_loop_detection", "set_loop_detection", "set_loop_detection"),
+
+class _Kind(NamedTuple):
+    """The actions that add, change and remove a value of a type, and how it is written as a table."""
+
+    add: str
+    change: str
+    remove: str
+    table: Callable[[Any], dict[str, object]]
+
+
+_KINDS: dict[type, _Kind] = {
+    BridgeConfig: _Kind("set_bridge", "set_bridge", "set_bridge", bridge_table),
+    CostConfig: _Kind("set_cost", "set_cost", "set_cost", cost_table),
+    VlanConfig: _Kind("set_vlan", "set_vlan", "set_vlan", vlan_table),
+    PortConfig: _Kind("open_port", "set_port", "close_port", port_table),
+    # Entries are never changed in place.
+    StaticEntry: _Kind("add_entry", "", "delete_entry", entry_table),
+    BudgetConfig: _Kind("add_budget", "set_budget", "delete_budget", budget_table),
+    MirrorConfig: _Kind("add_mirror", "set_mirror", "delete_mirror", mirror_table),
+    MetricsConfig: _Kind("set_metrics", "set_metrics", "set_metrics", metrics_table),
+    MoveGuardConfig: _Kind("set_move_guard", "set_move_guard", "set_move_guard", move_guard_table),
+    LoopDetectionConfig: _Kind(
+        "set_loop_detection", "set_loop_detection", "set_loop_detection", loop_detection_table
+    ),
 }
 
 
@@ -196,9 +208,9 @@ def _action(before: Value | None, after: Value | None) -> Action:
     value = after or before
     if value is None:
         raise ValueError("an action needs a value before or after it")
-    add, change, remove = _KINDS[type(value)]
-    kind = add if before is None else remove if after is None else change
-    return Action(kind, before, after, _subject(value))
+    kind = _KINDS[type(value)]
+    word = kind.add if before is None else kind.remove if after is None else kind.change
+    return Action(word, before, after, _subject(value))
 
 
 # -- text
@@ -223,27 +235,7 @@ def _subject(value: Value) -> str:
 
 
 def _table(value: Value) -> dict[str, object]:
-    match value:
-        case BridgeConfig():
-            return bridge_table(value)
-        case CostConfig():
-            return cost_table(value)
-        case VlanConfig():
-            return vlan_table(value)
-        case PortConfig():
-            return port_table(value)
-        case StaticEntry():
-            return entry_table(value)
-        case BudgetConfig():
-            return budget_table(value)
-        case MirrorConfig():
-            return mirror_table(value)
-        case MetricsConfig():
-            return metrics_table(value)
-        case MoveGuardConfig():
-            return move_guard_table(value)
-        case LoopDetectionConfig():
-            return loop_detection_table(value)
+    return _KINDS[type(value)].table(value)
 
 
 def _details(before: Value | None, after: Value | None) -> str:
@@ -260,27 +252,25 @@ def _describe_change(before: Mapping[str, object], after: Mapping[str, object]) 
 
 
 def _describe(value: Value | None) -> str:
+    known: Mapping[str, object] = {}
     match value:
+        case None:
+            return ""
         case PortConfig():
             return _describe_port(value)
         case StaticEntry():
             return f"{value.kind} on {value.port}" if value.port else value.kind
         case BridgeConfig():
-            return _listing(bridge_table(value), {"name": value.name})
-        case CostConfig():
-            return _listing(cost_table(value), {})
+            known = {"name": value.name}
         case VlanConfig():
-            return _listing(vlan_table(value), {"id": value.vid})
+            known = {"id": value.vid}
         case BudgetConfig():
-            return _listing(budget_table(value), budget_table(BudgetConfig(value.name, "", 0.0)))
+            known = budget_table(BudgetConfig(value.name, "", 0.0))
         case MirrorConfig():
-            return _listing(mirror_table(value), mirror_table(MirrorConfig(value.name)))
+            known = mirror_table(MirrorConfig(value.name))
         case MetricsConfig():
-            return _listing(metrics_table(value), {"address": value.address})
-        case MoveGuardConfig() | LoopDetectionConfig():
-            return _listing(_table(value), {})
-        case None:
-            return ""
+            known = {"address": value.address}
+    return _listing(_table(value), known)
 
 
 def _describe_port(port: PortConfig) -> str:
