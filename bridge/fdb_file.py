@@ -36,7 +36,8 @@ from typing import Any, NamedTuple
 
 from bridge import checks
 from bridge.checks import BadValueError
-from bridge.config import BridgeConfig, Config
+from bridge.config import Config
+from bridge.config_tables import BridgeConfig
 from bridge.guards import admits
 from bridge.learning import Learning, Saved
 from bridge.mac import format_mac
