@@ -14,7 +14,6 @@ virtio_net_hdr_from_skb in the kernel (a packet socket loses what LRO merged); D
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -75,9 +74,11 @@ Rule = Callable[[Subject], Iterator[tuple[str, str, str]]]  # severity, finding,
 RULES: dict[str, Rule] = {}
 
 
-def audit(subjects: Sequence[Subject]) -> list[Finding]:
-    """Judge ports, worst first; ports see each other, so give all of a bridge."""
-    found = [
+def audit(seen: Sequence[Subject | Finding | None]) -> list[Finding]:
+    """Judge ports as `collect` saw them, worst first; ports see each other, so give all of a bridge."""
+    subjects = [one for one in seen if isinstance(one, Subject)]
+    found = [one for one in seen if isinstance(one, Finding)]
+    found += [
         Finding(subject.port.name, severity, check, finding, advice)
         for subject in subjects
         for check, rule in RULES.items()
@@ -87,12 +88,19 @@ def audit(subjects: Sequence[Subject]) -> list[Finding]:
     return sorted(found, key=lambda item: (SEVERITIES.index(item.severity), item.port))
 
 
-async def collect(links: Links, port: PortConfig, *, attached: bool = False) -> Subject | None:
-    """Look at the device of a port; None: it has none, or none that can be seen."""
-    with contextlib.suppress(LinkError):
-        if port.device and (facts := await links.inspect(port.device, port.netns)):
-            return Subject(port, facts, attached)
-    return None
+async def collect(links: Links, port: PortConfig, *, attached: bool = False) -> Subject | Finding | None:
+    """Look at the device of a port; a Finding: it is missing; None: there is none yet, or none that may be seen."""
+    if not port.device:
+        return None
+    try:
+        await links.check(port.kind, port.device, port.netns)
+        facts = await links.inspect(port.device, port.netns)
+    except LinkError as error:
+        if isinstance(error.__cause__, PermissionError):
+            return None
+        finding, _, advice = str(error).partition("; ")
+        return Finding(port.name, "error", "missing", finding, advice)
+    return Subject(port, facts, attached) if facts else None
 
 
 async def audit_from_here(ports: Sequence[PortConfig]) -> list[Finding]:
@@ -102,7 +110,7 @@ async def audit_from_here(ports: Sequence[PortConfig]) -> list[Finding]:
         subjects = [await collect(links, port) for port in ports]
     finally:
         await links.close()
-    return audit([subject for subject in subjects if subject])
+    return audit(subjects)
 
 
 def _rule(function: Rule) -> Rule:

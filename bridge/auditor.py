@@ -22,7 +22,7 @@ from bridge.links import Links
 log = logging.getLogger(__name__)
 
 PAUSE = 1.0  # seconds between audits
-TOLD_AS_STATE = ("down", "carrier")  # checks whose findings are events of the port anyway
+TOLD_AS_STATE = ("down", "carrier", "missing")  # checks whose findings are events of the port anyway
 
 
 class Auditor:
@@ -93,4 +93,4 @@ class Auditor:
                 subjects.append(await collect(self._links, port, attached=bool(berth and berth.holds(port))))
         async with self._turns:
             await self._links.keep(self._berths.namespaces)
-        return audit([subject for subject in subjects if subject])
+        return audit(subjects)

@@ -170,3 +170,25 @@ def test_check_tells_findings_with_and_without_a_daemon(
     assert "open port uplink" in here.out
     assert finding in here.out
     assert HERE.devices() == {"lo"}
+
+
+def test_a_device_that_is_missing_is_found_before_a_reload_refuses_it_and_when_it_went(
+    middle: Namespace, bridge: Daemon, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.toml"
+    bridge.write(
+        link("uplink", "eth1", trunk=[10, 20]),
+        link("gone", "eth7", access=10),
+        tap("guests", middle, device="eth1x", access=10),  # it would be made
+    )
+    other.write_text(bridge.file.read_text().replace('device = "eth1"', 'device = "eth9"'))
+    for file, missing in ((bridge.file, ["gone"]), (other, ["gone", "uplink"])):
+        rows = bridge.rows("check", str(file))
+        assert [row["port"] for row in rows if row.get("check") == "missing"] == missing
+    assert "No such device; create the device first" in bridge.refused("reload")
+
+    middle.delete_link("eth1")
+    bridge.wait_state("uplink", "missing")
+    (row,) = bridge.rows("port", "audit", "uplink")
+    assert (row["severity"], row["check"]) == ("error", "missing")
+    assert "No such device" in row["finding"]
