@@ -11,6 +11,7 @@ Refuses, with ConfigError and nothing else, whatever the data plane could not ho
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -51,6 +52,7 @@ from bridge.toml_lines import KeyPath, error_line, line_map
 from bridge.vids import format_vids
 
 PORTS_MAX = 256  # the data plane's limit; tests compare it with bridge._core.PORTS_MAX
+FILE_MAX = 1 << 24  # bytes
 
 T = TypeVar("T")
 Named = TypeVar("Named", PortConfig, MirrorConfig)
@@ -80,9 +82,19 @@ class Config:
 
 def load(path: str | os.PathLike[str]) -> Config:
     """Read and validate a file."""
+    return parse(read_text(path), os.fspath(path))
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Read a file, which must be one: a FIFO would keep the daemon waiting, and a device has no end."""
     source = os.fspath(path)
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        found = Path(path).stat()
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise _refusal("is no regular file; write the configuration into one", source)
+        if found.st_size > FILE_MAX:
+            raise _refusal(f"has {found.st_size} bytes; a configuration has at most {FILE_MAX}", source)
+        return Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise _refusal("no such file; check the path", source) from None
     except IsADirectoryError:
@@ -95,7 +107,6 @@ def load(path: str | os.PathLike[str]) -> Config:
         raise _refusal(message, source, line) from None
     except ValueError as error:  # a path with a NUL in it
         raise _refusal(f"is not a path: {error}", source) from None
-    return parse(text, source)
 
 
 def parse(text: str, source: str = "") -> Config:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridge import render
@@ -69,10 +68,9 @@ def reload(options: Options, words: list[str]) -> int:
     file = Grammar(option="file").read(words).get("file")
     parameters: Message = {}
     if file:
-        try:
-            parameters = {"toml": Path(file).read_text(encoding="utf-8-sig"), "source": file}
-        except (OSError, UnicodeDecodeError) as error:
-            raise ControlError(f"cannot read {file}: {error}") from None
+        from bridge.config import read_text
+
+        parameters = {"toml": read_text(file), "source": file}
     show(options, ask(options, "Reload", parameters), "lines", "nothing to change")
     return 0
 

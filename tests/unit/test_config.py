@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -271,6 +272,21 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_directory(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a directory; name the TOML file in it"):
         load(tmp_path)
+
+
+def test_what_has_no_end(tmp_path: Path) -> None:
+    """A daemon that reads its file again must not wait for a writer, nor read on until memory ends."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(1 << 32)
+    for name, why in (
+        ("fifo", "is no regular file"),
+        ("zero", "is no regular file"),
+        ("large", "has 4294967296 bytes; a configuration has at most 16777216"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            load(tmp_path / name)
 
 
 def test_path_through_a_file(tmp_path: Path) -> None:
