@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -19,6 +20,7 @@ from bridge.grammar import UsageError, match
 from bridge.verb import Options, Verb
 from bridge.verbs import VERBS
 
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # what is to be shown goes to a file
 USAGE = "framebridge [-j | -p] [-s SOCKET]"
 
 INTRODUCTION = """\
@@ -131,8 +133,16 @@ def raw_arguments(argv: Sequence[str]) -> tuple[Verb, list[str]] | None:
     return None
 
 
+def drop_output() -> None:
+    """Forget what is still buffered, which must not fail again when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
+    if sys.stdout is None:  # closed by whoever started it
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -148,8 +158,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # What is still buffered must not fail again when the interpreter ends.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 141
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        drop_output()
+        print(f"framebridge: cannot write what is to be shown: {error.strerror}", file=sys.stderr)
+        return 1
     return status

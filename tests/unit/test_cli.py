@@ -792,3 +792,16 @@ def test_a_monitor_whose_daemon_is_killed_says_so(tmp_path: Path, capsys: Captur
 
     assert (status, out.split()[1]) == (1, "port-up")
     assert "hung up" in err
+
+
+@pytest.mark.parametrize("words", ["port show", "-j port show", "-h"])
+def test_output_that_cannot_be_written(server: Served, words: str) -> None:
+    """A full disk is told of in one line; who closed stdout does not want to know."""
+    command = [sys.executable, "-m", "bridge", "-s", server.path, *words.split()]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    told = "framebridge: cannot write what is to be shown: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, told)
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
