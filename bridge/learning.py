@@ -28,7 +28,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Unpack
 
 from bridge._core import Bridge, Event, FdbEntry
@@ -39,13 +39,12 @@ from bridge.errors import FramebridgeError
 from bridge.events import Emit
 from bridge.fdb_ticks import Ticks
 from bridge.fdb_view import FLUSHABLE, Filters, Row, View
-from bridge.guards import spoken_from, withdrawn
+from bridge.guards import withdrawn
 from bridge.mac import format_mac, parse_mac
+from bridge.refusals import Refusals
 
-REQUESTS_MAX = 4096  # sources that wait for a decision
 SLICE = 1024  # events in one go: some 2 ms
 RESYNC_SHARE = 0.1  # of a core; one of 65,536 entries takes 0.4 s in a storm
-TOLD_MAX = 32  # events of a kind that a port's security may cause a tick
 
 
 @dataclass(slots=True)
@@ -58,8 +57,6 @@ class LearningCounters:
     flushed: int = 0
     evicted: int = 0
     restored: int = 0
-    requests: int = 0
-    refused: Counter[str] = field(default_factory=Counter)  # by event kind
     lost: int = 0  # events
     resyncs: int = 0
 
@@ -119,6 +116,7 @@ class Learning:
         `moved(vid, mac, port, old_port)` hears of each move, once the mirror has it.
         """
         self.counters = LearningCounters()
+        self.refusals = Refusals(emit, self._name)
         self._core = core
         self._clock = clock
         self._emit = emit
@@ -136,9 +134,6 @@ class Learning:
         self._pinned: dict[int, StaticEntry] = {}
         self._installed: dict[int, tuple[int, str]] = {}  # pinned entries in the table: port, kind
         self._lapsed: set[int] = set()  # sticky entries that aged or were flushed
-        self._requests: dict[int, int] = {}
-        self._told: set[tuple[object, ...]] = set()
-        self._told_by_port: Counter[tuple[str, int]] = Counter()
         self._stale = False
         self._resync_due = 0.0
         self._lost = 0
@@ -306,11 +301,11 @@ class Learning:
                 case "evicted":
                     self._evict(event, is_heard)
                 case "request":
-                    self._request(event)
+                    self.refusals.request(event)
                 case "locked":
-                    self._lock_out(event)
+                    self.refusals.lock_out(event)
                 case "source_guard":
-                    self._guard(event)
+                    self.refusals.guard(event)
                 case "refreshed":
                     pass  # still there: nothing changed
                 case "budget_over" | "budget_under":
@@ -365,62 +360,12 @@ class Learning:
         name, by = self._name(event.port), self._name(event.old_port)
         self._emit("fdb-evicted", mac=event.mac, vlan=event.vid, port=name, by=by)
 
-    def _request(self, event: Event) -> None:
-        self.counters.requests += 1
-        key = _key(event.vid, event.mac)
-        self._remember_request(key, event.port)
-        if self._first_time(event.kind, event.port, key):
-            self._emit("fdb-request", mac=event.mac, vlan=event.vid, port=self._name(event.port))
-
-    def _remember_request(self, key: int, port: int) -> None:
-        if key not in self._requests and len(self._requests) >= REQUESTS_MAX:
-            del self._requests[next(iter(self._requests))]
-        self._requests[key] = port
-
-    def _lock_out(self, event: Event) -> None:
-        """Somebody knocked: tell who, and remember where, so that `authorise` need not be told the port."""
-        self.counters.refused[event.kind] += 1
-        key = _key(event.vid, event.mac)
-        self._remember_request(key, event.port)
-        if self._first_time(event.kind, event.port, key) and self._few_told(event):
-            name, known_on = self._name(event.port), self._name(event.old_port)
-            self._emit("fdb-locked", mac=event.mac, vlan=event.vid, port=name, known_on=known_on)
-
-    def _guard(self, event: Event) -> None:
-        self.counters.refused[event.kind] += 1
-        address = spoken_from(event)
-        told = event.kind, event.port, _key(event.vid, event.mac), event.finding, address
-        if self._first_time(*told) and self._few_told(event):
-            self._emit(
-                "source-guard",
-                mac=event.mac,
-                vlan=event.vid,
-                port=self._name(event.port),
-                address=address,
-                finding=event.finding,
-            )
-
-    def _few_told(self, event: Event) -> bool:
-        """Whether a port has room for one more event of this kind until the next tick."""
-        told = (event.kind, event.port)
-        self._told_by_port[told] += 1
-        return self._told_by_port[told] <= TOLD_MAX
-
     def _refuse(self, event: Event) -> None:
-        self.counters.refused[event.kind] += 1
         if (
             event.kind == "refused_port_limit" and event.old_port >= 0
         ):  # it moved there, and the core forgot it
             self._known.pop(_key(event.vid, event.mac), None)
-        if self._first_time(event.kind, event.port, event.vid):
-            name = self._name(event.port)
-            self._emit("fdb-refused", mac=event.mac, vlan=event.vid, port=name, reason=event.kind)
-
-    def _first_time(self, *what: object) -> bool:
-        """Whether this was not told since the last tick."""
-        before = len(self._told)
-        self._told.add(what)
-        return len(self._told) > before
+        self.refusals.refuse(event)
 
     def _name(self, index: int) -> str | None:
         port = self._ports.get(index)
@@ -430,8 +375,7 @@ class Learning:
 
     def tick(self) -> None:
         """Let time pass: call it once a second."""
-        self._told.clear()
-        self._told_by_port.clear()
+        self.refusals.renew()
         self._core.renew_hints()
         if self._stale and self._clock.now() >= self._resync_due:
             began = time.thread_time()
@@ -488,7 +432,7 @@ class Learning:
     def authorise(self, vid: int, mac: int, port: int | None = None) -> None:
         """Let a source into the table (controlled mode), on `port` or where it asked."""
         key = _key(vid, mac)
-        place = self._requests.get(key) if port is None else port
+        place = self.refusals.asked_at(key) if port is None else port
         if place is None:
             raise FramebridgeError(f"{format_mac(mac)} in VLAN {vid} has not been seen; name its port")
         if place not in self._ports or vid not in self._ports[place].members:
@@ -497,7 +441,7 @@ class Learning:
             )
         if not self._core.fdb_set(vid, mac, place, "dynamic"):
             raise _no_room(mac)
-        self._requests.pop(key, None)
+        self.refusals.grant(key)
         self._pinned.pop(key, None)
         self._installed.pop(key, None)
         self._lapsed.discard(key)

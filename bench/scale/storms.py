@@ -152,7 +152,7 @@ def measure_flood(place: Place, seconds: float = 10.0) -> Values:
     return {
         "flood_offered": float(outcome.sender(3)["offered_pps"]),
         "flood_loss": _lost(outcome),
-        "flood_missing": n - len(taught),
+        "flood_missing": int(outcome.sender(4)["offered"]) - len(taught),
         "flood_events_lost": after["events_lost"] - before["events_lost"],
         "flood_answer": max(watch.answers),
         "flood_answer_median": sorted(watch.answers)[len(watch.answers) // 2],

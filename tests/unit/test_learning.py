@@ -20,7 +20,8 @@ from bridge.config_port import PortConfig
 from bridge.config_tables import BridgeConfig, StaticEntry
 from bridge.errors import FramebridgeError
 from bridge.guards import GuardRule, Stations, secure
-from bridge.learning import REQUESTS_MAX, TOLD_MAX, Learning, Saved
+from bridge.learning import Learning, Saved
+from bridge.refusals import REQUESTS_MAX, TOLD_MAX
 
 VID = 10
 
@@ -348,7 +349,7 @@ def test_a_static_entry_neither_ages_nor_moves_nor_is_flushed() -> None:
     assert table.rows() == [
         {"mac": "02:00:00:00:00:01", "vlan": VID, "port": "a", "state": "static", "age": None}
     ]
-    assert table.learning.counters.refused == Counter(static_move=1)
+    assert table.learning.refusals.n_refused == Counter(static_move=1)
 
 
 def test_a_sticky_entry_ages_like_a_learned_one_and_returns_with_its_port() -> None:
@@ -493,7 +494,7 @@ def test_refusals_are_counted_all_and_told_once_a_tick(limits: dict[str, int], r
     table.send(0, *range(1, 8))
     told = table.heard("fdb-refused")
     assert [(event["port"], event["vlan"], event["reason"]) for event in told] == [("a", VID, reason)]
-    assert table.learning.counters.refused == Counter({reason: 5})
+    assert table.learning.refusals.n_refused == Counter({reason: 5})
     assert len(table.rows()) == 2
     table.pass_time(1)
     table.send(0, 9)
@@ -575,7 +576,7 @@ def test_a_port_tells_of_few_strangers_and_counts_all() -> None:
     table = Table(access("a", locked=True), access("b"))
     table.send(0, *range(1, 101))
     assert len(table.heard("fdb-locked")) == TOLD_MAX
-    assert table.learning.counters.refused["locked"] == 100
+    assert table.learning.refusals.n_refused["locked"] == 100
     table.pass_time(1)
     table.send(0, 1)
     assert len(table.heard("fdb-locked")) == 1
