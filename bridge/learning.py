@@ -7,10 +7,8 @@ Thread: control. Only this thread removes entries; that is what lets the mirror 
 
 * **Ageing.** `tick` advances the data plane's tick (fdb_ticks.py). An entry leaves between ageing_time and one tick
   later, or sooner by command: `flush` with an age is 802.1Q's fast ageing. With ageing_time 0 the tick stands still.
-* **Pinned entries** (static, sticky, drop: from the configuration or by command) are in the table while
-  their port carries their VLAN. A sticky one ages and is flushed like a learned one, and is then gone until
-  its port comes back or it is pinned again; static and drop stay. In a full table a learned entry gives way to them,
-  as it does to a station that is let in by hand.
+* **Pinned entries** (static, sticky, drop: from the configuration or by command) are the business of pins.py. In a full
+  table a learned entry gives way to them, as it does to a station that is let in by hand.
 * **Loss.** Events that found the ring full cost a resync of the mirror at the next `tick`, never more than
   one per call, and no more than RESYNC_SHARE of a core in a storm that does not end. So does a flush, because
   an event of before may still have been under way.
@@ -41,6 +39,7 @@ from bridge.fdb_ticks import Ticks
 from bridge.fdb_view import FLUSHABLE, Filters, Row, View
 from bridge.guards import withdrawn
 from bridge.mac import format_mac, parse_mac
+from bridge.pins import Pins, make_key, no_room
 from bridge.refusals import Refusals
 
 SLICE = 1024  # events in one go: some 2 ms
@@ -81,21 +80,6 @@ class Saved(NamedTuple):
     silent: float  # seconds
 
 
-def _key(vid: int, mac: int) -> int:
-    return vid << 48 | mac
-
-
-def _split(key: int) -> tuple[int, int]:
-    return key >> 48, key & (1 << 48) - 1
-
-
-def _no_room(mac: int) -> FramebridgeError:
-    return FramebridgeError(
-        f"no room for {format_mac(mac)} in the FDB: it is full of entries set by hand; "
-        "delete some of them, or raise bridge.fdb_size"
-    )
-
-
 class Learning:
     """The authority of one FDB."""
 
@@ -131,9 +115,7 @@ class Learning:
         self._view = View(core, self._ticks)
         self._ports: dict[int, PortConfig] = {}
         self._known: dict[int, _Known] = {}
-        self._pinned: dict[int, StaticEntry] = {}
-        self._installed: dict[int, tuple[int, str]] = {}  # pinned entries in the table: port, kind
-        self._lapsed: set[int] = set()  # sticky entries that aged or were flushed
+        self._pins = Pins(core, lambda: self._ports, self.drain, self._note, self._unnote)
         self._stale = False
         self._resync_due = 0.0
         self._lost = 0
@@ -144,7 +126,7 @@ class Learning:
         """Put ageing into force; entries keep the age they have."""
         self._ageing = bridge.ageing_time
         self._ticks.configure(bridge.ageing_time)
-        if bridge.fdb_file and not self._ports and not self._pinned:
+        if bridge.fdb_file and not self._ports and not self._pins:
             self._ticks.begin_in_the_past()
 
     @property
@@ -163,7 +145,7 @@ class Learning:
             after = ports.get(index)
             if after is None or after.name != before.name:
                 gone[index] = None
-                self._lapsed -= {key for key in self._lapsed if self._pinned[key].port == before.name}
+                self._pins.forgive(before.name)
             elif after is not before:
                 if lost := before.members - after.members:
                     gone[index] = lost
@@ -172,13 +154,13 @@ class Learning:
         if gone:
             self._forget_places(gone)
         self._ports = dict(ports)
-        for entry in self._sync([*self._pinned]):
+        for entry in self._pins.sync():
             self._emit("fdb-refused", mac=entry.mac, vlan=entry.vid, port=entry.port, reason="refused_full")
 
     def _disallow(self, index: int, before: PortConfig, after: PortConfig) -> None:
         """Forget learned stations of a locked port that it allowed and does not allow any more."""
         for entry in self._core.fdb_entries():
-            key = _key(entry.vid, entry.mac)
+            key = make_key(entry.vid, entry.mac)
             is_learned = entry.kind == "dynamic" or key in self._held
             if entry.port == index and is_learned and withdrawn(before, after, entry.mac):
                 self._core.fdb_delete(entry.vid, entry.mac)
@@ -188,89 +170,44 @@ class Learning:
 
     def pin(self, entry: StaticEntry) -> None:
         """Hold an entry in the table whenever its port is there."""
-        key = _key(entry.vid, entry.mac)
-        self._held.discard(key)
-        before = self._pinned.get(key)
-        self._pinned[key] = entry
-        self._lapsed.discard(key)
-        if self._sync([key]):
-            self._pinned.pop(key)
-            if before is not None:
-                self._pinned[key] = before
-            raise _no_room(entry.mac)
+        self._held.discard(make_key(entry.vid, entry.mac))
+        self._pins.pin(entry)
 
     def unpin(self, vid: int, mac: int) -> bool:
         """Let go of a pinned entry; False: it was none."""
-        key = _key(vid, mac)
-        self._lapsed.discard(key)
-        if self._pinned.pop(key, None) is None:
-            return False
-        self._sync([key])
-        return True
+        return self._pins.unpin(vid, mac)
 
     def keep_pins(self, names: Iterable[str]) -> None:
         """Let go of pinned entries of ports that do not exist any more."""
-        kept = {"", *names}
-        for entry in [entry for entry in self._pinned.values() if entry.port not in kept]:
-            self.unpin(entry.vid, entry.mac)
+        self._pins.keep(names)
 
-    def _sync(self, keys: Iterable[int]) -> list[StaticEntry]:
-        """Put these pinned entries into the table or take them out; returns those it has no room for."""
-        carriers = {port.name: (index, port.members) for index, port in self._ports.items()}
-        changes = []
-        for key in keys:
-            place = self._place(key, carriers)
-            if place is None:
-                self._withdraw(key)
-            elif place != self._installed.get(key):
-                changes.append((key, *place))
-        results = self._core.fdb_set_many([(*_split(key), port, kind) for key, port, kind in changes])
-        if changes:
-            self.drain()  # of before, and who gave way: one that is pinned now may be among them
-        refused = []
-        for (key, port, kind), done in zip(changes, results, strict=True):
-            if done:
-                self._installed[key] = port, kind
-                self._known[key] = _Known(port, kind, self._clock.now())
-            else:
-                refused.append(self._pinned[key])
-        return refused
+    def _note(self, key: int, port: int, kind: str) -> None:
+        """Mirror an entry that was put into the table."""
+        self._known[key] = _Known(port, kind, self._clock.now())
 
-    def _place(self, key: int, carriers: Mapping[str, tuple[int, frozenset[int]]]) -> tuple[int, str] | None:
-        """Find where the table should have a pinned entry, and as what; None: nowhere."""
-        entry = self._pinned.get(key)
-        if entry is None:
-            return None
-        if entry.kind == "drop":
-            return -1, entry.kind
-        index, members = carriers.get(entry.port, (-1, frozenset()))
-        return (index, entry.kind) if entry.vid in members and key not in self._lapsed else None
-
-    def _withdraw(self, key: int) -> None:
-        if self._installed.pop(key, None):
-            self._core.fdb_delete(*_split(key))
-            self._known.pop(key, None)
+    def _unnote(self, key: int) -> None:
+        self._known.pop(key, None)
 
     # -- entries held for a time (protection.py) -----------------------------------------------------
 
     def hold(self, vid: int, mac: int, port: int) -> bool:
         """Keep an address on a port as if it were sticky; False: it is pinned already, or the port is gone."""
-        key = _key(vid, mac)
-        if key in self._pinned or port not in self._ports or vid not in self._ports[port].members:
+        key = make_key(vid, mac)
+        if key in self._pins or port not in self._ports or vid not in self._ports[port].members:
             return False
         if not self._core.fdb_set(vid, mac, port, "sticky"):
             return False
-        self._known[key] = _Known(port, "sticky", self._clock.now())
+        self._note(key, port, "sticky")
         self._held.add(key)
         return True
 
     def is_held(self, vid: int, mac: int) -> bool:
         """Tell whether an address is held."""
-        return _key(vid, mac) in self._held
+        return make_key(vid, mac) in self._held
 
     def release(self, vid: int, mac: int) -> None:
         """Let a held address move again."""
-        key = _key(vid, mac)
+        key = make_key(vid, mac)
         known = self._known.get(key)
         if key not in self._held or known is None:
             return
@@ -364,7 +301,7 @@ class Learning:
         if (
             event.kind == "refused_port_limit" and event.old_port >= 0
         ):  # it moved there, and the core forgot it
-            self._known.pop(_key(event.vid, event.mac), None)
+            self._known.pop(make_key(event.vid, event.mac), None)
         self.refusals.refuse(event)
 
     def _name(self, index: int) -> str | None:
@@ -395,11 +332,10 @@ class Learning:
 
     def _age(self, entry: FdbEntry) -> None:
         self.counters.aged += 1
-        key = _key(entry.vid, entry.mac)
+        key = make_key(entry.vid, entry.mac)
         known = self._known.pop(key, None)
         self._held.discard(key)
-        if self._installed.pop(key, None):
-            self._lapsed.add(key)
+        self._pins.aged(key)
         held = round(self._clock.now() - known.since) if known else None
         self._emit("fdb-aged", mac=entry.mac, vlan=entry.vid, port=self._name(entry.port), held=held)
 
@@ -411,7 +347,7 @@ class Learning:
         self._known = {}
         moved = []
         for entry in self._core.fdb_entries():
-            key = _key(entry.vid, entry.mac)
+            key = make_key(entry.vid, entry.mac)
             known = before.get(key) or _Known(entry.port, entry.kind, now)
             old_port, known.port, known.kind = known.port, entry.port, entry.kind
             self._known[key] = known
@@ -431,7 +367,7 @@ class Learning:
 
     def authorise(self, vid: int, mac: int, port: int | None = None) -> None:
         """Let a source into the table (controlled mode), on `port` or where it asked."""
-        key = _key(vid, mac)
+        key = make_key(vid, mac)
         place = self.refusals.asked_at(key) if port is None else port
         if place is None:
             raise FramebridgeError(f"{format_mac(mac)} in VLAN {vid} has not been seen; name its port")
@@ -440,22 +376,20 @@ class Learning:
                 f"its port carries no traffic of VLAN {vid} now; bring that about, and ask again"
             )
         if not self._core.fdb_set(vid, mac, place, "dynamic"):
-            raise _no_room(mac)
+            raise no_room(mac)
         self.refusals.grant(key)
-        self._pinned.pop(key, None)
-        self._installed.pop(key, None)
-        self._lapsed.discard(key)
+        self._pins.replaced(key)
         self._held.discard(key)
         self.drain()  # what is told later is of later
         if entry := self._core.fdb_find(vid, mac):
-            self._known[key] = _Known(entry.port, entry.kind, self._clock.now())
+            self._note(key, entry.port, entry.kind)
 
     def delete(self, vid: int, mac: int) -> bool:
         """Remove an entry of any kind; False: there was none."""
         self.drain()
         pinned = self.unpin(vid, mac)
-        self._held.discard(_key(vid, mac))
-        self._known.pop(_key(vid, mac), None)
+        self._held.discard(make_key(vid, mac))
+        self._known.pop(make_key(vid, mac), None)
         self._stale = True
         return self._core.fdb_delete(vid, mac) or pinned
 
@@ -467,7 +401,7 @@ class Learning:
             victims = self._forget_each(self._fitting(port, vid, more), if_silent="older" in filters)
         else:
             victims = self._forget(port, None if vid is None else {vid})
-        self._lapsed |= victims & self._pinned.keys()
+        self._pins.lapse(victims)
         name = None if port is None else self._name(port)
         self._emit("fdb-flushed", port=name, vlan=vid, **filters, entries=len(victims))
         return len(victims)
@@ -503,16 +437,16 @@ class Learning:
     def _forget_each(self, entries: Iterable[FdbEntry], *, if_silent: bool) -> set[int]:
         """Forget these one by one; `if_silent`: only those not seen since."""
         gone = self._core.fdb_forget_each(entries, if_silent=if_silent)
-        victims = {_key(entry.vid, entry.mac) for entry in gone}
+        victims = {make_key(entry.vid, entry.mac) for entry in gone}
         self._strike(victims)
         return victims
 
     def _strike(self, victims: Collection[int]) -> None:
         """Take entries that were flushed out of the mirror."""
         self._held.difference_update(victims)
+        self._pins.struck(victims)
         for key in victims:
             self._known.pop(key, None)
-            self._installed.pop(key, None)
         self.counters.flushed += len(victims)
         self._stale = True
 
@@ -535,7 +469,9 @@ class Learning:
         }
         names, held = {index: port.name for index, port in self._ports.items()}, frozenset(self._held)
         return (
-            Saved(vid, mac, names[port], "dynamic" if held and _key(vid, mac) in held else kind, ages[tick])
+            Saved(
+                vid, mac, names[port], "dynamic" if held and make_key(vid, mac) in held else kind, ages[tick]
+            )
             for vid, mac, port, kind, tick in entries
             if kind in FLUSHABLE and port in names
         )
@@ -552,7 +488,7 @@ class Learning:
         entries = []
         for one in saved:
             index, members = places.get(one.port, (-1, frozenset[int]()))
-            if one.vid in members and _key(one.vid, one.mac) not in self._pinned:
+            if one.vid in members and make_key(one.vid, one.mac) not in self._pins:
                 tick = self._ticks.carried(one.silent)
                 entries.append(FdbEntry(one.vid, one.mac, index, one.kind, tick))
         entries.sort(key=lambda entry: entry.kind != "sticky")
@@ -566,11 +502,11 @@ class Learning:
         return len(restored)
 
     def _take_back(self, entry: FdbEntry) -> None:
-        key = _key(entry.vid, entry.mac)
-        self._known[key] = _Known(entry.port, entry.kind, self._clock.now())
+        key = make_key(entry.vid, entry.mac)
+        self._note(key, entry.port, entry.kind)
         if entry.kind == "sticky":
-            self._pinned[key] = StaticEntry(entry.vid, entry.mac, "sticky", self._ports[entry.port].name)
-            self._installed[key] = entry.port, entry.kind
+            pin = StaticEntry(entry.vid, entry.mac, "sticky", self._ports[entry.port].name)
+            self._pins.restored(pin, entry.port)
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -586,11 +522,12 @@ class Learning:
         if state not in ("held", "sticky"):
             return self._view.fitting(port, vid, more)
         found = self._view.fitting(port, vid, {**more, "state": "sticky"})
-        return [one for one in found if (_key(one.vid, one.mac) in self._held) == (state == "held")]
+        return [one for one in found if (make_key(one.vid, one.mac) in self._held) == (state == "held")]
 
     def _as_held(self, row: Row) -> Row:
         held = (
-            row["state"] == "sticky" and _key(int(str(row["vlan"])), parse_mac(str(row["mac"]))) in self._held
+            row["state"] == "sticky"
+            and make_key(int(str(row["vlan"])), parse_mac(str(row["mac"]))) in self._held
         )
         return {**row, "state": "held"} if held else row
 
