@@ -18,8 +18,8 @@ from helpers import frames
 from helpers.clock import ManualClock
 
 from bridge._core import Bridge, Snapshot
-from bridge.config import BridgeConfig
 from bridge.config_port import PortConfig
+from bridge.config_tables import BridgeConfig
 from bridge.events import Events
 from bridge.learning import Learning
 from bridge.loop_detection import LoopDetectionConfig
