@@ -88,11 +88,11 @@ cdef extern from "event.h" nogil:
 
     struct br_events:
         int fd
-        uint64_t n_lost
         uint32_t mask
 
     void br_events_renew(br_events *events)
     uint32_t br_events_waiting(const br_events *events)
+    uint64_t br_events_lost(const br_events *events)
     uint32_t br_events_take(br_events *events, br_event *out, uint32_t cap)
 
 
@@ -115,10 +115,10 @@ cdef extern from "fdb.h" nogil:
         uint64_t value
 
     struct br_fdb:
-        uint16_t tick
         uint32_t capacity
-        uint32_t n_entries
 
+    uint16_t br_fdb_tick(const br_fdb *fdb)
+    void br_fdb_set_tick(br_fdb *fdb, uint16_t tick)
     uint32_t br_fdb_slots(const br_fdb *fdb)
     uint64_t br_fdb_key(uint16_t vid, uint64_t mac)
     bint br_fdb_read(const br_fdb *fdb, uint32_t index, br_fdb_entry *copy)
@@ -318,9 +318,6 @@ cdef extern from "capture.h" nogil:
 
     struct br_capture:
         int fd
-        uint64_t *lost
-        uint64_t *taken
-        bint stopped
 
     int br_capture_init(br_capture *capture, uint32_t len)
     void br_capture_fini(br_capture *capture)
@@ -328,6 +325,8 @@ cdef extern from "capture.h" nogil:
                              br_capture_end *end, uint16_t *port)
     bint br_capture_wait(br_capture *capture, int milliseconds)
     void br_capture_wake(br_capture *capture)
+    void br_capture_stop(br_capture *capture)
+    void br_capture_counts(const br_capture *capture, uint16_t port, uint64_t *taken, uint64_t *lost)
 
 
 cdef extern from "mirror.h" nogil:
@@ -483,8 +482,9 @@ cdef extern from "bridge.h" nogil:
     void br_bridge_stop(br_bridge *bridge)
     int br_bridge_turn(br_bridge *bridge)
     void br_bridge_wake(br_bridge *bridge)
+    uint64_t br_bridge_progress(const br_bridge *bridge)
     int br_bridge_apply(br_bridge *bridge, const br_snapshot *snapshot)
-    void br_bridge_counters(br_bridge *bridge, const uint16_t *index, uint32_t n, br_port_counters *out,
+    uint32_t br_bridge_counters(br_bridge *bridge, const uint16_t *index, uint32_t n, br_port_counters *out,
                             br_thread_counters *thread)
     void br_bridge_bill(br_bridge *bridge, br_bill_copy *copy)
     void br_bridge_clear_slow(br_bridge *bridge)

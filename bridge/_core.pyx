@@ -271,11 +271,14 @@ cdef class Capture:
         br_capture_wake(self.raw)
 
     def stop(self):
-        self.raw.stopped = True
+        br_capture_stop(self.raw)
 
     def counts(self, int port):
+        cdef uint64_t taken, lost
+
         check_range("port index", port, 0, BR_PORTS_MAX - 1)
-        return self.raw.taken[port], self.raw.lost[port]
+        br_capture_counts(self.raw, port, &taken, &lost)
+        return taken, lost
 
 
 cdef class Snapshot:
@@ -344,6 +347,8 @@ cdef class Snapshot:
         check_range("horizon", horizon, 0, 0xFFFF)
         if tpid not in (0x8100, 0x88A8):
             raise ValueError(f"tpid must be 0x8100 or 0x88a8, not {tpid:#x}")
+        if blocked and up:
+            raise ValueError("a blocked port is not up")
         config.mode = lookup(MODES, "mode", mode)
         members = tuple(vids) if mode == "trunk" else ()
         for member in members:
@@ -357,8 +362,6 @@ cdef class Snapshot:
         config.pvid = pvid
         config.tpid = tpid
         config.mtu = mtu
-        if blocked and up:
-            raise ValueError("a blocked port is not up")
         config.up = up
         config.blocked = blocked
         config.learning = learning
@@ -496,7 +499,6 @@ cdef class Snapshot:
         for name in floods:
             budget.floods |= 1 << lookup(FLOOD_NUMBERS, "flood class", name)
         br_budget_add(self.raw, &budget)
-
 
     def add_mirror(self, int serial, *, target=None, Capture capture=None, ports=None, bint rx=True, bint tx=True, vids=None,
                    bint frames=True, bint drops=False, int snaplen=0, str unit="bits", double rate=0, double burst=1):
@@ -638,12 +640,16 @@ cdef class Bridge:
         return port
 
     def close_port(self, Port port not None):
+        cdef br_port *raw
+
         if port.raw is NULL:
             return
         if self.snapshot is not None and port in self.snapshot.ports:
             raise ValueError(f"{port!r} is still in the applied snapshot")
-        br_bridge_close(self.raw, port.raw)
+        raw = port.raw
         port.raw = NULL
+        with nogil:
+            br_bridge_close(self.raw, raw)
 
     # -- configuration
 
@@ -699,17 +705,17 @@ cdef class Bridge:
 
     @property
     def progress(self):
-        return self.raw.thread.counters.value[0]
+        return br_bridge_progress(self.raw)
 
     # -- clock
 
     @property
     def tick(self):
-        return self.raw.fdb.tick
+        return br_fdb_tick(&self.raw.fdb)
 
     @tick.setter
     def tick(self, int value):
-        self.raw.fdb.tick = value & 0xFFFF
+        br_fdb_set_tick(&self.raw.fdb, value & 0xFFFF)
 
     # -- FDB
 
@@ -747,7 +753,7 @@ cdef class Bridge:
         return self.change([(BR_FDB_DELETE, make_key(vid, mac), 0, 0, 0)])[0] == 0
 
     def fdb_expire(self, int max_age):
-        cdef uint16_t now = self.raw.fdb.tick
+        cdef uint16_t now = br_fdb_tick(&self.raw.fdb)
         cdef uint32_t index
         cdef br_fdb_entry entry
         cdef br_fdb_value value
@@ -850,7 +856,7 @@ cdef class Bridge:
             left -= n
             for i in range(n):
                 events.append(make_event(&raw[i]))
-        lost = self.raw.events.n_lost - self.lost_seen
+        lost = br_events_lost(&self.raw.events) - self.lost_seen
         self.lost_seen += lost
         return events, lost
 
@@ -865,6 +871,7 @@ cdef class Bridge:
         cdef uint16_t index[BR_PORTS_MAX]
         cdef br_thread_counters thread
         cdef br_port_counters *ports
+        cdef uint32_t n_entries
         cdef int n = 0
         cdef int i
 
@@ -876,16 +883,15 @@ cdef class Bridge:
             raise MemoryError
         try:
             with nogil:
-                br_bridge_counters(self.raw, index, n, ports, &thread)
+                n_entries = br_bridge_counters(self.raw, index, n, ports, &thread)
             return Counters(
                 {index[i]: port_counters(&ports[i]) for i in range(n)},
                 {THREAD_COUNTERS[i][0]: thread.value[i] for i in range(BR_THREAD_COUNTER_N)},
                 named_stages(thread.stage_cycles),
-                {"entries": self.raw.fdb.n_entries, "capacity": self.raw.fdb.capacity},
+                {"entries": n_entries, "capacity": self.raw.fdb.capacity},
             )
         finally:
             free(ports)
-
 
     # -- the bill
 

@@ -46,14 +46,26 @@ void br_bill_fini(struct br_bill *bill)
 /* ---- sums -------------------------------------------------------------------------------------------------------- */
 
 /* One writer; a row that other threads may read is torn across its values, never within one. */
+static inline void br_sum_write(struct br_sum *to, struct br_sum sum)
+{
+    __atomic_store_n(&to->direct, sum.direct, __ATOMIC_RELAXED);
+    __atomic_store_n(&to->induced, sum.induced, __ATOMIC_RELAXED);
+    __atomic_store_n(&to->frames, sum.frames, __ATOMIC_RELAXED);
+    __atomic_store_n(&to->segments, sum.segments, __ATOMIC_RELAXED);
+    __atomic_store_n(&to->bytes, sum.bytes, __ATOMIC_RELAXED);
+    __atomic_store_n(&to->copies, sum.copies, __ATOMIC_RELAXED);
+}
+
 static inline void br_sum_add(struct br_sum *to, const struct br_sum *sum)
 {
-    __atomic_store_n(&to->direct, to->direct + sum->direct, __ATOMIC_RELAXED);
-    __atomic_store_n(&to->induced, to->induced + sum->induced, __ATOMIC_RELAXED);
-    __atomic_store_n(&to->frames, to->frames + sum->frames, __ATOMIC_RELAXED);
-    __atomic_store_n(&to->segments, to->segments + sum->segments, __ATOMIC_RELAXED);
-    __atomic_store_n(&to->bytes, to->bytes + sum->bytes, __ATOMIC_RELAXED);
-    __atomic_store_n(&to->copies, to->copies + sum->copies, __ATOMIC_RELAXED);
+    br_sum_write(to, (struct br_sum){
+                         .direct = to->direct + sum->direct,
+                         .induced = to->induced + sum->induced,
+                         .frames = to->frames + sum->frames,
+                         .segments = to->segments + sum->segments,
+                         .bytes = to->bytes + sum->bytes,
+                         .copies = to->copies + sum->copies,
+                     });
 }
 
 static struct br_sum br_sum_read(const struct br_sum *sum)
@@ -133,7 +145,7 @@ static void br_talker_begin(struct br_talker *talker, uint64_t key)
 {
     __atomic_store_n(&talker->key, 0, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    talker->sum = (struct br_sum){0}; /* no reader trusts it while there is no key */
+    br_sum_write(&talker->sum, (struct br_sum){0}); /* no reader trusts it while there is no key */
     __atomic_store_n(&talker->key, key, __ATOMIC_RELEASE);
 }
 

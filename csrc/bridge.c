@@ -184,6 +184,7 @@ struct br_counters_call {
     uint32_t n;
     struct br_port_counters *out;
     struct br_thread_counters *thread;
+    uint32_t n_entries;
 };
 
 static bool br_counters_step(struct br_bridge *bridge, struct br_call *call)
@@ -203,16 +204,18 @@ static bool br_counters_step(struct br_bridge *bridge, struct br_call *call)
     }
     *copy->thread = bridge->thread.counters;
     copy->thread->events_lost = bridge->events.n_lost;
+    copy->n_entries = bridge->fdb.n_entries;
     return true;
 }
 
-void br_bridge_counters(struct br_bridge *bridge, const uint16_t *index, uint32_t n, struct br_port_counters *out,
-                        struct br_thread_counters *thread)
+uint32_t br_bridge_counters(struct br_bridge *bridge, const uint16_t *index, uint32_t n, struct br_port_counters *out,
+                            struct br_thread_counters *thread)
 {
     struct br_counters_call copy = {
         .call.step = br_counters_step, .index = index, .n = n, .out = out, .thread = thread};
 
     br_bridge_call(bridge, &copy.call);
+    return copy.n_entries;
 }
 
 struct br_bill_call {
@@ -260,41 +263,35 @@ void br_bridge_clear_slow(struct br_bridge *bridge)
     br_bridge_call(bridge, &call);
 }
 
-struct br_budgets_call {
+/* The state of what a snapshot has, in its order. */
+struct br_states_call {
     struct br_call call;
-    struct br_budget_state *out;
+    void *out;
 };
 
 static bool br_budgets_step(struct br_bridge *bridge, struct br_call *call)
 {
+    const struct br_thread *thread = &bridge->thread;
+
     br_budget_refill_all(bridge);
-    memcpy(((struct br_budgets_call *)call)->out, bridge->thread.budget, sizeof(bridge->thread.budget));
+    memcpy(((struct br_states_call *)call)->out, thread->budget, bridge->snapshot->n_budgets * sizeof(*thread->budget));
     return true;
 }
 
 void br_bridge_budgets(struct br_bridge *bridge, struct br_budget_state out[BR_BUDGETS_MAX])
 {
-    struct br_budgets_call budgets = {.call.step = br_budgets_step, .out = out};
-
-    br_bridge_call(bridge, &budgets.call);
+    br_bridge_call(bridge, &(struct br_states_call){{br_budgets_step}, out}.call);
 }
-
-struct br_mirrors_call {
-    struct br_call call;
-    struct br_mirror_state *out;
-};
 
 static bool br_mirrors_step(struct br_bridge *bridge, struct br_call *call)
 {
-    memcpy(((struct br_mirrors_call *)call)->out, bridge->thread.mirror.state, sizeof(bridge->thread.mirror.state));
+    memcpy(((struct br_states_call *)call)->out, bridge->thread.mirror.state, sizeof(bridge->thread.mirror.state));
     return true;
 }
 
 void br_bridge_mirrors(struct br_bridge *bridge, struct br_mirror_state out[BR_MIRRORS_MAX])
 {
-    struct br_mirrors_call mirrors = {.call.step = br_mirrors_step, .out = out};
-
-    br_bridge_call(bridge, &mirrors.call);
+    br_bridge_call(bridge, &(struct br_states_call){{br_mirrors_step}, out}.call);
 }
 
 struct br_originate_call {

@@ -196,6 +196,11 @@ int br_bridge_run(struct br_bridge *bridge);
 void br_bridge_stop(struct br_bridge *bridge);
 /* One turn without waiting; frames received, or -EBUSY. */
 int br_bridge_turn(struct br_bridge *bridge);
+/* Any thread: turns so far. */
+static inline uint64_t br_bridge_progress(const struct br_bridge *bridge)
+{
+    return __atomic_load_n(&bridge->thread.counters.turns, __ATOMIC_RELAXED);
+}
 /* Make a waiting data thread take a turn. */
 void br_bridge_wake(struct br_bridge *bridge);
 
@@ -206,9 +211,10 @@ void br_bridge_call(struct br_bridge *bridge, struct br_call *call);
  * polled. */
 int br_bridge_apply(struct br_bridge *bridge, const struct br_snapshot *snapshot);
 
-/* Copy counters of n ports (`out[i]` of `index[i]`) and of the thread at one batch boundary. */
-void br_bridge_counters(struct br_bridge *bridge, const uint16_t *index, uint32_t n, struct br_port_counters *out,
-                        struct br_thread_counters *thread);
+/* Copy counters of n ports (`out[i]` of `index[i]`) and of the thread at one batch boundary; returns how many entries the
+ * FDB has. */
+uint32_t br_bridge_counters(struct br_bridge *bridge, const uint16_t *index, uint32_t n, struct br_port_counters *out,
+                            struct br_thread_counters *thread);
 
 /* The bill at one batch boundary. */
 struct br_bill_copy {

@@ -103,19 +103,20 @@ void br_capture_fini(struct br_capture *capture)
 
 bool br_capture_put(struct br_capture *capture, const struct br_capture_shot *shot)
 {
+    const uint64_t head = capture->head;
     const uint64_t room = (BR_RECORD_LEN + shot->len + 7) & ~7ull;
-    const uint64_t left = capture->cap - (capture->head & (capture->cap - 1)); /* to the end of the ring */
+    const uint64_t left = capture->cap - (head & (capture->cap - 1)); /* to the end of the ring */
     const uint64_t skip = room > left ? left : 0;
-    const uint64_t used = capture->head - __atomic_load_n(&capture->tail, __ATOMIC_ACQUIRE);
+    const uint64_t used = head - __atomic_load_n(&capture->tail, __ATOMIC_ACQUIRE);
     uint32_t todo = shot->len;
 
-    if (used + skip + room > capture->cap)
+    if (used + skip + room > capture->cap) {
+        br_capture_lose(capture, shot->port);
         return false;
-    if (skip) {
-        memset(capture->memory + (capture->head & (capture->cap - 1)), 0, sizeof(uint32_t));
-        capture->head += skip;
     }
-    uint8_t *at = capture->memory + (capture->head & (capture->cap - 1));
+    if (skip)
+        memset(capture->memory + (head & (capture->cap - 1)), 0, sizeof(uint32_t));
+    uint8_t *at = capture->memory + ((head + skip) & (capture->cap - 1));
     const struct br_capture_record record = {
         .room = (uint32_t)room,
         .len = shot->len,
@@ -134,7 +135,7 @@ bool br_capture_put(struct br_capture *capture, const struct br_capture_shot *sh
         at += len;
         todo -= len;
     }
-    __atomic_store_n(&capture->head, capture->head + room, __ATOMIC_RELEASE);
+    __atomic_store_n(&capture->head, head + skip + room, __ATOMIC_RELEASE);
     capture->pending = true;
     return true;
 }
@@ -232,7 +233,7 @@ uint32_t br_capture_take(struct br_capture *capture, const uint32_t interface[BR
             break;
         done += br_block_packet(out + done, interface[record.port], &record, at + sizeof(record),
                                 br_capture_ns(capture, record.stamp));
-        capture->taken[record.port]++;
+        __atomic_store_n(&capture->taken[record.port], capture->taken[record.port] + 1, __ATOMIC_RELAXED);
         tail += record.room;
     }
     __atomic_store_n(&capture->tail, tail, __ATOMIC_RELEASE);
@@ -248,7 +249,7 @@ bool br_capture_wait(struct br_capture *capture, int milliseconds)
         return false;
     /* Clear before looking: what is put after this look notifies again. */
     if (read(capture->fd, &count, sizeof(count)) > 0)
-        __atomic_store_n(&capture->notified, false, __ATOMIC_SEQ_CST);
+        (void)__atomic_exchange_n(&capture->notified, false, __ATOMIC_ACQ_REL); /* who found it set was seen to put */
     return true;
 }
 

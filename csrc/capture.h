@@ -69,10 +69,29 @@ struct br_capture {
 int br_capture_init(struct br_capture *capture, uint32_t len);
 void br_capture_fini(struct br_capture *capture);
 
-/* False: the ring is full. */
+/* False: the ring is full, and the frame is lost. */
 bool br_capture_put(struct br_capture *capture, const struct br_capture_shot *shot);
 /* Wake the reader if there is news; once per batch. */
 void br_capture_notify(struct br_capture *capture);
+
+/* A frame of this port is not in the file. */
+static inline void br_capture_lose(struct br_capture *capture, uint16_t port)
+{
+    __atomic_store_n(&capture->lost[port], capture->lost[port] + 1, __ATOMIC_RELAXED);
+}
+
+/* Any thread: so many frames of a port are in the file, and are not. */
+static inline void br_capture_counts(const struct br_capture *capture, uint16_t port, uint64_t *taken, uint64_t *lost)
+{
+    *taken = __atomic_load_n(&capture->taken[port], __ATOMIC_RELAXED);
+    *lost = __atomic_load_n(&capture->lost[port], __ATOMIC_RELAXED);
+}
+
+/* Any thread: the reader wants no more. */
+static inline void br_capture_stop(struct br_capture *capture)
+{
+    __atomic_store_n(&capture->stopped, true, __ATOMIC_RELAXED);
+}
 
 static inline bool br_capture_is_stopped(const struct br_capture *capture)
 {

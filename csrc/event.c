@@ -101,7 +101,7 @@ uint32_t br_events_take(struct br_events *events, struct br_event *out, uint32_t
 
     /* Clear before looking: an event put after this look notifies again. */
     if (read(events->fd, &count, sizeof(count)) > 0)
-        __atomic_store_n(&events->notified, false, __ATOMIC_SEQ_CST);
+        (void)__atomic_exchange_n(&events->notified, false, __ATOMIC_ACQ_REL); /* who found it set was seen to put */
     const uint32_t tail = events->tail;
     const uint32_t waiting = br_events_waiting(events);
     const uint32_t n = waiting < cap ? waiting : cap;

@@ -70,6 +70,12 @@ void br_events_put(struct br_events *events, const struct br_event *event);
 void br_events_hint(struct br_events *events, const struct br_event *event);
 /* Begin another round of hints. */
 void br_events_renew(struct br_events *events);
+/* Any thread: events lost so far. */
+static inline uint64_t br_events_lost(const struct br_events *events)
+{
+    return __atomic_load_n(&events->n_lost, __ATOMIC_RELAXED);
+}
+
 /* Wake the reader if there is news; once per batch. */
 void br_events_notify(struct br_events *events);
 /* Up to `cap` events, oldest first; returns how many. The descriptor stays readable while there are more. */

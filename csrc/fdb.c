@@ -99,7 +99,7 @@ static union br_fdb_value br_fdb_value_make(const struct br_fdb *fdb, uint64_t k
     return (union br_fdb_value){
         .port = port,
         .port_generation = kind < BR_FDB_STATIC ? fdb->port_generation[port] : 0,
-        .tick = __atomic_load_n(&fdb->tick, __ATOMIC_RELAXED),
+        .tick = br_fdb_tick(fdb),
         .vlan_generation = fdb->vlan_generation[key >> 48],
         .kind = (uint8_t)kind,
     };
@@ -188,7 +188,7 @@ static int br_fdb_insert(struct br_fdb *fdb, uint64_t key, uint16_t port, enum b
 static enum br_learn br_fdb_refresh(struct br_fdb *fdb, struct br_fdb_entry *entry, uint16_t age_ticks)
 {
     union br_fdb_value value = br_fdb_value(entry);
-    const uint16_t now = __atomic_load_n(&fdb->tick, __ATOMIC_RELAXED);
+    const uint16_t now = br_fdb_tick(fdb);
     const uint16_t age = (uint16_t)(now - value.tick);
 
     value.tick = now;
@@ -348,9 +348,15 @@ static void br_fdb_sweep_request(struct br_fdb *fdb)
             br_fdb_sweep_step(fdb);
 }
 
+/* All dynamic and sticky entries of a port are stale from now on, for readers in other threads, too. */
+static void br_fdb_outdate_port(struct br_fdb *fdb, uint16_t port)
+{
+    __atomic_store_n(&fdb->port_generation[port], (uint16_t)(fdb->port_generation[port] + 1), __ATOMIC_RELAXED);
+}
+
 void br_fdb_flush_port(struct br_fdb *fdb, uint16_t port)
 {
-    fdb->port_generation[port]++;
+    br_fdb_outdate_port(fdb, port);
     fdb->n_by_port[port] = 0;
     fdb->n_dynamic_by_port[port] = 0;
     for (int vid = 0; vid < BR_VLANS; vid++)
@@ -361,7 +367,7 @@ void br_fdb_flush_port(struct br_fdb *fdb, uint16_t port)
 
 void br_fdb_flush_vlan(struct br_fdb *fdb, uint16_t vid)
 {
-    fdb->vlan_generation[vid]++;
+    __atomic_store_n(&fdb->vlan_generation[vid], (uint8_t)(fdb->vlan_generation[vid] + 1), __ATOMIC_RELAXED);
     fdb->n_by_vlan[vid] = 0;
     for (int port = 0; port < BR_PORTS_MAX; port++) {
         fdb->n_dynamic_by_port[port] -= fdb->n_dynamic[vid][port];
@@ -372,8 +378,8 @@ void br_fdb_flush_vlan(struct br_fdb *fdb, uint16_t vid)
 
 void br_fdb_flush_all(struct br_fdb *fdb)
 {
-    for (int port = 0; port < BR_PORTS_MAX; port++)
-        fdb->port_generation[port]++;
+    for (uint16_t port = 0; port < BR_PORTS_MAX; port++)
+        br_fdb_outdate_port(fdb, port);
     memset(fdb->n_by_port, 0, sizeof(fdb->n_by_port));
     memset(fdb->n_dynamic_by_port, 0, sizeof(fdb->n_dynamic_by_port));
     for (int vid = 0; vid < BR_VLANS; vid++)

@@ -72,7 +72,7 @@ struct br_fdb_entry *br_fdb_victim(struct br_fdb *fdb, uint16_t vid, uint16_t po
     struct br_fdb_search search = {
         .vid = vid,
         .port = br_fdb_greediest(vid ? fdb->n_dynamic[vid] : fdb->n_dynamic_by_port, port),
-        .now = __atomic_load_n(&fdb->tick, __ATOMIC_RELAXED),
+        .now = br_fdb_tick(fdb),
     };
     uint32_t left = search.port == UINT16_MAX ? 0 : fdb->bucket_mask + 1;
 

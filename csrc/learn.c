@@ -124,7 +124,7 @@ void br_learn(struct br_bridge *bridge, const struct br_port_config *port, uint3
     union br_fdb_value known = {
         .port = port->port->index,
         .port_generation = fdb->port_generation[port->port->index],
-        .tick = __atomic_load_n(&fdb->tick, __ATOMIC_RELAXED),
+        .tick = br_fdb_tick(fdb),
         .kind = BR_FDB_DYNAMIC,
     };
     uint16_t vid = 0; /* the VLAN that known.vlan_generation is of */

@@ -228,7 +228,7 @@ static void br_mirror_shoot_one(struct br_bridge *bridge, uint32_t m, struct br_
     if (!br_mirror_spend(mirror, state, len)) {
         state->over_rate++;
         if (capture)
-            capture->lost[shot->capture.port]++;
+            br_capture_lose(capture, shot->capture.port);
         return;
     }
     if (!capture) {
@@ -242,7 +242,6 @@ static void br_mirror_shoot_one(struct br_bridge *bridge, uint32_t m, struct br_
         state->bytes += len;
     } else {
         state->lost++;
-        capture->lost[shot->capture.port]++;
     }
 }
 

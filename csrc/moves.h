@@ -82,7 +82,7 @@ static inline enum br_learn br_move_judge(const struct br_bridge *bridge, const 
     if (br_mac_is_virtual_router(key & BR_FDB_MAC))
         return snapshot->vrrp_aware && br_frame_is_of_backup(frame) ? BR_LEARN_BACKUP : BR_LEARN_KNOWN;
     const struct br_port_config *home = &snapshot->port[value.port];
-    const uint16_t age = (uint16_t)(__atomic_load_n(&bridge->fdb.tick, __ATOMIC_RELAXED) - value.tick);
+    const uint16_t age = (uint16_t)(br_fdb_tick(&bridge->fdb) - value.tick);
     const bool is_alive = !snapshot->age_ticks || age <= snapshot->age_ticks;
     const bool is_local = home->port && home->mode != BR_MODE_TRUNK && port->mode == BR_MODE_TRUNK;
 
