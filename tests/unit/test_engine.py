@@ -245,7 +245,7 @@ async def test_a_device_that_is_not_there_is_refused_before_any_port_is_closed()
         for gone in (GONE, replace(GONE, netns="no-such-netns"), replace(GONE, kind="tap", device="lo")):
             with pytest.raises(ApplyError, match=r"port 'gone': .*the configuration before is in force"):
                 await engine.apply(config(THREE.ports[0], renamed, THREE.ports[2], gone))
-        assert [row["port"] for row in engine.fdb_rows()] == ["b"]
+        assert [row["port"] for row in engine.rows.fdb()] == ["b"]
         await engine.fdb_flush()
         told = [row["event"] async for row in upto(events, "fdb-flushed")]
         assert {*told} - {"fdb-learned"} == {"fdb-flushed"}
