@@ -174,7 +174,6 @@ static inline __attribute__((always_inline)) void br_admit_batch(struct br_bridg
             thread->live[n_live++] = frame;
         } else {
             thread->stations[i].talker = NULL;
-            frame->offload = (struct br_offload){0}; /* not judged, or wrong: nobody may go by it */
             br_drop(thread, frame, BR_FATE_REFUSED, decision);
         }
     }

@@ -388,6 +388,14 @@ void br_fdb_flush_all(struct br_fdb *fdb)
     br_fdb_sweep_request(fdb);
 }
 
+/* As br_fdb_live, in another thread than the one that changes generations. */
+static bool br_fdb_seems_live(const struct br_fdb *fdb, uint64_t key, union br_fdb_value value)
+{
+    return value.kind >= BR_FDB_STATIC ||
+           (value.port_generation == __atomic_load_n(&fdb->port_generation[value.port], __ATOMIC_RELAXED) &&
+            value.vlan_generation == __atomic_load_n(&fdb->vlan_generation[key >> 48], __ATOMIC_RELAXED));
+}
+
 bool br_fdb_read(const struct br_fdb *fdb, uint32_t index, struct br_fdb_entry *copy)
 {
     const struct br_fdb_entry *entry = &fdb->entry[index];
@@ -398,7 +406,7 @@ bool br_fdb_read(const struct br_fdb *fdb, uint32_t index, struct br_fdb_entry *
     copy->value = br_fdb_value(entry).word;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return __atomic_load_n(&entry->key, __ATOMIC_RELAXED) == copy->key &&
-           br_fdb_live(fdb, copy->key, (union br_fdb_value){.word = copy->value});
+           br_fdb_seems_live(fdb, copy->key, (union br_fdb_value){.word = copy->value});
 }
 
 static int br_fdb_compare(const void *left, const void *right)

