@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from helpers import kernel
 from helpers import net as nets
 
-pytest.register_assert_rewrite("helpers.bridge")
+pytest.register_assert_rewrite("helpers.bridge", "helpers.daemon", "helpers.hosts")
 settings.register_profile(
     "framebridge",
     deadline=None,

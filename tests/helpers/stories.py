@@ -14,11 +14,9 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("helpers.daemon", "helpers.hosts")
-
-from helpers.daemon import Daemon, daemon, document  # noqa: E402
-from helpers.lan import Lan  # noqa: E402
-from helpers.net import Namespace, Net  # noqa: E402
+from helpers.daemon import Daemon, daemon, document
+from helpers.lan import Lan
+from helpers.net import Namespace, Net
 
 DAEMONS = pytest.StashKey[list[Daemon]]()
 
