@@ -67,8 +67,11 @@ class Host:
         return sock
 
     def ping(self, other: Host, count: int = 3) -> tuple[int, int]:
-        """Requests sent and replies received, by the program people use."""
-        command = ["ping", "-n", "-q", "-i", "0.02", "-W", "5", "-c", str(count), other.ip]
+        """Requests sent and replies received, by the program people use.
+
+        Once it had a reply, it waits for the last two round trips, or the interval, at most (iputils ping_common.c).
+        """
+        command = ["ping", "-n", "-q", "-i", "0.05", "-W", "5", "-c", str(count), other.ip]
         output = self.space.run(subprocess.run, command, capture_output=True, text=True, timeout=60).stdout
         sent, received = re.search(r"(\d+) packets transmitted, (\d+) received", output).groups()  # type: ignore[union-attr]
         return int(sent), int(received)
