@@ -93,7 +93,8 @@ async def collect(links: Links, port: PortConfig, *, attached: bool = False) -> 
     if not port.device:
         return None
     try:
-        await links.check(port.kind, port.device, port.netns)
+        if not attached:
+            await links.check(port.kind, port.device, port.netns)
         facts = await links.inspect(port.device, port.netns)
     except LinkError as error:
         if isinstance(error.__cause__, PermissionError):

@@ -88,9 +88,8 @@ class Engine:
         self._clock = clock = clock or SystemClock()
         self._links = links or Links()
         size = config.bridge.fdb_size
-        self._core = core = Bridge(
-            fdb_capacity=size, events=max(EVENTS_MIN, size)
-        )  # all may be learned anew at once
+        # The ring of events has room for a table that is learned anew at once.
+        self._core = core = Bridge(fdb_capacity=size, events=max(EVENTS_MIN, size))
         self._events = Events()
         emit = self._events.emit
         self._turns = asyncio.Lock()
@@ -325,9 +324,8 @@ class Engine:
                     work()
                 except Exception:
                     log.exception("%s", what)
-                await asyncio.sleep(
-                    0
-                )  # each may take a tenth of a second: events and clients come in between
+                # Each may take a tenth of a second: events and clients come in between.
+                await asyncio.sleep(0)
             self._berths.mark_idle()
 
     async def _keep_fdb_file(self) -> None:

@@ -14,7 +14,7 @@ from bridge.errors import FramebridgeError
 from bridge.fdb_ticks import Ticks
 from bridge.mac import format_mac
 
-FLUSHABLE = ("dynamic", "sticky")  # and they age
+FLUSHABLE = ("dynamic", "sticky", "held")  # and they age
 
 Row = dict[str, object]
 

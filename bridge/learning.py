@@ -38,7 +38,7 @@ from bridge.events import Emit
 from bridge.fdb_ticks import Ticks
 from bridge.fdb_view import FLUSHABLE, Filters, Row, View
 from bridge.guards import withdrawn
-from bridge.mac import format_mac, parse_mac
+from bridge.mac import format_mac
 from bridge.pins import Pins, make_key, no_room
 from bridge.refusals import Refusals
 
@@ -513,8 +513,10 @@ class Learning:
     def rows(self, port: int | None = None, vid: int | None = None, **more: Unpack[Filters]) -> Iterator[Row]:
         """Give the table as it is now, sorted by VLAN and address; filters and errors as for `flush`."""
         names = {index: config.name for index, config in self._ports.items()}
-        rows = self._view.rows(self._fitting(port, vid, more), names)
-        return map(self._as_held, rows) if self._held else rows
+        found = self._fitting(port, vid, more)
+        if self._held:
+            found = [one._replace(kind="held") if self.is_held(one.vid, one.mac) else one for one in found]
+        return self._view.rows(found, names)
 
     def _fitting(self, port: int | None, vid: int | None, more: Filters) -> list[FdbEntry]:
         """Give the entries that fit; what is held for a time is sticky to the table only."""
@@ -522,14 +524,7 @@ class Learning:
         if state not in ("held", "sticky"):
             return self._view.fitting(port, vid, more)
         found = self._view.fitting(port, vid, {**more, "state": "sticky"})
-        return [one for one in found if (make_key(one.vid, one.mac) in self._held) == (state == "held")]
-
-    def _as_held(self, row: Row) -> Row:
-        held = (
-            row["state"] == "sticky"
-            and make_key(int(str(row["vlan"])), parse_mac(str(row["mac"]))) in self._held
-        )
-        return {**row, "state": "held"} if held else row
+        return [one for one in found if self.is_held(one.vid, one.mac) == (state == "held")]
 
     def count_by_port(self) -> Counter[int]:
         """Count entries per port index."""

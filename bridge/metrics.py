@@ -118,19 +118,17 @@ def families(state: State, shown: Shown) -> Iterator[Family]:
     )
     yield from _time_families(state)
     yield from _charge_families(state, shown)
+    budgets = [row for row in state.budgets if not row["flood"]]
+    yield from _budget_families("budget", "budget", ("budget", "unit"), budgets)
     floods = [row for row in state.budgets if row["flood"]]
-    yield from _budget_families(
-        "budget", ("budget", "unit"), [row for row in state.budgets if not row["flood"]]
-    )
-    yield from _budget_families("limit of storm control", ("port", "flood", "unit"), floods)
+    yield from _budget_families("storm", "limit of storm control", ("port", "flood", "unit"), floods)
     yield from _mirror_families(state)
     for name, text in HISTOGRAMS:
         buckets = list(_buckets(HISTOGRAM_ENDS[name], state.bill.histograms[name]))
         yield Family("histogram", name, _sentence(text), ("le",), buckets)
 
 
-def _budget_families(noun: str, labels: tuple[str, ...], rows: Rows) -> Iterator[Family]:
-    prefix = "storm" if "flood" in labels else "budget"
+def _budget_families(prefix: str, noun: str, labels: tuple[str, ...], rows: Rows) -> Iterator[Family]:
     told = (
         ("gauge", "over", f"1: the {noun} is spent.", lambda row: row["state"] == "over"),
         ("counter", "over_times", f"Times the {noun} was spent.", itemgetter("times_over")),
@@ -165,13 +163,8 @@ def _of_rows(
     rows: Rows,
     value: Callable[[Mapping[str, Any]], float],
 ) -> Family:
-    return Family(
-        kind,
-        name,
-        text,
-        labels,
-        [(tuple(str(row[key]) for key in labels), float(value(row))) for row in rows],
-    )
+    values = [(tuple(str(row[key]) for key in labels), float(value(row))) for row in rows]
+    return Family(kind, name, text, labels, values)
 
 
 def _port_families(state: State) -> Iterator[Family]:

@@ -1,4 +1,4 @@
-"""Requests to the kernel about network devices; blocking, run in the thread of a namespace (`Room.run`).
+"""Requests to the kernel about network devices; blocking, run in the thread of a namespace (`Namespace.run`).
 
 Job: look devices up, make, change and remove them by rtnetlink. Thread: any that entered its network namespace for
 good; each keeps one netlink socket, until `close_netlink`.

@@ -249,9 +249,8 @@ def _lock(fd: int, path: str) -> None:
     except OSError as error:
         if error.errno == errno.EWOULDBLOCK:
             raise MirrorError(f"{path}: a mirror is writing to it; end that one first") from None
-        log.debug(
-            "%s: %s; nothing keeps other mirrors away", path, error.strerror
-        )  # a file system without locks
+        # A file system without locks.
+        log.debug("%s: %s; nothing keeps other mirrors away", path, error.strerror)
 
 
 def _empty(fd: int, path: str, *, replace: bool) -> None:

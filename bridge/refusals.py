@@ -14,13 +14,10 @@ from collections.abc import Callable
 from bridge._core import Event
 from bridge.events import Emit
 from bridge.guards import spoken_from
+from bridge.pins import make_key
 
 REQUESTS_MAX = 4096  # sources that wait for a decision
 TOLD_MAX = 32  # events of a kind that a port's security may cause a tick
-
-
-def _key(event: Event) -> int:
-    return event.vid << 48 | event.mac
 
 
 class Refusals:
@@ -52,11 +49,11 @@ class Refusals:
         """Somebody waits for a decision."""
         self.n_requests += 1
         self._remember(event)
-        if self._first_time(event.kind, event.port, _key(event)):
+        if self._first_time(event.kind, event.port, event.vid, event.mac):
             self._emit("fdb-request", mac=event.mac, vlan=event.vid, port=self._name(event.port))
 
     def _remember(self, event: Event) -> None:
-        key = _key(event)
+        key = make_key(event.vid, event.mac)
         if key not in self._requests and len(self._requests) >= REQUESTS_MAX:
             del self._requests[next(iter(self._requests))]
         self._requests[key] = event.port
@@ -65,7 +62,7 @@ class Refusals:
         """Somebody knocked: tell who, and remember where, so that whoever lets it in need not be told the port."""
         self.n_refused[event.kind] += 1
         self._remember(event)
-        if self._first_time(event.kind, event.port, _key(event)) and self._few_told(event):
+        if self._first_time(event.kind, event.port, event.vid, event.mac) and self._few_told(event):
             name, known_on = self._name(event.port), self._name(event.old_port)
             self._emit("fdb-locked", mac=event.mac, vlan=event.vid, port=name, known_on=known_on)
 
@@ -73,7 +70,7 @@ class Refusals:
         """Somebody spoke from an address that is not its own."""
         self.n_refused[event.kind] += 1
         address = spoken_from(event)
-        told = event.kind, event.port, _key(event), event.finding, address
+        told = event.kind, event.port, event.vid, event.mac, event.finding, address
         if self._first_time(*told) and self._few_told(event):
             self._emit(
                 "source-guard",

@@ -26,6 +26,7 @@ from bridge.cost_meter import LAST_MAX
 from bridge.cost_views import VIEWS
 from bridge.errors import ConfigError, ControlError, FramebridgeError
 from bridge.events import Subscription
+from bridge.fdb_view import FLUSHABLE
 from bridge.mac import format_mac
 from bridge.methods import describe, find_method, invalid, method
 from bridge.mirrors import parse_mirror
@@ -390,7 +391,7 @@ def _top(rows: int | None) -> int | None:
 
 
 _state = checks.choice("dynamic", "sticky", "held", "static", "drop")
-_flushable = checks.choice("dynamic", "sticky", "held")
+_flushable = checks.choice(*FLUSHABLE)
 _age = checks.integer(0, 1_000_000, "seconds")
 _entry_kind = checks.choice("static", "sticky", "drop", "dynamic")
 
