@@ -4,7 +4,9 @@ Theory of operation. One asyncio task per connection reads calls, asks the Servi
 call at a time. Nothing that a client does reaches beyond its own connection:
 
 * a message that is garbage, too long, or half sent for longer than Limits.half_message ends in an error reply
-  and a closed connection; so does a connection beyond Limits.connections;
+  and a closed connection;
+* so does a connection beyond Limits.connections, unless one that has been without a call for Limits.patience can make
+  room; those who may only look never have all places, nor the last descriptors (bridge.bounded_server);
 * a client that does not read is waited for up to Limits.send (when the daemon ends, Limits.farewell), then cut
   off. Meanwhile memory holds one message above the high water mark of its transport; events that it misses are
   counted by its bounded Subscription;
@@ -19,11 +21,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable
+import socket
+from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.claim import BACKLOG, Peer, SocketClaim, peer_of
+from bridge.bounded_server import READ, BoundedServer, Connection, Room
+from bridge.claim import Peer, SocketClaim, peer_of
 from bridge.errors import ControlError
 from bridge.events import Subscription
 from bridge.protocol import (
@@ -39,8 +43,6 @@ from bridge.protocol import (
 )
 from bridge.service import Service
 
-READ = 1 << 16
-
 logger = logging.getLogger(__name__)
 
 
@@ -49,6 +51,9 @@ class Limits:
     """What a client may ask of the daemon's patience and memory: seconds, connections."""
 
     connections: int = 64
+    kept: int = 16  # of them, for those who may change things
+    reserve: int = 64  # descriptors of the process that onlookers leave to others
+    patience: float = 5.0  # without a call, before a client makes room for a new one
     half_message: float = 5.0
     idle: float = 300.0
     send: float = 10.0
@@ -62,45 +67,42 @@ class ControlServer:
         self.limits = limits or Limits()
         self._service = service
         self._claim: SocketClaim | None = None
-        self._connections: dict[_Connection, asyncio.Task[None]] = {}
-        self._server: asyncio.Server | None = None
+        limit = self.limits.connections
+        busy = ControlError(
+            f"{limit} clients are connected, or too few descriptors are left; try again later", BUSY
+        )
+        self._server = BoundedServer(
+            "control socket",
+            Room(limit, kept=self.limits.kept, reserve=self.limits.reserve),
+            lambda accepted, favoured: _Client(self, accepted, favoured=favoured),
+            is_favoured=lambda accepted: self.may_change(peer_of(accepted)),
+            refusal=encode_error(busy),
+        )
+
+    @property
+    def connections(self) -> Collection[Connection]:
+        """Those that have a place."""
+        return self._server.connections
 
     async def start(self, claim: SocketClaim) -> None:
         """Open the claimed socket and answer on it."""
         self._claim = claim
-        self._server = await asyncio.start_unix_server(
-            self._accept, sock=claim.listen(), limit=READ, backlog=BACKLOG
-        )
+        self._server.start(claim.listen())
 
     async def close(self) -> None:
         """Remove the socket, end monitors, let calls in progress end, hang up on everybody. Idempotent."""
-        if self._claim is None or self._server is None:
+        if self._claim is None:
             return
         self._claim.withdraw()
-        self._server.close()
-        self._server = None
-        for connection, task in self._connections.items():
-            if not connection.finish():
-                task.cancel()
-        if tasks := set(self._connections.values()):
-            _, late = await asyncio.wait(tasks, timeout=self.limits.farewell)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._server is None:  # it came while the socket was closed
-            writer.transport.abort()
-            return
-        has_room = len(self._connections) < self.limits.connections
-        connection = _Connection(self, reader, writer)
-        task = asyncio.create_task(connection.serve() if has_room else connection.turn_away())
-        self._connections[connection] = task
-        task.add_done_callback(lambda _: self._connections.pop(connection))
+        await self._server.close(self.limits.farewell)
 
     async def answer(self, call: Call, peer: Peer) -> Iterable[Row] | Message | Subscription:
         """Pass a call on to the service; ControlError if it fails."""
-        return await self._service.call(call, may_change=peer.may_change(self._socket_group()))
+        return await self._service.call(call, may_change=self.may_change(peer))
+
+    def may_change(self, peer: Peer) -> bool:
+        """Tell whether a peer may change things, or only look."""
+        return peer.may_change(self._socket_group())
 
     def _socket_group(self) -> int:
         # Asked each time: an administrator may chgrp the socket while the daemon runs.
@@ -110,16 +112,13 @@ class ControlServer:
             return -1
 
 
-class _Connection:
+class _Client(Connection):
     """One client: its calls in, the replies out, in order."""
 
-    def __init__(
-        self, server: ControlServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, server: ControlServer, accepted: socket.socket, *, favoured: bool) -> None:
+        super().__init__(accepted, favoured=favoured)
         self._server = server
         self._limits = server.limits
-        self._reader = reader
-        self._writer = writer
         self._subscription: Subscription | None = None
         self._is_idle = False  # waits for bytes: may be cancelled without harm
         self._is_finished = False
@@ -127,7 +126,7 @@ class _Connection:
     async def serve(self) -> None:
         """Answer calls until the client, the daemon or an error ends it."""
         try:
-            peer = peer_of(self._writer.get_extra_info("socket"))
+            peer = peer_of(self.socket)
             async for call in self._calls():
                 await self._answer(call, peer)
         except ProtocolError as error:
@@ -136,18 +135,9 @@ class _Connection:
                 await self._send(encode_error(error))
         except OSError as error:  # also TimeoutError: it is gone, or does not read
             logger.debug("control client: %s", error or "does not read")
-            self._writer.transport.abort()
-        except Exception:
-            logger.exception("control client: unexpected error")
+            self.abort()
         finally:
             await self._hang_up()
-
-    async def turn_away(self) -> None:
-        """Say that there is no room."""
-        error = ControlError(f"{self._limits.connections} clients are connected; try again later", BUSY)
-        with contextlib.suppress(OSError):
-            await self._send(encode_error(error))
-        await self._hang_up()
 
     def finish(self) -> bool:
         """End after the call in progress; False: there is none, cancel the task."""
@@ -180,7 +170,8 @@ class _Connection:
         self._is_idle = True
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._reader.read(READ)
+                with self.yielding(self._limits.patience):
+                    return await self.reader.read(READ)
         except TimeoutError:
             if pending:
                 raise ProtocolError(f"no end of the message within {self._limits.half_message:g} s") from None
@@ -212,7 +203,7 @@ class _Connection:
     async def _monitor(self, events: Subscription) -> None:
         """Stream events until either end is over; input other than the end is an error."""
         self._subscription = events
-        hangup = asyncio.ensure_future(self._reader.read(1))
+        hangup = asyncio.ensure_future(self.reader.read(1))
         stream = asyncio.ensure_future(self._stream(events))
         try:
             await asyncio.wait((hangup, stream), return_when=asyncio.FIRST_COMPLETED)
@@ -235,14 +226,14 @@ class _Connection:
 
     async def _send(self, data: bytes) -> None:
         """Write; wait while the client is behind. TimeoutError if it stays so: then it is to be cut off."""
-        self._writer.write(data)
+        self.writer.write(data)
         async with asyncio.timeout(self._limits.send):
-            await self._writer.drain()
+            await self.writer.drain()
 
     async def _hang_up(self) -> None:
-        self._writer.close()
+        self.writer.close()
         try:
             async with asyncio.timeout(self._limits.send):
-                await self._writer.wait_closed()
+                await self.writer.wait_closed()
         except OSError:
-            self._writer.transport.abort()
+            self.abort()

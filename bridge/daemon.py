@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
+from bridge.bounded_server import raise_descriptor_limit
 from bridge.claim import SocketClaim
 from bridge.config import Config, load
 from bridge.control import ControlServer
@@ -30,6 +31,9 @@ from bridge.service import Service, status_line
 if TYPE_CHECKING:
     from bridge.engine import Engine
 
+DESCRIPTORS = (
+    8192  # of this process, if it may have so many: for the most ports, mirrors and clients there can be
+)
 CHECK_SECONDS = 10.0  # between looks at the data thread, if no watchdog asks for more
 
 logger = logging.getLogger(__name__)
@@ -42,6 +46,7 @@ def main(config_path: str, *, verbose: bool = False) -> int:
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=form)
     logging.getLogger("bridge").setLevel(logging.DEBUG if verbose else logging.INFO)
+    raise_descriptor_limit(DESCRIPTORS)
     return asyncio.run(serve(config_path, engine.Engine))
 
 

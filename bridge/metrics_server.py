@@ -7,7 +7,8 @@ written as text in a worker thread, so that neither thread of the bridge waits f
 * a page is used again for `freshness` seconds and for `rest` times what its writing took (half a second with the
   most ports and series there can be), so that any number of scrapers takes at most a part of a core;
 * a request that is too long or too slow, a reader that is too slow, are cut off;
-* when all connections are taken, the one that has been sending its request for longest makes room.
+* when all connections are taken, the one whose client has been waited for longest makes room; the last descriptors of
+  the process are not for scrapers (bridge.bounded_server).
 
 Thread: control. Refuses, as ConfigError: an address that cannot be had, and a missing client library; what was
 served before goes on. HTTP: RFC 9112, as little of it as a server must know.
@@ -17,17 +18,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from bridge.bounded_server import BoundedServer, Connection, Room
 from bridge.config_tables import MetricsConfig
 from bridge.errors import ConfigError, Problem
 from bridge.metrics import Exposition, State
 
 PATH = "/metrics"
 OPENMETRICS = "application/openmetrics-text"
+BACKLOG = 128  # connections that wait to be accepted
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,8 @@ class Limits:
     """What scrapers may ask for: connections, bytes of a request, seconds."""
 
     connections: int = 16
+    reserve: int = 128  # descriptors of the process that scrapers leave to others
+    patience: float = 1.0  # for a reader of the page, before it makes room for a new one
     request_bytes: int = 8192
     request: float = 5.0
     send: float = 10.0
@@ -99,8 +104,7 @@ class MetricsServer:
         self._read = read
         self._config = MetricsConfig()
         self._exposition: Exposition | None = None
-        self._server: asyncio.Server | None = None
-        self._connections: dict[asyncio.Task[None], bool] = {}  # True: its request is not complete yet
+        self._server: BoundedServer | None = None
         self._writing = asyncio.Lock()
         self._pages: dict[bool, tuple[float, Reply]] = {}
 
@@ -108,7 +112,7 @@ class MetricsServer:
         """Serve as the configuration says; raises ConfigError, and what was served before still is."""
         if config.address and config.address != self._config.address:
             exposition = Exposition()
-            server = await self._listen(config.address)
+            server = self._listen(config.address)
             await self.close()
             self._exposition, self._server = exposition, server
             logger.info("metrics on http://%s%s", config.address, PATH)
@@ -117,74 +121,34 @@ class MetricsServer:
         self._config = config
         self._pages.clear()
 
-    async def _listen(self, address: str) -> asyncio.Server:
-        host, _, port = address.rpartition(":")
+    @property
+    def connections(self) -> Collection[Connection]:
+        """Those of scrapers."""
+        return self._server.connections if self._server else ()
+
+    def _listen(self, address: str) -> BoundedServer:
+        limits = self.limits
+        room = Room(limits.connections, reserve=limits.reserve, read_ahead=limits.request_bytes)
+        server = BoundedServer("metrics", room, lambda accepted, _: _Scraper(self, accepted))
         try:
-            return await asyncio.start_server(
-                self._accept, host.strip("[]"), int(port), limit=self.limits.request_bytes
-            )
+            server.start(_listener(address))
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else error  # asyncio says more than is wanted
             remedy = "choose an address of this machine and a free port, or remove [metrics]"
-            problem = Problem("metrics.address", f"cannot listen on {address}: {reason}; {remedy}")
-            raise ConfigError([problem]) from error
+            message = f"cannot listen on {address}: {error.strerror or error}; {remedy}"
+            raise ConfigError([Problem("metrics.address", message)]) from error
+        return server
 
     async def close(self) -> None:
         """Stop serving and hang up on everybody. Idempotent."""
         server, self._server = self._server, None
         self._config = MetricsConfig()
-        if server is None:
-            return
-        server.close()
-        tasks = [*self._connections]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if server:
+            await server.close()
 
-    # -- connections
+    # -- the page
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        is_full = len(self._connections) >= self.limits.connections
-        slow = next((task for task, is_asking in self._connections.items() if is_asking), None)
-        if self._server is None or (is_full and slow is None):
-            writer.transport.abort()
-            return
-        if is_full and slow is not None:
-            del self._connections[slow]
-            slow.cancel()
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._connections[task] = True
-        task.add_done_callback(lambda task: self._connections.pop(task, None))
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request. Whatever goes wrong ends this connection and nothing else."""
-        try:
-            async with asyncio.timeout(self.limits.request):
-                request = await self._read_request(reader)
-            if (task := asyncio.current_task()) in self._connections:
-                self._connections[task] = False
-            reply = request if isinstance(request, Reply) else await self._answer(request)
-            with_body = isinstance(request, Reply) or request.method != "HEAD"
-            async with asyncio.timeout(self.limits.send):
-                writer.write(reply.encode(with_body=with_body))
-                writer.close()
-                await writer.wait_closed()
-        except (OSError, asyncio.IncompleteReadError) as error:  # also TimeoutError
-            logger.debug("scraper: %s", error or "too slow")
-        except Exception:
-            logger.exception("scraper: unexpected error")
-        finally:
-            writer.transport.abort()
-
-    async def _read_request(self, reader: asyncio.StreamReader) -> Request | Reply:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.LimitOverrunError:
-            text = f"at most {self.limits.request_bytes} bytes of headers, please"
-            return refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text)
-        return Request.parse(head) or refusal(HTTPStatus.BAD_REQUEST, "this is an HTTP/1.1 server")
-
-    async def _answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> Reply:
+        """Give the page, or say why not."""
         if request.path != PATH:
             return refusal(HTTPStatus.NOT_FOUND, f"the metrics are at {PATH}")
         if request.method not in ("GET", "HEAD"):
@@ -192,8 +156,6 @@ class MetricsServer:
                 HTTPStatus.METHOD_NOT_ALLOWED, "there is only something to get", "Allow: GET, HEAD"
             )
         return await self._page(OPENMETRICS in request.accept)
-
-    # -- the page
 
     async def _page(self, openmetrics: bool) -> Reply:
         """Give the page, written now or a moment ago."""
@@ -213,3 +175,47 @@ class MetricsServer:
         state = self._read(self._config)
         content_type, text = await asyncio.to_thread(self._exposition.write, state, openmetrics=openmetrics)
         return Reply(HTTPStatus.OK, content_type, text)
+
+
+class _Scraper(Connection):
+    """One client: a request in, a reply out."""
+
+    def __init__(self, server: MetricsServer, accepted: socket.socket) -> None:
+        super().__init__(accepted, favoured=False)
+        self._server = server
+        self._limits = server.limits
+
+    async def serve(self) -> None:
+        """Answer one request."""
+        async with asyncio.timeout(self._limits.request):
+            with self.yielding():
+                request = await self._read_request()
+        reply = request if isinstance(request, Reply) else await self._server.answer(request)
+        with_body = isinstance(request, Reply) or request.method != "HEAD"
+        async with asyncio.timeout(self._limits.send):
+            with self.yielding(self._limits.patience):
+                self.writer.write(reply.encode(with_body=with_body))
+                self.writer.close()
+                await self.writer.wait_closed()
+
+    async def _read_request(self) -> Request | Reply:
+        try:
+            head = await self.reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            text = f"at most {self._limits.request_bytes} bytes of headers, please"
+            return refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text)
+        return Request.parse(head) or refusal(HTTPStatus.BAD_REQUEST, "this is an HTTP/1.1 server")
+
+
+def _listener(address: str) -> socket.socket:
+    """Listen on an address of the configuration: an IP address and a port."""
+    host, _, port = address.rpartition(":")
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host.strip("[]"), int(port)))
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

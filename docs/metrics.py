@@ -39,7 +39,8 @@ scrape_configs:
 There is neither encryption nor a password: whoever reaches the address may read. A page is used again for half a
 second, a very large one for longer, so any number of scrapers costs a few readings a second. The counters of a page are
 of one batch boundary, its bill of the next one, so what must add up does ([counters.md](counters.md)); the text is
-written outside of both threads. Slow and silent clients are cut off.
+written outside of both threads. At most 16 are served at once; slow and silent clients are cut off, the one waited for
+longest first, and the last 128 descriptors of the daemon are not for scrapers.
 
 What is counted by class, with `framebridge_uncharged_cycles`, adds up to the busy stages (all but blocked, polling and
 control), exactly; so do VLANs as long as none has lost its place to a dearer one. What a VLAN spends without a series

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import inspect
 import json
@@ -379,7 +380,8 @@ def test_the_document_has_the_limits() -> None:
     rows = re.findall(r"^\| [^|]+ \| (\d+)(?: Mi?B)?(?: s)? \|", DOCUMENT.read_text(), re.MULTILINE)
 
     patience = [limits.half_message, limits.idle, limits.send, limits.farewell]
-    kept = [limits.connections, MESSAGE_MAX >> 20, *patience]
+    room = [limits.connections, limits.kept, limits.reserve, limits.patience]
+    kept = [*room, MESSAGE_MAX >> 20, *patience]
     assert [float(number) for number in rows] == kept
 
 
@@ -583,7 +585,7 @@ def test_many_clients_that_come_and_go_leave_nothing(server: Served) -> None:
             return "error" not in client.call("Version")
 
     until(answers, "an answer")
-    until(lambda: not server.do(lambda: len(server.server._connections)), "the connections to end")
+    until(lambda: not server.do(lambda: len(server.server.connections)), "the connections to end")
 
 
 def test_a_client_that_does_not_read_its_replies_is_cut_off(config: Path) -> None:
@@ -591,9 +593,7 @@ def test_a_client_that_does_not_read_its_replies_is_cut_off(config: Path) -> Non
         server.engine.fdb = {(10, 0x020000000000 + n): ("guests", "static") for n in range(20_000)}
         deaf.send({"method": "org.framebridge.FdbShow", "more": True})
 
-        until(
-            lambda: server.do(lambda: len(server.server._connections)) == 1, "the deaf client to be cut off"
-        )
+        until(lambda: server.do(lambda: len(server.server.connections)) == 1, "the deaf client to be cut off")
 
         assert rows(good.call("Version"))
 
@@ -785,6 +785,55 @@ def test_an_opened_socket_lets_strangers_look_and_members_change(
         Path(server.path).chmod(0o666)
 
         assert as_user(NOBODY, gid, groups, lambda: look_and_change(server.path)) == answers
+
+
+@contextlib.contextmanager
+def connected_as(uid: int, path: str, count: int) -> Iterator[None]:
+    """So many idle connections of another user."""
+    held, release = os.pipe(), os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            os.close(release[1])
+            wires = [Wire(path) for _ in range(count)]
+            os.write(held[1], b"%d" % len(wires))
+            os.read(release[0], 1)
+        finally:
+            os._exit(0)
+    try:
+        os.close(held[1])
+        assert os.read(held[0], 10) == b"%d" % count
+        yield
+    finally:
+        for end in (held[0], *release):
+            os.close(end)
+        os.waitpid(child, 0)
+
+
+def test_idle_onlookers_do_not_lock_out_who_may_change_things(public: Path) -> None:
+    with served(write_config(public), patience=300.0) as server:
+        Path(server.path).chmod(0o666)
+        with connected_as(NOBODY, server.path, 64), contextlib.ExitStack() as stack:
+            for _ in range(16):
+                wire = stack.enter_context(Wire(server.path))
+                assert rows(wire.call("CostClear")) == []
+            assert server.do(lambda: len(server.server.connections)) == 64
+            assert error(stack.enter_context(Wire(server.path)).receive()) == "Busy"
+
+
+def test_an_idle_client_makes_room_for_a_new_one(config: Path) -> None:
+    with (
+        served(config, connections=2, kept=0, patience=0.0) as server,
+        Wire(server.path) as idle,
+        monitoring(server.path) as monitor,
+        Wire(server.path) as third,
+    ):
+        assert rows(third.call("Version"))
+        assert idle.receive() is None
+        server.do(server.engine.events.emit, "warning")
+        assert rows(monitor.receive() or {})[0]["event"] == "warning"
 
 
 def test_the_kernel_says_who_connects() -> None:

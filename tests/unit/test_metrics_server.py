@@ -155,7 +155,7 @@ async def test_a_client_that_sends_nothing_is_cut_off() -> None:
         async with asyncio.timeout(10):
             assert await reader.read() == b""
         writer.close()
-        await until(lambda: not server._connections, "the connection to be forgotten")
+        await until(lambda: not server.connections, "the connection to be forgotten")
 
 
 @story
@@ -169,8 +169,8 @@ async def test_a_client_that_does_not_read_is_cut_off() -> None:
             client.setblocking(False)
             await asyncio.get_running_loop().sock_connect(client, (host, int(port)))
             await asyncio.get_running_loop().sock_sendall(client, GET)
-            await until(lambda: server._connections, "a connection")
-            await until(lambda: not server._connections, "the connection to be cut off")
+            await until(lambda: server.connections, "a connection")
+            await until(lambda: not server.connections, "the connection to be cut off")
         assert (await ask(address))[0] == "HTTP/1.1 200 OK"
 
 
@@ -178,12 +178,29 @@ async def test_a_client_that_does_not_read_is_cut_off() -> None:
 async def test_slow_clients_make_room_for_a_scraper() -> None:
     async with served(connections=3, request=60.0) as (server, address):
         idle = [await connect(address) for _ in range(3)]
-        await until(lambda: len(server._connections) == 3, "three connections")
+        await until(lambda: len(server.connections) == 3, "three connections")
         assert (await ask(address))[0] == "HTTP/1.1 200 OK"
         async with asyncio.timeout(10):
             assert await idle[0][0].read() == b""  # the oldest made room
         for _, writer in idle:
             writer.close()
+
+
+@story
+async def test_a_burst_of_clients_leaves_no_descriptor(caplog: pytest.LogCaptureFixture) -> None:
+    """All of them wait to be accepted at once, which a server that accepts them in one go does not survive."""
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    async with served() as (server, address):
+        host, _, port = address.rpartition(":")
+        for _ in range(5):
+            burst = [socket.create_connection((host, int(port))) for _ in range(100)]
+            await until(lambda: len(server.connections) == 16, "all places to be taken")
+            assert (await ask(address))[0] == "HTTP/1.1 200 OK"
+            for client in burst:
+                client.close()
+            await until(lambda: not server.connections, "the connections to end")
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= before
+    assert len(caplog.records) <= 5
 
 
 @story
@@ -220,7 +237,7 @@ async def test_other_settings_do_not_hang_up() -> None:
 
     async with served(read) as (server, address):
         reader, writer = await connect(address)
-        await until(lambda: server._connections, "a connection")
+        await until(lambda: server.connections, "a connection")
         await server.configure(MetricsConfig(address, talkers=5))
         writer.write(GET)
         assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
