@@ -21,7 +21,7 @@ system-packages:
 	fi
 
 # The virtual environment, with the package built in place and all extras.
-SOURCES := $(wildcard csrc/*.c csrc/*.h bridge/*.pyx bridge/*.pxd)
+SOURCES := $(wildcard csrc/*/*.c csrc/*/*.h bridge/core/*.pyx bridge/core/*.pxd)
 PIP := $(BIN)/pip install -qq --disable-pip-version-check
 $(VENV)/.built: pyproject.toml setup.py $(SOURCES) | system-packages
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
@@ -80,7 +80,7 @@ DEBUG := build/debug
 debug: build
 	@mkdir -p $(DEBUG)
 	@rm -rf $(DEBUG)/bridge $(DEBUG)/csrc && cp -r bridge csrc setup.py pyproject.toml README.md $(DEBUG)/
-	@rm -f $(DEBUG)/bridge/*.so $(DEBUG)/bridge/_core.c
+	@rm -f $(DEBUG)/bridge/core/*.so $(DEBUG)/bridge/core/_core.c
 	cd $(DEBUG) && FRAMEBRIDGE_SANITIZE=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 
 test-debug: debug
@@ -109,5 +109,5 @@ test-vm: $(VM)/.virtme
 	$(BIN)/python tests/vm/boot.py --timeout 900 $(or $(ARGS),$(VM_TESTS))
 
 clean:
-	rm -rf build $(VENV) *.egg-info bridge/*.so bridge/_core.c .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf build $(VENV) *.egg-info bridge/core/*.so bridge/core/_core.c .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

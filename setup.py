@@ -1,4 +1,4 @@
-"""Build of the one extension module, `bridge._core`: Cython over everything in csrc/.
+"""Build of the one extension module, `bridge.core._core`: Cython over everything in csrc/.
 
 Metadata is in pyproject.toml. FRAMEBRIDGE_SANITIZE=1 builds with ASan and UBSan (see `make debug`);
 FRAMEBRIDGE_NO_ACCOUNTING=1 without stamps and bill, only to measure what they cost.
@@ -20,8 +20,8 @@ from setuptools import Extension, setup  # noqa: E402
 
 SANITIZE = os.environ.get("FRAMEBRIDGE_SANITIZE") == "1"
 
-SOURCES = ["bridge/_core.pyx", *sorted(str(path) for path in Path("csrc").glob("*.c"))]
-HEADERS = sorted(str(path) for path in Path("csrc").glob("*.h"))
+SOURCES = ["bridge/core/_core.pyx", *sorted(str(path) for path in Path("csrc").glob("*/*.c"))]
+HEADERS = sorted(str(path) for path in Path("csrc").glob("*/*.h"))
 
 # Cython's generated code is not ours to keep free of these; everything in csrc/ is.
 CFLAGS = [
@@ -43,7 +43,7 @@ if os.environ.get("FRAMEBRIDGE_NO_ACCOUNTING") == "1":
     MACROS.append(("BR_NO_ACCOUNTING", "1"))
 
 core = Extension(
-    "bridge._core",
+    "bridge.core._core",
     sources=SOURCES,
     depends=HEADERS,
     include_dirs=["csrc"],

@@ -29,7 +29,7 @@ def directory() -> Path:
 
 def sources(name: str) -> list[Path]:
     """List the files a program is made of, headers included."""
-    cycles = SOURCE.parent / "csrc" / "cycles.h"
+    cycles = SOURCE.parent / "csrc" / "count" / "cycles.h"
     return sorted([*(SOURCE / name).glob("*.c"), *(SOURCE / name).glob("*.h"), cycles])
 
 

@@ -131,7 +131,7 @@ class BoundedServer:
         is_favoured: Callable[[socket.socket], bool] = lambda _: False,
         refusal: bytes = b"",
     ) -> None:
-        self.log = SeldomLog(logging.getLogger(__name__))
+        self.log = SeldomLog(logging.getLogger(__package__))
         self._name = name
         self._room = room
         self._make = make
@@ -273,7 +273,7 @@ class BoundedServer:
             await connection.open(self._room.read_ahead)
             await connection.serve()
         except (OSError, asyncio.IncompleteReadError) as error:  # also TimeoutError
-            logging.getLogger(__name__).debug("%s: %s", self._name, error or "too slow")
+            logging.getLogger(__package__).debug("%s: %s", self._name, error or "too slow")
         except Exception:
             self.log(logging.ERROR, "%s: unexpected error", self._name, exc_info=True)
 

@@ -1,4 +1,4 @@
-"""Write docs/counters.md from the tables of csrc/counters.h, as the built extension has them.
+"""Write docs/counters.md from the tables of csrc/count/counters.h, as the built extension has them.
 
 `python docs/counters.py` writes the file; a test compares it with what would be written now.
 """
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from bridge import _core
+from bridge.core import _core
 
 PAGE = Path(__file__).with_name("counters.md")
 
 INTRODUCTION = """\
 # Counters
 
-Made by `make docs` from `csrc/counters.h`, where each name is declared once with its sentence. What they add up to, at
-every moment at which they can be read:
+Made by `make docs` from `csrc/count/counters.h`, where each name is declared once with its sentence. What they add up
+to, at every moment at which they can be read:
 
     per port    rx_frames + copies = forwarded + all rx drops
                 offered            = tx_frames + all tx drops

@@ -1,4 +1,4 @@
-"""Write docs/metrics.md from the families of bridge.metrics, whose names and sentences csrc/counters.h declares.
+"""Write docs/metrics.md from the families of bridge.metrics, whose names and sentences csrc/count/counters.h declares.
 
 `python docs/metrics.py` writes the file; a test compares it with what would be written now.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from bridge._core import HISTOGRAMS, STAGES, THREAD_COUNTERS
-from bridge.config import MetricsConfig
-from bridge.cost import Reading
-from bridge.ledger import Tally
-from bridge.metrics import PREFIX, Family, PortState, State, families
-from bridge.metrics_top import Shown
+from bridge.account.ledger import Tally
+from bridge.account.window import Reading
+from bridge.config.document import MetricsConfig
+from bridge.core._core import HISTOGRAMS, STAGES, THREAD_COUNTERS
+from bridge.metrics.bounded import Shown
+from bridge.metrics.families import PREFIX, Family, PortState, State, families
 
 PAGE = Path(__file__).with_name("metrics.md")
 

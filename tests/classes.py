@@ -1,4 +1,4 @@
-"""Classes of frames in slow, obvious Python: the oracle's half of csrc/classify.h, written from the RFCs.
+"""Classes of frames in slow, obvious Python: the oracle's half of csrc/frame/classify.h, written from the RFCs.
 
 Independence: imports nothing of the product. A header that does not lie in the frame decides nothing.
 """

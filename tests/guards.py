@@ -1,4 +1,4 @@
-"""Source guard in slow, obvious Python: the oracle's half of csrc/guard.h, written from the RFCs.
+"""Source guard in slow, obvious Python: the oracle's half of csrc/protect/guard.h, written from the RFCs.
 
 Independence: imports nothing of the product and shares no way of doing it: every header is cut off the front of what is
 left, and a header that is not all there ends it.

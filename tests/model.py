@@ -3,7 +3,7 @@
 Job: say what must happen to every frame, one frame at a time, in the order of the rules. No batches
 inside, no shared bytes, no hashing; the two traces of batching are visible outside: a batch is learned
 before any of it is looked up, and its known unicast leaves before its floods (R11 promises order per
-flow only). Frames, configuration and results have the shapes of `bridge._core` (named tuples compare
+flow only). Frames, configuration and results have the shapes of `bridge.core._core` (named tuples compare
 equal by value), so a test can run both side by side and compare whole values.
 Independence: written from the rules, not from the C; it imports nothing of the product. Outside its
 job: cycles, events lost by a full ring, real devices, and two full hash buckets.
@@ -35,7 +35,7 @@ L4_CSUM_OFFSET = {"tcp4": 16, "tcp6": 16, "udp": 6}
 
 
 class Offload(NamedTuple):
-    """As bridge._core.Offload."""
+    """As bridge.core._core.Offload."""
 
     needs_csum: bool = False
     csum_start: int = 0
@@ -54,7 +54,7 @@ class Offload(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """As bridge._core.Frame."""
+    """As bridge.core._core.Frame."""
 
     data: bytes
     tag: tuple[int, int] | None = None
@@ -260,7 +260,7 @@ def rx_len(frame: Frame) -> int:
 
 
 class Model:
-    """The bridge. Same verbs as bridge._core.Bridge."""
+    """The bridge. Same verbs as bridge.core._core.Bridge."""
 
     def __init__(self, *, fdb_capacity: int = 65536, burst: int = 64) -> None:
         self.capacity, self.burst, self.tick, self.turns = fdb_capacity, burst, 0, 0

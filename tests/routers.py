@@ -1,4 +1,4 @@
-"""Frames that a backup router, too, emits under the virtual address, in slow, obvious Python: csrc/moves.h's oracle.
+"""Frames that a backup router, too, emits under the virtual address, in slow, obvious Python: the oracle of moves.h.
 
 Independence: imports nothing of the product. A header that does not lie in the frame decides nothing.
 """

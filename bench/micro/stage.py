@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bridge._core import Bridge, Counters, Port, Snapshot
+from bridge.core._core import Bridge, Counters, Port, Snapshot
 
 VLAN = 10
 SECRET = bytes(range(16))  # the same hash in every run

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from bridge._core import Counters
+from bridge.core._core import Counters
 
 from .stage import (
     DESTINATIONS,

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from bench.errors import BenchError
 from bench.lab import net
 from bench.systems.framebridge import command
-from bridge.client import Client
+from bridge.control.client import Client
 from bridge.errors import ControlError
 
 METRICS = "127.0.0.1:9464"

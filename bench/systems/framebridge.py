@@ -34,7 +34,7 @@ class Framebridge(System):
     flushes = True
 
     def require(self) -> None:
-        for module in ("bridge", "bridge._core"):
+        for module in ("bridge", "bridge.core._core"):
             if importlib.util.find_spec(module) is None:
                 raise SkippedError(f"{module} is not there for this Python: run make build")
 
@@ -72,7 +72,7 @@ class Framebridge(System):
         site.wait_ready()
 
     def own_cycles(self, site: Site) -> dict[str, float] | None:
-        from bridge.client import Client
+        from bridge.control.client import Client
 
         with Client(str(site.directory / "bench.sock")) as client:
             stages = client.rows("CostShow")
@@ -82,7 +82,7 @@ class Framebridge(System):
         return {"cycles": float(busy), "frames": float(frames)}
 
     def flush(self, site: Site) -> None:
-        from bridge.client import Client
+        from bridge.control.client import Client
 
         with Client(str(site.directory / "bench.sock")) as client:
             client.rows("FdbFlush")

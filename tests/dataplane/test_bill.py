@@ -25,7 +25,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.layers.vrrp import VRRP
 from scapy.packet import Raw
 
-from bridge import _core
+from bridge.core import _core
 
 ROUNDS = 60
 A, B, C = (f"02:00:00:00:00:0{n}" for n in (1, 2, 3))

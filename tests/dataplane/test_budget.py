@@ -13,7 +13,7 @@ from scapy.layers.l2 import Ether
 from scapy.layers.vrrp import VRRP
 from scapy.packet import Raw
 
-from bridge import _core
+from bridge.core import _core
 
 NEVER = 1e-15  # units a cycle: nothing comes back while a test runs
 CLASSES = [name for name, _ in _core.CLASSES]

@@ -8,7 +8,7 @@ import pytest
 from helpers import frames
 from helpers.bridge import SECRET
 
-from bridge import _core
+from bridge.core import _core
 
 VID, RING, HINTS = 10, 64, 512
 FIXED, STATION = 1, 2  # a static one of port 1; who moves from port 1 to port 2

@@ -8,7 +8,7 @@ import pytest
 from helpers import frames
 from helpers.bridge import SECRET, check_conservation
 
-from bridge import _core
+from bridge.core import _core
 
 BURST = 8
 SINK = 9  # port index

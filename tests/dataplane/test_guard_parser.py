@@ -14,7 +14,7 @@ from helpers import frames, packets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge import _core
+from bridge.core import _core
 
 PACKETS = int(os.environ.get("FRAMEBRIDGE_PACKETS", "2000"))
 MAC = frames.host(1)

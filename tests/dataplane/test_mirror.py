@@ -7,7 +7,7 @@ from helpers import frames
 from helpers.bridge import Lab, access, make_snapshot, trunk
 from model import Captured, Frame, Mirror, Offload
 
-from bridge import _core
+from bridge.core import _core
 
 WATCH = trunk(direction="egress")  # a port of no VLAN that takes nothing
 A, B, T, W = range(4)

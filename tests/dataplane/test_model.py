@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from model import FLOODS, TPIDS, Config, Frame, Mirror, Offload, PortConfig
 
-from bridge import _core
+from bridge.core import _core
 
 LIVES = int(os.environ.get("FRAMEBRIDGE_LIVES", "100"))
 PORTS_MAX = 5

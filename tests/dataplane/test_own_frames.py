@@ -7,7 +7,7 @@ from helpers import frames
 from helpers.bridge import Lab, access, trunk, tunnel
 from model import Frame, PortConfig
 
-from bridge import _core
+from bridge.core import _core
 
 OWN = frames.host(9)
 INSTANCE = 0x1122334455667788

@@ -7,7 +7,7 @@ from helpers import frames, packets
 from helpers.bridge import Lab, access, trunk
 from model import Frame, Offload
 
-from bridge import _core
+from bridge.core import _core
 
 GATEWAY, GUEST, OTHER = 1, 2, 3  # stations
 EVERYBODY = ((0, 0x020000FFFFFF),)

@@ -6,7 +6,7 @@ import pytest
 from helpers import frames
 from helpers.bridge import SECRET, Lab, access, charged, trunk
 
-from bridge import _core
+from bridge.core import _core
 
 BASE = frames.number(frames.host(0))
 

@@ -6,7 +6,7 @@ import pytest
 from helpers import frames
 from helpers.bridge import Lab, access, trunk, tunnel
 
-from bridge import _core
+from bridge.core import _core
 
 A, B = frames.host(1), frames.host(2)
 DYNAMIC = "dynamic"

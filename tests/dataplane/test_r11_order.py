@@ -13,7 +13,7 @@ import pytest
 from helpers import frames
 from helpers.bridge import Lab, access, trunk
 
-from bridge import _core
+from bridge.core import _core
 
 A, B, C = frames.host(1), frames.host(2), frames.host(3)
 BURST = 8

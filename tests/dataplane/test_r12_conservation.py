@@ -15,7 +15,7 @@ from helpers import frames
 from helpers.bridge import Lab, access, check_conservation, trunk
 from helpers.net import wait_until
 
-from bridge import _core
+from bridge.core import _core
 
 A, B = frames.host(1), frames.host(2)
 

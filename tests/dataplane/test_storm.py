@@ -9,8 +9,8 @@ from scapy.layers.inet import IP
 from scapy.layers.l2 import ARP, Ether
 from scapy.layers.vrrp import VRRP
 
-from bridge import _core
-from bridge._core import Bridge, Snapshot
+from bridge.core import _core
+from bridge.core._core import Bridge, Snapshot
 
 SECOND = (
     10**13

@@ -12,7 +12,7 @@ from model import Frame, Offload, PortConfig
 from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
-from bridge import _core
+from bridge.core import _core
 
 A, B = frames.host(1), frames.host(2)
 PAYLOAD = Raw(bytes(range(64)))

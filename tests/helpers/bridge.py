@@ -1,7 +1,7 @@
 """A bridge of memory ports for tests of the forwarding rules: the core and the model, run side by side.
 
 Job: a test configures ports, sends frames, and says what must come out. Behind its back every step is
-done by `bridge._core` and by `model.Model`, and everything they show is compared: frames byte for byte
+done by `bridge.core._core` and by `model.Model`, and everything they show is compared: frames byte for byte
 with offload metadata and in order, every counter and drop reason, the FDB, the events. Conservation
 (R12) is checked each time.
 """
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import model
 from model import Captured, Config, FdbEntry, Frame, Mirror, PortConfig
 
-from bridge import _core
+from bridge.core import _core
 from helpers import frames, pcapng
 
 SECRET = bytes(range(16))  # a fixed hash key: a failing example fails again

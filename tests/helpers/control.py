@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bridge.claim import SocketClaim
-from bridge.config import load
-from bridge.control import ControlServer, Limits
-from bridge.service import Service
+from bridge.config.document import load
+from bridge.control.server import ControlServer, Limits
+from bridge.control.service import Service
+from bridge.control.socket_path import SocketClaim
 from helpers.fake_engine import FakeEngine
 
 CONFIG = """\

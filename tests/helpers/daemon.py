@@ -18,10 +18,10 @@ from json import loads
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bridge.client import Client
-from bridge.config_tables import toml_value
+from bridge.cli.port import MEMBERSHIP
+from bridge.config.bridge import toml_value
+from bridge.control.client import Client
 from bridge.errors import ControlError
-from bridge.verbs_port import MEMBERSHIP
 from helpers import net as nets
 from helpers.net import HERE, Namespace, Program, wait_until
 

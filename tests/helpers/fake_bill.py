@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bridge._core import VID_OTHER, Bill, Charge, SlowBatch, Talker
+from bridge.account.meter import Meter
+from bridge.account.window import Egress
 from bridge.clock import Clock
-from bridge.cost import Egress
-from bridge.cost_meter import Meter
+from bridge.core._core import VID_OTHER, Bill, Charge, SlowBatch, Talker
 
 HZ = 1_000_000_000
 STAGES = ("blocked", "polling", "control", "rx", "admit", "learn", "lookup", "edit", "flood", "tx", "account")

@@ -9,16 +9,16 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any, Unpack
 
-from bridge import guards
-from bridge.audit import Finding
-from bridge.config import Config
-from bridge.config_port import PortConfig
+from bridge.audit.rules import Finding
+from bridge.config import security as guards
+from bridge.config.document import Config
+from bridge.config.plan import Action, plan
+from bridge.config.port import PortConfig
+from bridge.config.vids import format_vids
 from bridge.errors import ApplyError, PortError
 from bridge.events import Events, Subscription
-from bridge.fdb_view import Filters
+from bridge.fdb.view import Filters
 from bridge.mac import format_mac
-from bridge.plan import Action, plan
-from bridge.vids import format_vids
 from helpers.clock import ManualClock
 from helpers.fake_bill import FakeMeter
 

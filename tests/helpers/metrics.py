@@ -6,11 +6,11 @@ from collections import Counter
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge._core import HISTOGRAM_BOUNDS, HISTOGRAMS, STAGES, THREAD_COUNTERS
-from bridge.config_tables import MetricsConfig
-from bridge.cost import Amount, ChargeKey, Reading, Times
-from bridge.ledger import Tally
-from bridge.metrics import PortState, State
+from bridge.account.ledger import Tally
+from bridge.account.window import Amount, ChargeKey, Reading, Times
+from bridge.config.bridge import MetricsConfig
+from bridge.core._core import HISTOGRAM_BOUNDS, HISTOGRAMS, STAGES, THREAD_COUNTERS
+from bridge.metrics.families import PortState, State
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

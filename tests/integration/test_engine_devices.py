@@ -19,14 +19,14 @@ from helpers.aio import story, until
 from helpers.net import HERE, Namespace, Net, PacketSocket, attach_tap, make_name
 from pyroute2 import netns as kernel_netns
 
-from bridge import vlan_filter
-from bridge.config import Config
-from bridge.config_port import PortConfig
-from bridge.config_tables import StaticEntry
-from bridge.engine import Engine
+from bridge.config.bridge import StaticEntry
+from bridge.config.document import Config
+from bridge.config.port import PortConfig
+from bridge.devices.devices import Links
+from bridge.engine.engine import Engine
 from bridge.errors import ApplyError, PortError
 from bridge.events import Subscription
-from bridge.links import Links
+from bridge.ports import vlan_filter
 
 pytestmark = pytest.mark.root
 

@@ -20,9 +20,9 @@ from pyroute2 import netns as kernel_netns
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import tuntap
 
-from bridge.link import Created, Link, LinkError, explain
-from bridge.links import Links
-from bridge.netlink import release_tap
+from bridge.devices.device import Created, Link, LinkError, explain
+from bridge.devices.devices import Links
+from bridge.devices.netlink import release_tap
 
 pytestmark = pytest.mark.root
 
@@ -288,8 +288,8 @@ def test_a_process_without_capabilities_is_told_so(net: Net) -> None:
     space = net.namespace()
     code = f"""
 import asyncio, os
-from bridge.link import LinkError
-from bridge.links import Links
+from bridge.devices.device import LinkError
+from bridge.devices.devices import Links
 async def main():
     links = Links()
     await links.open()

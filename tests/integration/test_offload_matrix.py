@@ -34,7 +34,7 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from bridge import _core
+from bridge.core import _core
 
 pytestmark = pytest.mark.root
 

@@ -16,10 +16,10 @@ from helpers.hosts import bulk_tcp
 from helpers.lan import Lan
 from model import Config
 
-from bridge import _core
-from bridge.cost import NOT_BUSY, Egress
-from bridge.cost_record import read
-from bridge.cost_views import VIEWS
+from bridge.account.views import VIEWS
+from bridge.account.window import NOT_BUSY, Egress
+from bridge.cli.record import read
+from bridge.core import _core
 
 Row = dict[str, Any]
 

@@ -11,7 +11,7 @@ from helpers.hosts import host
 from helpers.metrics import Samples, samples, value
 from helpers.net import Namespace, Net
 
-from bridge.cost import NOT_BUSY
+from bridge.account.window import NOT_BUSY
 
 pytestmark = pytest.mark.root
 

@@ -19,7 +19,7 @@ from helpers.kernel import VnetHeader
 from helpers.net import HERE, Net, PacketSocket, wait_until
 from model import Frame, Offload
 
-from bridge import _core
+from bridge.core import _core
 
 A, B = frames.host(1), frames.host(2)
 ALL = frames.BROADCAST

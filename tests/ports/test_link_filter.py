@@ -6,8 +6,8 @@ import pytest
 from helpers import frames
 from helpers.net import Net
 
-from bridge import vlan_filter
-from bridge.config_port import PortConfig
+from bridge.config.port import PortConfig
+from bridge.ports import vlan_filter
 
 pytestmark = pytest.mark.root
 

@@ -12,7 +12,7 @@ from helpers import frames
 from helpers.bridge import SECRET, check_conservation
 from helpers.net import HERE, Net, PacketSocket, wait_until
 
-from bridge import _core
+from bridge.core import _core
 
 pytestmark = pytest.mark.root
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from bridge.config import Config
-from bridge.config_port import PortConfig
-from bridge.config_tables import BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
-from bridge.guards import GuardRule, Stations
-from bridge.loop_detection import LoopDetectionConfig
-from bridge.move_guard import MoveGuardConfig
-from bridge.rates import Rate
-from bridge.storm_control import StormControl
-from bridge.translation import Translation
+from bridge.config.bridge import BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
+from bridge.config.document import Config
+from bridge.config.port import PortConfig
+from bridge.config.rates import Rate
+from bridge.config.security import GuardRule, Stations
+from bridge.config.storm_control import StormControl
+from bridge.config.translation import Translation
+from bridge.protect.loop_detection import LoopDetectionConfig
+from bridge.protect.move_guard import MoveGuardConfig
 
 Draw = Any
 NAMES = st.from_regex(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,31}", fullmatch=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge import facts
-from bridge.audit import RULES, SEVERITIES, Finding, Subject, audit
-from bridge.config_port import PortConfig
-from bridge.facts import Facts
+from bridge.audit.rules import RULES, SEVERITIES, Finding, Subject, audit
+from bridge.config.port import PortConfig
+from bridge.devices import inspection as facts
+from bridge.devices.inspection import Facts
 
 GOOD = frozenset(
     {"rx-gro", "rx-checksum", "tx-checksum-ip-generic", "tx-scatter-gather", "tx-tcp-segmentation"}

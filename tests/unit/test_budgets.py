@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from helpers import frames
 
-from bridge import config as configs
-from bridge.budgets import BUDGETS_MAX, BudgetConfig
-from bridge.engine import Engine
+from bridge.account.budgets import BUDGETS_MAX, BudgetConfig
+from bridge.config import document as configs
+from bridge.config.plan import plan
+from bridge.engine.engine import Engine
 from bridge.errors import ConfigError
-from bridge.plan import plan
 
 PORTS = """
 [[port]]

@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from helpers.control import Served, served, write_config
 
-from bridge import __version__, client
-from bridge.cli import main
+from bridge import __version__
+from bridge.cli.commands import VERBS
+from bridge.cli.grammar import Grammar, UsageError, match
+from bridge.cli.main import main
+from bridge.cli.port import PORT_KEYS, port_table
+from bridge.control import client
 from bridge.errors import ControlError
-from bridge.grammar import Grammar, UsageError, match
-from bridge.verbs import VERBS
-from bridge.verbs_port import PORT_KEYS, port_table
 
 MAC = "02:00:00:00:00:01"
 Capture = pytest.CaptureFixture[str]
@@ -685,7 +686,7 @@ def test_version_does_not_need_a_daemon(capsys: Capture) -> None:
 
 
 def test_the_lab_gets_its_arguments_untouched(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    from bridge import lab
+    from bridge.lab import lab
 
     seen: list[list[str]] = []
     monkeypatch.setattr(lab, "main", lambda arguments: seen.append(arguments) or 7)
@@ -707,9 +708,9 @@ def framebridge(*arguments: str) -> subprocess.Popen[str]:
 
 def test_verbs_for_a_daemon_import_nothing_heavy(server: Served) -> None:
     code = (
-        "import sys; from bridge.cli import main\n"
+        "import sys; from bridge.cli.main import main\n"
         "assert main(['version']) == main(['-j', 'port', 'show']) == main(['fdb', '-h']) == 0\n"
-        "heavy = {'asyncio', 'pyroute2', 'bridge._core', 'bridge.engine', 'bridge.config', 'bridge.lab'}\n"
+        "heavy = {'asyncio', 'pyroute2', 'bridge.core._core', 'bridge.engine', 'bridge.config', 'bridge.lab'}\n"
         "print(heavy & sys.modules.keys(), file=sys.stderr)\n"
     )
     done = subprocess.run(

@@ -14,12 +14,12 @@ from config_strategies import NARROW, configs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge import config as module
-from bridge.config import Config, load, parse, replace_port, to_toml, with_port, without_port
-from bridge.config_port import PortConfig, parse_port, port_table, update_port
-from bridge.config_tables import WAITINGS, BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
+from bridge.config import document as module
+from bridge.config.bridge import WAITINGS, BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
+from bridge.config.document import Config, load, parse, replace_port, to_toml, with_port, without_port
+from bridge.config.port import PortConfig, parse_port, port_table, update_port
+from bridge.config.vids import format_vids, vid_runs
 from bridge.errors import ConfigError
-from bridge.vids import format_vids, vid_runs
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -47,13 +47,13 @@ def the_problem(text: str) -> str:
 
 
 def test_the_core_agrees_about_the_number_of_ports() -> None:
-    from bridge import _core
+    from bridge.core import _core
 
     assert _core.PORTS_MAX == module.PORTS_MAX
 
 
 def test_the_core_agrees_about_the_ways_to_wait() -> None:
-    from bridge import _core
+    from bridge.core import _core
 
     assert tuple(name for name, _ in _core.WAITINGS) == WAITINGS
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import parse
+from bridge.config.document import parse
 from bridge.errors import ConfigError
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"

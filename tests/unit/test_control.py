@@ -25,15 +25,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge import __version__
-from bridge.claim import SocketClaim, peer_of
-from bridge.config import parse
-from bridge.control import Limits
-from bridge.engine import Engine
-from bridge.engine_rows import Rows
+from bridge.config.document import parse
+from bridge.control.methods import METHODS
+from bridge.control.protocol import ERRORS, INTERNAL, MESSAGE_MAX, Call, encode_error
+from bridge.control.server import Limits
+from bridge.control.service import Service
+from bridge.control.socket_path import SocketClaim, peer_of
+from bridge.engine.engine import Engine
+from bridge.engine.status import Rows
 from bridge.errors import ConfigError, ControlError
-from bridge.methods import METHODS
-from bridge.protocol import ERRORS, INTERNAL, MESSAGE_MAX, Call, encode_error
-from bridge.service import Service
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "control-protocol.md"
 NOBODY = 65534

@@ -14,7 +14,9 @@ from helpers.fake_bill import HZ, FakeMeter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.cost import (
+from bridge.account.history import CHARGES, COARSE, COARSE_SECONDS, FINE, TALKERS, History
+from bridge.account.views import VIEWS, Price, Rates, histogram_rows, show, summary_row
+from bridge.account.window import (
     REMOVED,
     WRAP,
     Amount,
@@ -30,8 +32,6 @@ from bridge.cost import (
     growth,
     total,
 )
-from bridge.cost_history import CHARGES, COARSE, COARSE_SECONDS, FINE, TALKERS, History
-from bridge.cost_views import VIEWS, Price, Rates, histogram_rows, show, summary_row
 
 MAC = 0x020000000001
 KEY = ChargeKey("guests", 10, "broadcast")

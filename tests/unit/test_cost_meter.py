@@ -10,13 +10,13 @@ import pytest
 from helpers.clock import ManualClock
 from helpers.fake_bill import HZ, FakeMeter
 
-from bridge import _core
-from bridge.config_port import PortConfig
-from bridge.cost import REMOVED, Amount, Egress, Times
-from bridge.cost_meter import BASELINES
-from bridge.cost_savings import savings_rows
-from bridge.cost_times import read_times
-from bridge.cost_views import Row
+from bridge.account.meter import BASELINES
+from bridge.account.savings import savings_rows
+from bridge.account.times import read_times
+from bridge.account.views import Row
+from bridge.account.window import REMOVED, Amount, Egress, Times
+from bridge.config.port import PortConfig
+from bridge.core import _core
 from bridge.errors import FramebridgeError
 
 MAC = 0x020000000001

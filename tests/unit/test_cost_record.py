@@ -12,8 +12,8 @@ import pytest
 from helpers.clock import ManualClock
 from helpers.fake_bill import HZ, FakeMeter
 
-from bridge import cost_plot
-from bridge.cost_record import FORMAT, TALKERS, Line, read, record
+from bridge.cli import plot as cost_plot
+from bridge.cli.record import FORMAT, TALKERS, Line, read, record
 from bridge.errors import ControlError, FramebridgeError
 
 

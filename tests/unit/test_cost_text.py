@@ -8,11 +8,13 @@ from helpers.fake_bill import HZ, FakeMeter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import cost_text, cost_views, verbs_cost
-from bridge._core import HISTOGRAMS, SlowBatch
-from bridge.config_port import PortConfig
-from bridge.cost import Egress
-from bridge.cost_text import ASCII_BLOCKS, BLOCKS, bar, choose_blocks, money, show_text, si
+from bridge.account import views as cost_views
+from bridge.account.window import Egress
+from bridge.cli import cost as verbs_cost
+from bridge.config.port import PortConfig
+from bridge.core._core import HISTOGRAMS, SlowBatch
+from bridge.render import bill as cost_text
+from bridge.render.bill import ASCII_BLOCKS, BLOCKS, bar, choose_blocks, money, show_text, si
 
 MAC = 0x020000000001
 

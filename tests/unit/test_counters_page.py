@@ -1,4 +1,4 @@
-"""docs/counters.md says what csrc/counters.h declares."""
+"""docs/counters.md says what csrc/count/counters.h declares."""
 
 import runpy
 from pathlib import Path

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from helpers.control import Wire, write_config
 
-from bridge.client import Client
+from bridge.control.client import Client
 from bridge.errors import ControlError
 
 TESTS = Path(__file__).parents[1]
@@ -24,7 +24,7 @@ TESTS = Path(__file__).parents[1]
 PROGRAM = """
 import asyncio, logging, os, sys, time
 sys.path.insert(0, {tests!r})
-from bridge.daemon import serve
+from bridge.daemon.daemon import serve
 from bridge.errors import FramebridgeError
 from helpers.fake_engine import FakeEngine
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from helpers.control import Served, served, write_config
 
-from bridge.cli import main
-from bridge.config import parse
+from bridge.cli.main import main
+from bridge.config.document import parse
 from bridge.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

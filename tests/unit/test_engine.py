@@ -16,14 +16,14 @@ from helpers.clock import ManualClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge._core import DROP_REASONS, PORT_COUNTERS, STAGES, Frame, MemoryPort
-from bridge.config import Config
-from bridge.config_port import PortConfig
-from bridge.config_tables import BridgeConfig, StaticEntry, VlanConfig
-from bridge.engine import Engine
+from bridge.config.bridge import BridgeConfig, StaticEntry, VlanConfig
+from bridge.config.document import Config
+from bridge.config.port import PortConfig
+from bridge.config.translation import Translation
+from bridge.core._core import DROP_REASONS, PORT_COUNTERS, STAGES, Frame, MemoryPort
+from bridge.engine.engine import Engine
 from bridge.errors import ApplyError, ConfigError, FramebridgeError, PortError
 from bridge.events import Events
-from bridge.translation import Translation
 
 VID = 10
 

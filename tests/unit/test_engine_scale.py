@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from helpers.aio import story
 
-from bridge import vids
-from bridge._core import Snapshot
-from bridge.config import Config
-from bridge.config_port import PortConfig
-from bridge.config_tables import StaticEntry, VlanConfig
-from bridge.engine import Engine
+from bridge.config import vids
+from bridge.config.bridge import StaticEntry, VlanConfig
+from bridge.config.document import Config
+from bridge.config.port import PortConfig
+from bridge.core._core import Snapshot
+from bridge.engine.engine import Engine
 from bridge.errors import ApplyError
 
 EVERY_VLAN = tuple(range(1, 4095))

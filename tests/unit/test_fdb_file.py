@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.config import Config
-from bridge.config_port import PortConfig
-from bridge.config_tables import BridgeConfig, VlanConfig
-from bridge.fdb_file import VERSION, FdbFile, FdbFileError, Record, read_text, replace_file, write_text
-from bridge.guards import Stations
-from bridge.learning import Saved
+from bridge.config.bridge import BridgeConfig, VlanConfig
+from bridge.config.document import Config
+from bridge.config.port import PortConfig
+from bridge.config.security import Stations
+from bridge.fdb.file import VERSION, FdbFile, FdbFileError, Record, read_text, replace_file, write_text
+from bridge.fdb.learning import Saved
 
 NOW = 1_800_000_000
 MAC = 0x020000000001
@@ -223,7 +223,7 @@ def test_a_locked_port_takes_back_only_whom_it_allows(path: Path) -> None:
 
 def test_only_changes_are_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr("bridge.fdb_file.replace_file", lambda _path, text: written.append(text))
+    monkeypatch.setattr("bridge.fdb.file.replace_file", lambda _path, text: written.append(text))
     keeper = Keeper(path)
     keeper.save()
     assert written == [], "before it was read it must not be overwritten"
@@ -306,7 +306,7 @@ def test_a_full_disk_leaves_the_file_of_before_and_is_over_when_there_is_room(
 
     keeper.table.entries.append(Saved(10, MAC + 1, "a", "dynamic", 0.0))
     with monkeypatch.context() as disk:
-        disk.setattr("bridge.fdb_file.os.fsync", full)
+        disk.setattr("bridge.fdb.file.os.fsync", full)
         keeper.save()
         keeper.save()
     assert path.read_bytes() == before

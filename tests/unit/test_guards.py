@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.checks import BadValueError
-from bridge.config import Config, parse, to_toml
-from bridge.config_port import PortConfig, parse_port, port_table, update_port
+from bridge.config.checks import BadValueError
+from bridge.config.document import Config, parse, to_toml
+from bridge.config.port import PortConfig, parse_port, port_table, update_port
+from bridge.config.security import ALLOW_MAX, RULES_MAX, Stations, ranges, row, rules, stations, withdrawn
 from bridge.errors import ConfigError
-from bridge.guards import ALLOW_MAX, RULES_MAX, Stations, ranges, row, rules, stations, withdrawn
 
 TABLE = {"name": "guests", "kind": "memory", "vlan": {"access": 10}}
 

@@ -15,13 +15,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bridge._core import Bridge, Event, MemoryPort, Snapshot
-from bridge.config_port import PortConfig
-from bridge.config_tables import BridgeConfig, StaticEntry
+from bridge.config.bridge import BridgeConfig, StaticEntry
+from bridge.config.port import PortConfig
+from bridge.config.security import GuardRule, Stations, secure
+from bridge.core._core import Bridge, Event, MemoryPort, Snapshot
 from bridge.errors import FramebridgeError
-from bridge.guards import GuardRule, Stations, secure
-from bridge.learning import Learning, Saved
-from bridge.refusals import REQUESTS_MAX, TOLD_MAX
+from bridge.fdb.learning import Learning, Saved
+from bridge.fdb.requests import REQUESTS_MAX, TOLD_MAX
 
 VID = 10
 

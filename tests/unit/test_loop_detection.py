@@ -7,11 +7,11 @@ import itertools
 import pytest
 from helpers.clock import ManualClock
 
-from bridge import config as configs
-from bridge.config_port import PortConfig
+from bridge.config import document as configs
+from bridge.config.plan import plan
+from bridge.config.port import PortConfig
 from bridge.errors import ConfigError
-from bridge.loop_detection import PROBES, ROUNDS, LoopDetectionConfig, MoveStorms, Prober, weaker
-from bridge.plan import plan
+from bridge.protect.loop_detection import PROBES, ROUNDS, LoopDetectionConfig, MoveStorms, Prober, weaker
 
 MAC = 0x020000000001
 GUEST = PortConfig("guest", "memory", pvid=10)

@@ -13,7 +13,8 @@ import pytest
 from helpers.metrics import STATE, samples, value
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from bridge._core import (
+from bridge.account.window import Amount, ChargeKey
+from bridge.core._core import (
     CLASSES,
     DROP_REASONS,
     HISTOGRAM_BOUNDS,
@@ -22,9 +23,8 @@ from bridge._core import (
     STAGES,
     THREAD_COUNTERS,
 )
-from bridge.cost import Amount, ChargeKey
-from bridge.metrics import Exposition, State, families
-from bridge.metrics_top import Shown
+from bridge.metrics.bounded import Shown
+from bridge.metrics.families import Exposition, State, families
 
 DOCS = Path(__file__).parents[2] / "docs"
 

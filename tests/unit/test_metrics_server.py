@@ -14,10 +14,10 @@ import pytest
 from helpers.aio import story, until
 from helpers.metrics import STATE
 
-from bridge.config_tables import MetricsConfig
+from bridge.config.bridge import MetricsConfig
 from bridge.errors import ConfigError
-from bridge.metrics import State
-from bridge.metrics_server import Limits, MetricsServer
+from bridge.metrics.families import State
+from bridge.metrics.server import Limits, MetricsServer
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.cost import VID_NONE, VID_OTHER, Amount, total
-from bridge.metrics_top import HALF_LIFE, Shown, dearest_talkers
+from bridge.account.window import VID_NONE, VID_OTHER, Amount, total
+from bridge.metrics.bounded import HALF_LIFE, Shown, dearest_talkers
 
 
 def spent(**cycles: int) -> dict[int, Amount]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.config import Config, parse, to_toml, with_mirror, without_mirror, without_port
+from bridge.config.document import Config, parse, to_toml, with_mirror, without_mirror, without_port
+from bridge.config.plan import plan
+from bridge.config.rates import Rate
 from bridge.errors import ConfigError
-from bridge.mirrors import MirrorConfig
-from bridge.plan import plan
-from bridge.rates import Rate
+from bridge.mirror.mirrors import MirrorConfig
 
 PORTS = """\
 [[port]]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from helpers.clock import ManualClock
 
-from bridge import config as configs
-from bridge._core import is_virtual_router
+from bridge.config import document as configs
+from bridge.config.plan import plan
+from bridge.core._core import is_virtual_router
 from bridge.errors import ConfigError
 from bridge.mac import parse_mac
-from bridge.move_guard import TRACKED, MoveGuard, MoveGuardConfig
-from bridge.plan import plan
+from bridge.protect.move_guard import TRACKED, MoveGuard, MoveGuardConfig
 
 MAC = 0x020000000001
 

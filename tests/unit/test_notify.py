@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.notify import Notifier
+from bridge.systemd.notify import Notifier
 
 
 @pytest.fixture

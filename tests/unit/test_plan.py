@@ -1,4 +1,4 @@
-"""bridge.plan: what the actions do to a model of the running state, and how they read."""
+"""bridge.config.plan: what the actions do to a model of the running state, and how they read."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from config_strategies import NARROW, configs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.config import Config, parse
-from bridge.config_port import PortConfig
-from bridge.config_tables import BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
+from bridge.config.bridge import BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
+from bridge.config.document import Config, parse
+from bridge.config.plan import Action, plan
+from bridge.config.port import PortConfig
 from bridge.errors import ConfigError
-from bridge.loop_detection import LoopDetectionConfig
-from bridge.move_guard import MoveGuardConfig
-from bridge.plan import Action, plan
+from bridge.protect.loop_detection import LoopDetectionConfig
+from bridge.protect.move_guard import MoveGuardConfig
 
 GUESTS = PortConfig("guests", "tap", "tap0", pvid=10)
 UPLINK = PortConfig("uplink", "link", "eth1", mode="trunk", pvid=1, vids=(10, 20, *range(100, 120)))

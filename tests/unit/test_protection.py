@@ -11,8 +11,8 @@ import pytest
 from helpers import frames, net
 from helpers.clock import ManualClock
 
-from bridge import config as configs
-from bridge.engine import Engine
+from bridge.config import document as configs
+from bridge.engine.engine import Engine
 from bridge.errors import ApplyError, FramebridgeError
 from bridge.mac import format_mac
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import ControlError
-from bridge.protocol import (
+from bridge.control.protocol import (
     CHUNK,
     ERRORS,
     MESSAGE_MAX,
@@ -26,6 +25,7 @@ from bridge.protocol import (
     reply_parameters,
     row_replies,
 )
+from bridge.errors import ControlError
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -10,7 +10,7 @@ import pytest
 from helpers import pcapng
 
 from bridge.errors import MirrorError
-from bridge.recorder import Recorder
+from bridge.mirror.recorder import Recorder
 
 
 def record(path: Path | str, *, files: int = 1, replace: bool = False) -> Recorder:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import render
+from bridge.render import table as render
 
 ROWS: list[dict[str, Any]] = [
     {"port": "guests", "frames": 7, "share": 0.25, "netns": None},

@@ -11,15 +11,15 @@ from helpers import frames
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import config as configs
-from bridge.config_port import parse_port, update_port
-from bridge.engine import Engine
+from bridge.cli.grammar import UsageError
+from bridge.cli.port import PORT_KEYS
+from bridge.config import document as configs
+from bridge.config.plan import plan
+from bridge.config.port import parse_port, update_port
+from bridge.config.rates import UNITS, Rate
+from bridge.config.storm_control import StormControl, rate, storm_budgets
+from bridge.engine.engine import Engine
 from bridge.errors import ApplyError, ConfigError
-from bridge.grammar import UsageError
-from bridge.plan import plan
-from bridge.rates import UNITS, Rate
-from bridge.storm_control import StormControl, rate, storm_budgets
-from bridge.verbs_port import PORT_KEYS
 
 PORTS = """
 [[port]]

@@ -17,14 +17,14 @@ import pytest
 from helpers import frames
 from helpers.clock import ManualClock
 
-from bridge._core import Bridge, Snapshot
-from bridge.config_port import PortConfig
-from bridge.config_tables import BridgeConfig
+from bridge.config.bridge import BridgeConfig
+from bridge.config.port import PortConfig
+from bridge.core._core import Bridge, Snapshot
 from bridge.events import Events
-from bridge.learning import Learning
-from bridge.loop_detection import LoopDetectionConfig
-from bridge.move_guard import MoveGuardConfig
-from bridge.protection import Protection
+from bridge.fdb.learning import Learning
+from bridge.protect.loop_detection import LoopDetectionConfig
+from bridge.protect.move_guard import MoveGuardConfig
+from bridge.protect.protection import Protection
 
 VID, BURST = 10, 64
 WARM_TURNS, TURNS, TURNS_A_SECOND = 200, 1000, 50

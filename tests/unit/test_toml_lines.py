@@ -1,4 +1,4 @@
-"""bridge.toml_lines: every path tomllib reads has a line, and it is the right one."""
+"""bridge.config.lines: every path tomllib reads has a line, and it is the right one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.toml_lines import KeyPath, error_line, find_line, format_path, line_map
+from bridge.config.lines import KeyPath, error_line, find_line, format_path, line_map
 
 
 def paths(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:

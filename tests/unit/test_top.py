@@ -16,11 +16,11 @@ from helpers.control import served, write_config
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Static
 
-from bridge import cli
+from bridge.cli import main as cli
+from bridge.cli.top.app import HelpScreen, TopApp
+from bridge.cli.top.source import Source
 from bridge.errors import ControlError
-from bridge.top import Source
-from bridge.top_app import HelpScreen, TopApp
-from bridge.top_page import (
+from bridge.render.page import (
     COLUMNS,
     VIEWS,
     WIDTH,
@@ -197,9 +197,9 @@ def test_a_plain_page() -> None:
 def test_without_textual_the_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bridge.top.Source", Script)
-    monkeypatch.setattr("bridge.top.is_terminal", lambda: True)
-    monkeypatch.setitem(sys.modules, "bridge.top_app", None)
+    monkeypatch.setattr("bridge.cli.top.source.Source", Script)
+    monkeypatch.setattr("bridge.cli.top.source.is_terminal", lambda: True)
+    monkeypatch.setitem(sys.modules, "bridge.cli.top.app", None)
     assert cli.main(["-s", "x", "top"]) == 1
     assert "pip install 'framebridge[top]'; `framebridge top --once` works" in capsys.readouterr().err
 
@@ -242,7 +242,7 @@ def test_a_source_asks_over_the_control_socket_and_again_after_a_restart(tmp_pat
 
 
 def test_a_pipe_gets_one_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("bridge.top.Source", Script)
+    monkeypatch.setattr("bridge.cli.top.source.Source", Script)
     assert cli.main(["-s", "x", "top", "ta"]) == 0
     assert capsys.readouterr().out == page(Script().read("talker")) + "\n"
     assert cli.main(["-s", "x", "-j", "top", "vlan"]) == 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.config import parse, to_toml
-from bridge.config_port import PortConfig, parse_port, update_port
+from bridge.config.document import parse, to_toml
+from bridge.config.port import PortConfig, parse_port, update_port
+from bridge.config.translation import Translation, carried_outside
 from bridge.errors import ConfigError
-from bridge.translation import Translation, carried_outside
 
 BASE = {"name": "up", "kind": "link", "device": "eth1"}
 

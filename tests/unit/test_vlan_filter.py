@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from model import Frame
 
-from bridge.config_port import PortConfig
-from bridge.translation import Translation
-from bridge.vlan_filter import program
+from bridge.config.port import PortConfig
+from bridge.config.translation import Translation
+from bridge.ports.vlan_filter import program
 
 A, B = frames.host(1), frames.host(2)
 TPIDS = st.sampled_from([0x8100, 0x88A8])

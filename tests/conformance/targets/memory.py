@@ -14,10 +14,10 @@ from helpers.bridge import Lab
 from helpers.net import Net
 from model import PortConfig
 
-from bridge import guards
-from bridge.checks import RESERVED_NAMES
+from bridge.config import security as guards
+from bridge.config.checks import RESERVED_NAMES
+from bridge.config.storm_control import rate
 from bridge.mac import parse_mac
-from bridge.storm_control import rate
 from conformance.scenario import FLOODS, SECURITY, Entry, FixedEntry, Mirror, Port
 from conformance.target import Ports, Target, Vlans
 
@@ -114,12 +114,12 @@ class MemoryTarget(Target):
         fields = port_config(self._ports[port]).__dict__
         self._lab.change(self._index[port], **fields)
         self._lab.change_bridge(storms=self._storms())
-        for vid in before - self._ports[port].members:  # as bridge.learning does
+        for vid in before - self._ports[port].members:  # as bridge.fdb.learning does
             self._lab.fdb_flush(port=self._index[port], vid=vid)
 
     def carrier(self, port: str, up: bool) -> None:
         self._lab.change(self._index[port], up=up)
-        if not up:  # as bridge.learning does
+        if not up:  # as bridge.fdb.learning does
             self._lab.fdb_flush(port=self._index[port])
 
     def _storms(self) -> dict[tuple[int, str], int]:

@@ -1,0 +1,1 @@
+"""The bill: what the counters of the data plane say about who spent which cycles, and the limits on it."""

@@ -1,0 +1,1 @@
+"""What would hurt: findings about the devices of ports, with the command that helps."""

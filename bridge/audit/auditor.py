@@ -1,0 +1,96 @@
+"""The auditor: judges the ports of a running bridge again and again, and tells what is new about them.
+
+Job: say when an audit (bridge.audit) is due, make it, tell each finding once; warn, at once, of ports of a common VLAN
+that do not take the same frames. Thread: control; takes turns with changes, for no change may let go of a network
+namespace that is being looked into.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from bridge.audit.rules import Finding, audit, collect
+from bridge.clock import Clock
+from bridge.config.document import Config
+from bridge.devices.devices import Links
+from bridge.events import Emit
+from bridge.ports.attachment import mtu_mismatches
+from bridge.ports.table import Berths
+
+log = logging.getLogger(__package__)
+
+PAUSE = 1.0  # seconds between audits
+TOLD_AS_STATE = ("down", "carrier", "missing")  # checks whose findings are events of the port anyway
+
+
+class Auditor:
+    """The auditor of one bridge. `turns` is the lock of whatever changes ports; stopped: nothing may be opened."""
+
+    def __init__(
+        self,
+        links: Links,
+        clock: Clock,
+        berths: Berths,
+        emit: Emit,
+        turns: asyncio.Lock,
+        is_stopped: Callable[[], bool],
+    ) -> None:
+        self._links = links
+        self._clock = clock
+        self._berths = berths
+        self._emit = emit
+        self._turns = turns
+        self._is_stopped = is_stopped
+        self._due = asyncio.Event()
+        self._found: set[Finding] = set()  # by the last audit
+        self._mismatches: set[tuple[str, int, str, int]] = set()
+
+    def ports_changed(self) -> None:
+        """Note that something may have changed the verdict."""
+        self._check_mtu()
+        self._due.set()
+
+    def _check_mtu(self) -> None:
+        """Warn of trunks and other ports of a common VLAN that do not take the same frames."""
+        found = mtu_mismatches(self._berths)
+        for key in found.keys() - self._mismatches:
+            name, mtu, trunk_name, trunk_mtu = key
+            message = (
+                f"MTU differs in VLAN {found[key]}: {mtu} on port {name}, {trunk_mtu} on port {trunk_name}; "
+                "frames that are too long for a port are dropped as oversize"
+            )
+            log.warning("%s", message)
+            self._emit("warning", message=message, port=name, vlan=found[key])
+        self._mismatches = {*found}
+
+    async def keep(self, config: Callable[[], Config]) -> None:
+        """Audit what is in force after whatever may have changed the verdict, and tell each finding once."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            try:
+                found = await self.audit(config())
+            except Exception:
+                log.exception("audit")
+                continue
+            for finding in found:
+                if finding not in self._found and finding.check not in TOLD_AS_STATE:
+                    log.warning("%s", finding)
+                    self._emit("warning", message=str(finding), port=finding.port)
+            self._found = {*found}
+            await self._clock.sleep(PAUSE)
+
+    async def audit(self, config: Config) -> list[Finding]:
+        """Judge the ports of a configuration, in force or not, and their devices as they are now."""
+        subjects = []
+        for port in config.ports:
+            async with self._turns:
+                if self._is_stopped():
+                    return []
+                berth = self._berths.get(port.name)
+                subjects.append(await collect(self._links, port, attached=bool(berth and berth.holds(port))))
+        async with self._turns:
+            await self._links.keep(self._berths.namespaces)
+        return audit(subjects)

@@ -1,0 +1,330 @@
+"""The audit: what about a port's device loses frames or costs cycles, and what to do about it.
+
+Job: rules over facts, one short function each; a rule looks at one port (`Subject`) and yields findings. Pure but for
+`collect`; facts are read by bridge.facts, and what is found is told by the engine. Severity says what is at stake:
+
+* error: frames are lost, doubled or sent in circles;
+* warning: some frames are lost, or may be;
+* notice: all frames arrive, at the price of cycles.
+
+Where the rules come from: tests/platform (MTU of 802.1ad frames, queue of a tap); dev_disable_lro and
+virtio_net_hdr_from_skb in the kernel (a packet socket loses what LRO merged); Documentation/networking/
+{segmentation-offloads,checksum-offloads}.rst.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bridge.config.port import PortConfig
+from bridge.devices.device import LinkError
+from bridge.devices.devices import Links
+from bridge.devices.inspection import Facts
+
+SEVERITIES = ("error", "warning", "notice")
+TPID_8021AD = 0x88A8
+TAG_LEN = 4
+QUEUE_MIN = 100  # frames: less than two bursts of the data plane is lost while it is busy elsewhere
+SWITCHING_MASTERS = ("bridge", "openvswitch")
+CHECKSUMS = {"tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6"}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A port and the device it is, or would be, attached to."""
+
+    port: PortConfig
+    facts: Facts
+    attached: bool = False
+
+    @property
+    def is_trunk(self) -> bool:
+        """Whether it is a trunk on a device."""
+        return self.port.kind == "link" and self.port.mode == "trunk"
+
+    @property
+    def mtu(self) -> int:
+        """Layer-3 bytes the port takes."""
+        return self.port.mtu or self.facts.mtu
+
+
+class Finding(NamedTuple):
+    """What is wrong with a port, in words that can be acted on. `check` names the rule."""
+
+    port: str
+    severity: str
+    check: str
+    finding: str
+    advice: str
+
+    def __str__(self) -> str:
+        """Render as one line."""
+        return f"port {self.port}: {self.finding}; {self.advice}"
+
+    @property
+    def row(self) -> dict[str, str]:
+        """The finding as a row of the control interface."""
+        return {**self._asdict(), "text": f"{self.severity}: {self}"}
+
+
+Rule = Callable[[Subject], Iterator[tuple[str, str, str]]]  # severity, finding, advice
+RULES: dict[str, Rule] = {}
+
+
+def audit(seen: Sequence[Subject | Finding | None]) -> list[Finding]:
+    """Judge ports as `collect` saw them, worst first; ports see each other, so give all of a bridge."""
+    subjects = [one for one in seen if isinstance(one, Subject)]
+    found = [one for one in seen if isinstance(one, Finding)]
+    found += [
+        Finding(subject.port.name, severity, check, finding, advice)
+        for subject in subjects
+        for check, rule in RULES.items()
+        for severity, finding, advice in rule(subject)
+    ]
+    found += _doubled(subjects)
+    return sorted(found, key=lambda item: (SEVERITIES.index(item.severity), item.port))
+
+
+async def collect(links: Links, port: PortConfig, *, attached: bool = False) -> Subject | Finding | None:
+    """Look at the device of a port; a Finding: it is missing; None: there is none yet, or none that may be seen."""
+    if not port.device:
+        return None
+    try:
+        if not attached:
+            await links.check(port.kind, port.device, port.netns)
+        facts = await links.inspect(port.device, port.netns)
+    except LinkError as error:
+        if isinstance(error.__cause__, PermissionError):
+            return None
+        finding, _, advice = str(error).partition("; ")
+        return Finding(port.name, "error", "missing", finding, advice)
+    return Subject(port, facts, attached) if facts else None
+
+
+async def audit_from_here(ports: Sequence[PortConfig]) -> list[Finding]:
+    """Judge ports as this process sees their devices, before anything is attached to them."""
+    links = Links()
+    try:
+        subjects = [await collect(links, port) for port in ports]
+    finally:
+        await links.close()
+    return audit(subjects)
+
+
+def _rule(function: Rule) -> Rule:
+    RULES[function.__name__.strip("_")] = function
+    return function
+
+
+def _command(subject: Subject, *words: object) -> str:
+    """Write a command as it is typed; it may have to be said in another namespace."""
+    netns = subject.port.netns
+    text = shlex.join([*(("ip", "netns", "exec", netns) if netns else ()), *map(str, words)])
+    return f"`{text}`"
+
+
+def _set_link(subject: Subject, *words: object) -> str:
+    return _command(subject, "ip", "link", "set", "dev", subject.facts.name, *words)
+
+
+def _switch(subject: Subject, feature: str, state: str = "on") -> str:
+    return _command(subject, "ethtool", "-K", subject.facts.name, feature, state)
+
+
+# -- frames lost, doubled, in circles
+
+
+@_rule
+def _master(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    name, kind = subject.facts.master, subject.facts.master_kind
+    if not name or subject.port.kind != "link":  # a tap in a kernel bridge is how that joins this one
+        return
+    free = _set_link(subject, "nomaster")
+    if kind in SWITCHING_MASTERS:
+        finding = (
+            f"{subject.facts.name} is also a port of {name}, a kernel {kind}, which forwards the same frames"
+        )
+        yield "error", finding, f"take it out: {free}"
+    else:
+        finding = (
+            f"{subject.facts.name} belongs to {name} ({kind or 'unknown kind'}), which takes its frames too"
+        )
+        yield "warning", finding, f"make {name} the device of the port, or take it out: {free}"
+
+
+@_rule
+def _lro(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    if subject.port.kind == "link" and "rx-lro" in subject.facts.on:
+        finding = "large receive offload merges frames that cannot be taken apart again; they are lost"
+        yield "error", finding, f"switch it off: {_switch(subject, 'lro', 'off')}"
+
+
+@_rule
+def _gro_list(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    if subject.port.kind == "link" and "rx-gro-list" in subject.facts.on:
+        finding = (
+            "frame lists (rx-gro-list) are merged without saying where their checksums are; they are lost"
+        )
+        yield "error", finding, f"switch it off: {_switch(subject, 'rx-gro-list', 'off')}"
+
+
+@_rule
+def _promiscuous(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    if subject.port.kind == "link" and subject.attached and subject.facts.promiscuity == 0:
+        finding = "the device is not promiscuous: it drops frames to stations behind other ports"
+        yield "error", finding, _set_link(subject, "promisc", "on")
+
+
+@_rule
+def _queue(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    length, is_tap = subject.facts.queue_len, subject.port.kind == "tap"
+    advice = _set_link(subject, "txqueuelen", 1000)
+    if is_tap and length == 0:
+        yield "error", "the queue of the tap has no room (txqueuelen 0): nothing reaches the bridge", advice
+    elif is_tap and length < QUEUE_MIN:
+        yield (
+            "warning",
+            f"the queue of the tap takes {length} frames; what exceeds that in a burst is lost",
+            advice,
+        )
+    elif subject.facts.kind is None and length == 0:
+        yield "warning", "the NIC has no queue (txqueuelen 0): bursts are lost", advice
+
+
+# -- frames that do not fit
+
+
+@_rule
+def _mtu(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    port, facts = subject.port, subject.facts
+    if port.mtu is not None and port.mtu > facts.mtu:
+        finding = f"the port takes {port.mtu} bytes, its device {facts.mtu}: longer frames are dropped on their way out"
+        yield "warning", finding, f"{_set_link(subject, 'mtu', port.mtu)}, or mtu = {facts.mtu} for the port"
+
+
+@_rule
+def _tag_room(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    room = subject.facts.mtu - TAG_LEN
+    if subject.is_trunk and subject.port.tpid == TPID_8021AD and room < subject.mtu <= subject.facts.mtu:
+        finding = (
+            f"an 802.1ad tag counts against the MTU of the device: of {subject.facts.mtu} bytes "
+            f"{room} are left, and longer frames are dropped as oversize"
+        )
+        wider = f"{_set_link(subject, 'mtu', subject.mtu + TAG_LEN)} with mtu = {subject.mtu} for the port"
+        yield "warning", finding, f"{wider}, or mtu = {room} on every port of its VLANs"
+
+
+# -- frames that do not come
+
+
+@_rule
+def _down(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    if not subject.facts.up and not (
+        subject.port.kind == "tap" and not subject.attached
+    ):  # it will be set up
+        yield "warning", f"{subject.facts.name} is down", _set_link(subject, "up")
+
+
+@_rule
+def _carrier(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    facts = subject.facts
+    if facts.up and not facts.carrier and (subject.port.kind == "link" or subject.attached):
+        finding = f"{facts.name} has no carrier"
+        far = {"veth": "set its peer up", "tap": "start the program that owns the tap"}
+        yield "warning", finding, far.get(facts.kind or "", "look at the cable and the far end")
+
+
+@_rule
+def _virtual_function(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    if subject.facts.is_virtual_function:
+        finding = (
+            "the NIC is an SR-IOV virtual function; its host may refuse promiscuous mode and foreign senders"
+        )
+        yield "warning", finding, "on the host: `ip link set dev PF vf N trust on spoofchk off`"
+
+
+@_rule
+def _address(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    if subject.port.kind == "link" and subject.facts.addresses:
+        used = ", ".join(subject.facts.addresses)
+        finding = (
+            f"{subject.facts.name} carries the address {used}, which stations behind other ports cannot reach"
+        )
+        yield (
+            "warning",
+            finding,
+            "give the address to a device that is no port, such as a tap on another port's VLAN",
+        )
+
+
+def _doubled(subjects: Sequence[Subject]) -> Iterator[Finding]:
+    """Find a VLAN interface beside its parent that carries the same VLAN: every frame would come twice."""
+    parents = {(one.port.netns, one.facts.index): one for one in subjects if one.port.kind == "link"}
+    for child in subjects:
+        parent = parents.get((child.port.netns, child.facts.parent))
+        if child.port.kind == "link" and parent and child.facts.vlan in parent.port.outside:
+            finding = (
+                f"{child.facts.name} is VLAN {child.facts.vlan} of {parent.facts.name}, "
+                f"which port {parent.port.name} carries as well: frames come twice"
+            )
+            advice = f"remove this port, or VLAN {child.facts.vlan} from port {parent.port.name}"
+            yield Finding(child.port.name, "error", "doubled", finding, advice)
+
+
+# -- cycles
+
+
+@_rule
+def _rx_vlan(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    feature = "rx-vlan-stag-hw-parse" if subject.port.tpid == TPID_8021AD else "rx-vlan-hw-parse"
+    if subject.is_trunk and feature in subject.facts.off:
+        finding = (
+            "the device leaves tags in the frames: the kernel takes each one out, and may not merge frames"
+        )
+        short = "rxvlan" if feature == "rx-vlan-hw-parse" else feature
+        yield "notice", finding, _switch(subject, short)
+
+
+@_rule
+def _gro(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    if subject.facts.kind is None and "rx-gro" in subject.facts.off:
+        finding = "without generic receive offload no super-frames arrive: each segment costs as much as one"
+        yield "notice", finding, _switch(subject, "gro")
+
+
+@_rule
+def _rx_checksum(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    if "rx-checksum" in subject.facts.off:
+        yield "notice", "checksums of received frames are verified in software", _switch(subject, "rx")
+
+
+@_rule
+def _tx_checksum(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    if CHECKSUMS & subject.facts.off and not CHECKSUMS & subject.facts.on:
+        finding = "the kernel reads every byte sent to finish checksums, and cuts super-frames in software"
+        yield "notice", finding, _switch(subject, "tx")
+
+
+@_rule
+def _scatter_gather(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    if "tx-scatter-gather" in subject.facts.off:
+        finding = "without scatter-gather the kernel copies what it sends, and cuts super-frames in software"
+        yield "notice", finding, _switch(subject, "sg")
+
+
+def _cuts(feature: str, short: str, what: str) -> Rule:
+    """Make the rule for one kind of segmentation; what a checksum setting switches off is told there."""
+
+    def rule(subject: Subject) -> Iterator[tuple[str, str, str]]:
+        if feature in subject.facts.off:
+            yield "notice", f"{what} super-frames are cut in software", _switch(subject, short)
+
+    return rule
+
+
+RULES["tso4"] = _cuts("tx-tcp-segmentation", "tx-tcp-segmentation", "TCP over IPv4")
+RULES["tso6"] = _cuts("tx-tcp6-segmentation", "tx-tcp6-segmentation", "TCP over IPv6")
+RULES["uso"] = _cuts("tx-udp-segmentation", "tx-udp-segmentation", "UDP")

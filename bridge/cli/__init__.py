@@ -1,0 +1,1 @@
+"""The command `framebridge`: its grammar, its commands an object, what they print."""

@@ -1,0 +1,166 @@
+"""Verbs of the daemon's life: what begins and changes it, and what looks at it as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.cli.command import Options, Verb, ask, show
+from bridge.cli.grammar import Grammar
+from bridge.control.client import Client, find_socket
+from bridge.control.protocol import Message, Row
+from bridge.errors import ControlError
+from bridge.render import table as render
+
+if TYPE_CHECKING:
+    from bridge.config.document import Config
+
+
+def run(options: Options, words: list[str]) -> int:
+    """Be the daemon."""
+    from bridge.daemon import daemon
+
+    return daemon.main(Grammar(names=("file",)).read(words)["file"], verbose=options.verbose)
+
+
+def check(options: Options, words: list[str]) -> int:
+    """Validate a file; show the plan from the running configuration, or from nothing if no daemon answers."""
+    from bridge.config import document as configs
+
+    file = Grammar(names=("file",)).read(words)["file"]
+    config = configs.load(file)
+    path = options.socket or config.bridge.socket_path
+    try:
+        client = Client(path)
+    except ControlError:
+        if options.socket:
+            raise
+        from bridge.config.plan import plan
+
+        rows = [
+            {"action": step.kind, "subject": step.subject, "text": str(step)} for step in plan(None, config)
+        ]
+        found = _audit_from_here(config)
+        origin = f"valid; to be done from nothing (no daemon to ask on {path}):"
+    else:
+        with client:
+            text: Message = {"toml": configs.to_toml(config), "source": file}
+            rows = client.rows("CheckPlan", text)
+            found = client.rows("CheckAudit", text)
+        origin = f"valid; to be done by the daemon on {path}:"
+    if options.style == "text":
+        print(origin)
+    found = [{"action": "audit", "subject": row["port"], **row} for row in found]
+    show(options, rows + found, "lines", "nothing")
+    return 0
+
+
+def _audit_from_here(config: Config) -> list[Row]:
+    """Audit the devices of a configuration without a daemon."""
+    import asyncio
+
+    from bridge.audit.rules import audit_from_here
+
+    return [finding.row for finding in asyncio.run(audit_from_here(config.ports))]
+
+
+def reload(options: Options, words: list[str]) -> int:
+    """Have the daemon read its file again, or put the file named here in force."""
+    file = Grammar(option="file").read(words).get("file")
+    parameters: Message = {}
+    if file:
+        from bridge.config.document import read_text
+
+        parameters = {"toml": read_text(file), "source": file}
+    show(options, ask(options, "Reload", parameters), "lines", "nothing to change")
+    return 0
+
+
+def monitor(options: Options, words: list[str]) -> int:
+    """Show events as they come: lines for people, one JSON object per line for programs."""
+    Grammar().read(words)
+    with Client(find_socket(options.socket)) as client:
+        for rows in client.stream("Monitor", forever=True):
+            for row in rows:
+                text = render.event(row)
+                if options.style != "text":
+                    text = render.to_json(row, pretty=options.style == "pretty")
+                print(text, flush=True)
+    return 0
+
+
+def version(options: Options, words: list[str]) -> int:
+    """Show the version of this command and, if one answers, of the daemon."""
+    from bridge import __version__  # asks the package metadata, which takes its time
+
+    Grammar().read(words)
+    rows: list[Row] = [{"component": "command", "version": __version__}]
+    try:
+        rows += [{"component": "daemon", **row} for row in ask(options, "Version")]
+    except ControlError:
+        if options.socket:
+            raise
+    texts = [f"framebridge {row['version']}" + _origin(row) for row in rows]
+    if options.style == "text":
+        rows = [{"text": text} for text in texts]
+    show(options, rows, "lines")
+    return 0
+
+
+def _origin(row: Row) -> str:
+    return f" (daemon of {row['bridge']}, pid {row['pid']})" if "pid" in row else ""
+
+
+def lab(_: Options, arguments: list[str]) -> int:
+    """Hand over to the lab."""
+    from bridge.lab import lab as laboratory
+
+    return laboratory.main(arguments)
+
+
+BEGIN = (
+    Verb(
+        "run",
+        "FILE",
+        "be the bridge that FILE describes, in the foreground",
+        run,
+        """\
+It is ready when its control socket exists. SIGTERM or Ctrl-C ends it and removes what it made; SIGHUP makes
+it read FILE again. -v logs more.
+
+example:
+  framebridge run /etc/framebridge/dmz.toml
+""",
+    ),
+    Verb(
+        "check",
+        "FILE",
+        "validate FILE and show what it would do",
+        check,
+        """\
+Every problem is listed with its key and line. If the daemon of FILE (or of -s) answers, the plan starts from
+what it runs now, otherwise from nothing. Below the plan stands what `port audit` would find. Nothing is changed.
+""",
+    ),
+    Verb(
+        "reload",
+        "[FILE]",
+        "have the daemon read its file again, or put FILE in force",
+        reload,
+        """\
+All or nothing: with any problem the configuration stays as it is, and the exit status is 1. Ports that do not
+change keep their traffic, counters and FDB entries.
+""",
+    ),
+)
+
+LOOK = (
+    Verb("monitor", "", "show events as they happen, until Ctrl-C", monitor),
+    Verb(
+        "lab",
+        "[ARGUMENT]...",
+        "build a network, run the bridge in it, show it at work, clean up",
+        lab,
+        is_raw=True,
+    ),
+    Verb("version", "", "the version of this command and of the daemon", version),
+)

@@ -1,0 +1,169 @@
+"""The command `framebridge`: from a command line to a verb and an exit status. `main` is the entry point.
+
+Exit status: 0 done; 1 refused, or no daemon; 2 a command line that makes no sense; 130 after Ctrl-C and 141
+after a broken pipe, as shells count signals. Errors go to stderr, output to stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from bridge.cli.command import Options, Verb
+from bridge.cli.commands import VERBS
+from bridge.cli.grammar import UsageError, match
+from bridge.errors import FramebridgeError
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # what is to be shown goes to a file
+USAGE = "framebridge [-j | -p] [-s SOCKET]"
+
+INTRODUCTION = """\
+A layer-2 frame bridge in userspace: guest LANs on taps, external VLANs on an 802.1Q trunk.
+"""
+
+CONVENTIONS = """\
+Objects, verbs and keys may be shortened as long as they are unique: `framebridge fd sh`. An object alone
+means its show. `framebridge OBJECT VERB -h` explains a verb.
+
+options:
+  -s, --socket SOCKET  control socket of the daemon (default: $FRAMEBRIDGE_SOCKET, or the only one in
+                       /run/framebridge)
+  -j, --json           JSON: a list of flat objects (monitor: one object per line)
+  -p, --pretty         the same, indented
+  -h, --help           this help
+
+exit status: 0 done, 1 refused or no daemon, 2 wrong usage
+
+examples:
+  framebridge check dmz.toml && framebridge run dmz.toml
+  framebridge port add guests2 kind tap device tap1 access 20
+  framebridge drops show
+"""
+
+
+# -- from the command line to a verb
+
+
+class Parser(argparse.ArgumentParser):
+    """Options, wherever they stand; its errors are UsageErrors."""
+
+    def __init__(self) -> None:
+        super().__init__(prog="framebridge", add_help=False)
+        self.add_argument("words", nargs="*")
+        self.add_argument("-s", "--socket")
+        self.add_argument("-j", "--json", dest="style", action="store_const", const="json", default="text")
+        self.add_argument("-p", "--pretty", dest="style", action="store_const", const="pretty")
+        self.add_argument("-a", "--all", action="store_true")
+        self.add_argument("--what-if", action="store_true")
+        self.add_argument("-v", "--verbose", action="store_true")
+        self.add_argument("-i", "--interval")
+        self.add_argument("--once", action="store_true")
+        self.add_argument("-h", "--help", action="store_true")
+        self.add_argument("-V", "--version", action="store_true")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of exiting."""
+        raise UsageError(message)
+
+
+def select(words: Sequence[str]) -> tuple[list[Verb], list[str]]:
+    """Find the verbs that the first words mean, and give back the words after them."""
+    objects = dict.fromkeys(verb.words.split()[0] for verb in VERBS)
+    chosen = match(words[0], objects, "object")
+    verbs = {verb.words.partition(" ")[2]: verb for verb in VERBS if verb.words.split()[0] == chosen}
+    if "" in verbs:
+        return [verbs[""]], list(words[1:])
+    if len(words) == 1:
+        return list(verbs.values()), []
+    return [verbs[match(words[1], verbs, f"{chosen} verb")]], list(words[2:])
+
+
+def overview() -> str:
+    """List all verbs, a line each."""
+    width = max(len(verb.words) for verb in VERBS)
+    lines = [f"  {verb.words:<{width}}  {verb.summary}\n" for verb in VERBS]
+    return f"usage: {USAGE} OBJECT [VERB] [ARGUMENT]...\n\n{''.join(lines)}"
+
+
+def explanation(verbs: Sequence[Verb]) -> str:
+    """Explain the verbs of one object, a single one in full."""
+    usages = [f"{USAGE} {verb.words} {verb.arguments}".rstrip() for verb in verbs]
+    if len(verbs) == 1:
+        notes = f"\n{verbs[0].notes}" if verbs[0].notes else ""
+        return f"usage: {usages[0]}\n\n{verbs[0].summary}\n{notes}"
+    return "\n".join(f"{usage}\n    {verb.summary}\n" for usage, verb in zip(usages, verbs, strict=True))
+
+
+def dispatch(argv: Sequence[str]) -> int:
+    """Do what a command line says; raises UsageError or FramebridgeError."""
+    if (raw := raw_arguments(argv)) is not None:
+        return raw[0].act(Options(), raw[1])
+    options = Parser().parse_intermixed_args(argv)
+    words = ["version"] if options.version else options.words
+    if not words and not options.help:
+        raise UsageError(f"an object is missing\n{overview()}")
+    if not words or words == ["help"]:
+        print(f"{INTRODUCTION}\n{overview()}\n{CONVENTIONS}", end="")
+        return 0
+    verbs, rest = select(words)
+    if options.help:
+        print(explanation(verbs), end="")
+        return 0
+    verb = next(verb for verb in verbs if len(verbs) == 1 or verb.words.endswith(" show"))
+    try:
+        return verb.act(options, rest)
+    except UsageError as error:
+        raise UsageError(f"{verb.words}: {error}\nusage: framebridge {verb.words} {verb.arguments}") from None
+
+
+def raw_arguments(argv: Sequence[str]) -> tuple[Verb, list[str]] | None:
+    """Return a verb that reads its own arguments, with these, if the command line names one."""
+    for place, (last, word) in enumerate(zip(["", *argv], argv, strict=False)):
+        if not word.startswith("-") and last not in ("-s", "--socket"):
+            with contextlib.suppress(UsageError):
+                verb = select([word])[0][0]
+                return (verb, [*argv[:place], *argv[place + 1 :]]) if verb.is_raw else None
+            return None
+    return None
+
+
+def drop_output() -> None:
+    """Forget what is still buffered, which must not fail again when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    if sys.stdout is None:  # closed by whoever started it
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        status = dispatch(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except UsageError as error:
+        print(f"framebridge: {error}", file=sys.stderr)
+        return 2
+    except FramebridgeError as error:
+        for line in str(error).splitlines():
+            print(f"framebridge: {line}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        drop_output()
+        return 141
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        drop_output()
+        print(f"framebridge: cannot write what is to be shown: {error.strerror}", file=sys.stderr)
+        return 1
+    return status

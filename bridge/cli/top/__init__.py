@@ -1,0 +1,1 @@
+"""`framebridge top`: the live display."""

@@ -1,0 +1,1 @@
+"""Configuration as values: parse, check, plan, write. Nothing here runs anything."""

@@ -1,0 +1,236 @@
+"""Port security: which stations may send on a port, and from which addresses; from file to data plane and back.
+
+Job: the keys `locked`, `allow` and `source_guard` of a `[[port]]` as values, reading and writing of them, what they
+come to in a snapshot, and rows that tell what a port allows. What they mean frame by frame is in csrc/protect/guard.h.
+Pure. Thread: control.
+Refuses: lists that are longer than the data plane's tables, addresses that no station has, an allow list where nobody
+says whether the port is locked: whoever forgets it believes to be protected.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+
+from bridge.config import checks
+from bridge.config.checks import BadValueError, Keys, Report, Table, show
+from bridge.config.lines import KeyPath
+from bridge.core._core import ALLOWED_MAX, GUARD_RULES_MAX, Event, Port, Snapshot
+from bridge.mac import format_mac, is_group
+
+MAC_BITS = 48
+PREFIX_MIN = 8  # bits of a MAC prefix
+ALLOW_MAX = 1024  # a port
+RULES_MAX = 64  # a port: each frame may be compared with all of them
+
+if TYPE_CHECKING:
+    from bridge.config.port import PortConfig
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Stations:
+    """One element of an allow list: a MAC address, or all that begin with the same `length` bits."""
+
+    mac: int
+    length: int = MAC_BITS
+
+    def __str__(self) -> str:
+        return format_mac(self.mac) + (f"/{self.length}" if self.length < MAC_BITS else "")
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The first and the last address."""
+        return self.mac, self.mac | (1 << MAC_BITS - self.length) - 1
+
+    def __contains__(self, mac: int) -> bool:
+        first, last = self.range
+        return first <= mac <= last
+
+
+@dataclass(frozen=True, slots=True)
+class GuardRule:
+    """One element of a source guard: addresses that may be spoken from, by whichever station or by one."""
+
+    network: IPv4Network | IPv6Network
+    mac: int = 0  # 0: whichever
+
+    def __str__(self) -> str:
+        network = str(self.network.network_address) if self._is_one else str(self.network)
+        return f"{format_mac(self.mac)} {network}" if self.mac else network
+
+    @property
+    def _is_one(self) -> bool:
+        return self.network.prefixlen == self.network.max_prefixlen
+
+    def __lt__(self, other: GuardRule) -> bool:
+        return self._order < other._order
+
+    @property
+    def _order(self) -> tuple[int, int, int, int]:
+        return self.network.version, int(self.network.network_address), self.network.prefixlen, self.mac
+
+    @property
+    def for_core(self) -> tuple[int, bytes, int]:
+        """As `Snapshot.secure_port` takes it."""
+        return self.mac, self.network.network_address.packed, self.network.prefixlen
+
+
+# -- reading
+
+KEYS: Keys = {"locked": ("locked", checks.boolean)}
+
+
+def stations(value: object) -> Iterable[Stations]:
+    """Check for a MAC address, or a prefix of MAC addresses."""
+    if not isinstance(value, str):
+        raise BadValueError(
+            f"expected a MAC address or a prefix like '00:00:5e:00:01:00/40', got {show(value)}"
+        )
+    address, slash, length = value.partition("/")
+    if not slash:
+        return (Stations(checks.station(value)),)
+    if not re.fullmatch(r"[0-9]{1,2}", length) or not PREFIX_MIN <= int(length) <= MAC_BITS:
+        raise BadValueError(f"expected a prefix length from {PREFIX_MIN} to {MAC_BITS}, got {show(value)}")
+    found = Stations(checks.address(address), int(length))
+    begin = Stations(found.mac >> MAC_BITS - found.length << MAC_BITS - found.length, found.length)
+    if begin != found:
+        raise BadValueError(f"{show(value)} has bits behind its prefix; write '{begin}'")
+    if is_group(found.mac) or (found.length == MAC_BITS and not found.mac):
+        raise BadValueError(f"{show(value)} is no address of a station; remove it")
+    return (found,)
+
+
+def rules(value: object) -> Iterable[GuardRule]:
+    """Check for an IP address or prefix, alone or behind the MAC address it is bound to."""
+    expected = "an IP address like '10.0.0.5', a prefix like '2001:db8::/64' or 'MAC ADDRESS'"
+    words = value.split() if isinstance(value, str) else []
+    if not 1 <= len(words) <= 2:
+        raise BadValueError(f"expected {expected}, got {show(value)}")
+    mac = checks.station(words[0]) if len(words) == 2 else 0
+    try:
+        network = ip_network(words[-1], strict=False)
+    except ValueError:
+        hint = (
+            "; a MAC address alone belongs in allow" if re.fullmatch(r"(\w\w[:-]){5}\w\w", words[-1]) else ""
+        )
+        raise BadValueError(f"expected {expected}, got {show(value)}{hint}") from None
+    if getattr(network, "scope_id", None) or "%" in words[-1]:
+        raise BadValueError(f"{show(value)} names an interface; write the address alone")
+    rule = GuardRule(network, mac)
+    if (
+        "/" in words[-1]
+        and network.network_address != ip_network(words[-1].partition("/")[0]).network_address
+    ):
+        raise BadValueError(f"{show(value)} has bits behind its prefix; write '{rule}', or the address alone")
+    if network.is_multicast or (network.prefixlen == network.max_prefixlen and network.is_unspecified):
+        raise BadValueError(f"{show(value)} is no address a station speaks from; remove it")
+    return (rule,)
+
+
+def read_security(table: Table) -> dict[str, Any]:
+    """Read the keys of a `[[port]]` table that say who may send; what is flawed is left out."""
+    fields = table.fields(KEYS)
+    problems = len(table.report)
+    allow = table.union("allow", stations)
+    if (allow or len(table.report) > problems) and "locked" not in table:
+        table.fail(
+            "only a locked port has an allow list; add locked = true, or locked = false to keep it for later",
+            "allow",
+        )
+    problems = len(table.report)
+    guard = table.union("source_guard", rules)
+    if guard is not None and not guard and len(table.report) == problems:
+        table.fail(
+            "an empty list would let nothing through; list addresses, or remove the key", "source_guard"
+        )
+    for key, found, limit in (("allow", allow, ALLOW_MAX), ("source_guard", guard, RULES_MAX)):
+        if found and len(found) > limit:
+            table.fail(f"{len(found)} elements, but a port has at most {limit}; write prefixes", key)
+    return fields | {"allow": tuple(sorted(allow or ())), "source_guard": tuple(sorted(guard or ()))}
+
+
+def check_totals(report: Report, ports: Iterable[tuple[KeyPath, PortConfig]]) -> None:
+    """Report the ports whose lists no longer fit beside those of the ports before them."""
+    totals = {"allow": 0, "source_guard": 0}
+    for path, port in ports:
+        for key, limit in (("allow", ALLOWED_MAX), ("source_guard", GUARD_RULES_MAX)):
+            length = len(getattr(port, key))
+            totals[key] += length
+            if totals[key] - length <= limit < totals[key]:
+                report.add(
+                    (*path, key), f"all ports together have more than {limit} elements; write prefixes"
+                )
+
+
+# -- writing
+
+
+def security_table(port: PortConfig) -> dict[str, object]:
+    """Return the keys of the `[[port]]` table, absent ones None."""
+    return {
+        "locked": port.locked if port.locked or port.allow else None,
+        "allow": [str(one) for one in port.allow] or None,
+        "source_guard": [str(rule) for rule in port.source_guard] or None,
+    }
+
+
+def ranges(allow: Iterable[Stations]) -> list[tuple[int, int]]:
+    """Return what an allow list comes to: first and last address of runs that ascend and are apart."""
+    runs: list[tuple[int, int]] = []
+    for first, last in sorted(one.range for one in allow):
+        if runs and first <= runs[-1][1] + 1:
+            runs[-1] = runs[-1][0], max(last, runs[-1][1])
+        else:
+            runs.append((first, last))
+    return runs
+
+
+def secure(snapshot: Snapshot, port: Port, config: PortConfig) -> None:
+    """Write what a port of the snapshot allows into it."""
+    if config.locked or config.source_guard:
+        snapshot.secure_port(
+            port,
+            locked=config.locked,
+            allow=ranges(config.allow),
+            rules=[rule.for_core for rule in config.source_guard],
+        )
+
+
+def admits(port: PortConfig, mac: int) -> bool:
+    """Tell whether a port takes frames of an address it does not know yet."""
+    return not port.locked or any(mac in one for one in port.allow)
+
+
+def withdrawn(before: PortConfig, after: PortConfig, mac: int) -> bool:
+    """Tell whether an allow list had an address and has it no longer, so that it must be forgotten."""
+    return any(mac in one for one in before.allow) and not admits(after, mac)
+
+
+# -- telling
+
+
+def spoken_from(event: Event) -> str | None:
+    """Write the address that a frame ended for; None: it had none that could be read."""
+    return str(ip_address(event.address)) if event.address else None
+
+
+def has_row(port: PortConfig) -> bool:
+    """Tell whether there is anything to say of a port; an allow list may be kept while it is not locked."""
+    return port.locked or bool(port.allow or port.source_guard)
+
+
+def row(port: PortConfig, drops: Mapping[str, int]) -> Row:
+    """Tell what a port allows, and by its drops at ingress how often something else came."""
+    return {
+        "port": port.name,
+        "locked": port.locked,
+        "allow": [str(one) for one in port.allow],
+        "locked_drops": drops.get("locked", 0),
+        "source_guard": [str(rule) for rule in port.source_guard],
+        "source_guard_drops": drops.get("source_guard", 0),
+    }

@@ -1,0 +1,78 @@
+"""Storm control: limits of a port for what is flooded, by destination, from file to data plane.
+
+Job: the `storm_control` key of a `[[port]]`, and the budgets (csrc/account/budget.h) it stands for. The classes are
+those of a switch: broadcast, multicast, unknown unicast; an ARP request is a broadcast here. Pure.
+A limit is a text: `1000 frames/s`, `10 Mbit/s` (bytes of frames as received, tag included), `2e8 cycles/s`, or `5 %` of
+the core that the data thread runs on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bridge.account.budgets import EXEMPT, BudgetConfig, class_name, in_order, positive
+from bridge.config.checks import Table
+from bridge.config.rates import Rate, reader
+
+CLASSES = ("broadcast", "multicast", "unknown")
+rate = reader("frames", "bits", "cycles", "percent")
+
+
+@dataclass(frozen=True, slots=True)
+class StormControl:
+    """What may be flooded from a port; None: as much as comes."""
+
+    broadcast: Rate | None = None
+    multicast: Rate | None = None
+    unknown: Rate | None = None
+    burst: float = 0.1  # seconds: so much of a limit may come at once
+    exempt: tuple[str, ...] = EXEMPT  # classes of the bill that neither count nor are dropped
+
+    @property
+    def limits(self) -> dict[str, Rate]:
+        """The limits there are, by flood class."""
+        found = {name: getattr(self, name) for name in CLASSES}
+        return {name: limit for name, limit in found.items() if limit is not None}
+
+
+NO_LIMITS = StormControl()
+
+
+def read_storm_control(table: Table) -> StormControl:
+    """Read the `storm_control` table of a port."""
+    fields = table.fields(
+        {**{name: (name, rate) for name in CLASSES}, "burst": ("burst", positive("seconds", 60))}
+    )
+    exempt = table.union("exempt", lambda word: (class_name(word),))
+    table.refuse_unknown()
+    if exempt is not None:
+        fields["exempt"] = in_order(exempt)
+    return StormControl(**fields)
+
+
+def storm_control_table(control: StormControl) -> dict[str, object] | None:
+    """Return the `storm_control` table, None if it says nothing."""
+    if control == NO_LIMITS:
+        return None
+    table: dict[str, object] = {name: str(limit) for name, limit in control.limits.items()}
+    if control.burst != NO_LIMITS.burst:
+        table["burst"] = control.burst
+    if control.exempt != EXEMPT:
+        table["exempt"] = list(control.exempt)
+    return table
+
+
+def storm_budgets(port: str, control: StormControl, hz: float) -> Iterator[BudgetConfig]:
+    """Yield the budgets that keep a port to its limits; `hz` are the cycles of a core per second."""
+    for flood, limit in control.limits.items():
+        percent = limit.unit == "percent"
+        yield BudgetConfig(
+            name=f"{port} storm {flood}",  # no `[[budget]]` can be called so
+            unit="cycles" if percent else limit.unit,
+            limit=limit.limit / 100 * hz if percent else limit.limit,
+            burst=control.burst,
+            port=port,
+            exempt=control.exempt,
+            floods=(flood,),
+        )

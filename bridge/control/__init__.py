@@ -1,0 +1,1 @@
+"""The control socket: protocol, methods, server, client."""

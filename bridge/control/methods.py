@@ -1,0 +1,125 @@
+"""The methods of the control interface as the socket sees them: METHODS, and the decorator that publishes a verb.
+
+Job: name, parameters with their types, and description of each method, made from the name, signature and docstring of
+its verb (bridge.service); what is wrong with the parameters of a call; the description of all in varlink's language.
+Pure. Refuses, as ControlError: unknown methods; unknown, missing or mistyped parameters.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from bridge.config.checks import show
+from bridge.control.protocol import (
+    ERRORS,
+    INTERFACE,
+    INTERFACE_NOT_FOUND,
+    INVALID_PARAMETER,
+    METHOD_NOT_FOUND,
+    SERVICE,
+    Message,
+)
+from bridge.errors import ControlError
+
+Verb = TypeVar("Verb", bound=Callable[..., Awaitable[Any]])
+
+METHODS: dict[str, Method] = {}
+TYPES: dict[str, type] = {"string": str, "int": int, "bool": bool, "object": dict}  # varlink's name of each
+ANNOTATIONS = {"str": "string", "int": "int", "bool": "bool", "Message": "object"}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter in varlink's terms: string, int, bool or object, and whether it may be absent."""
+
+    name: str
+    type: str
+    optional: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}: {'?' if self.optional else ''}{self.type}"
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A verb as the socket sees it. `changes`: not for onlookers; without it the method only looks."""
+
+    name: str
+    summary: str
+    parameters: Mapping[str, Parameter]
+    changes: bool
+    verb: Callable[..., Awaitable[Any]]
+
+    def checked(self, given: Message) -> Message:
+        """Return the parameters that are there, all known and of their types; null counts as absent."""
+        for name in given:
+            if name not in self.parameters:
+                known = ", ".join(self.parameters) or "no parameters"
+                raise invalid(name, f"not known to {self.name}, which takes {known}")
+        for name, parameter in self.parameters.items():
+            value = given.get(name)
+            if value is None and not parameter.optional:
+                raise invalid(name, f"missing; {self.name} needs it")
+            if value is not None and type(value) is not TYPES[parameter.type]:
+                raise invalid(name, f"expected {parameter.type}, got {show(value)}")
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def method(
+    interface: str = INTERFACE, *, changes: bool = False, options: Mapping[str, str] | None = None
+) -> Callable[[Verb], Verb]:
+    """Publish a verb: `port_show` becomes the method PortShow of the interface.
+
+    `options` are parameters that it takes as `**keywords`, all of which may be absent, with their types.
+    """
+
+    def publish(verb: Verb) -> Verb:
+        full_name = f"{interface}.{verb.__name__.title().replace('_', '')}"
+        _, *signature = inspect.signature(verb).parameters.values()
+        parameters = {
+            p.name: Parameter(
+                p.name, ANNOTATIONS[p.annotation.removesuffix(" | None")], p.default is not p.empty
+            )
+            for p in signature
+            if p.kind is not p.VAR_KEYWORD
+        } | {name: Parameter(name, kind, optional=True) for name, kind in (options or {}).items()}
+        METHODS[full_name] = Method(full_name, inspect.getdoc(verb) or "", parameters, changes, verb)
+        return verb
+
+    return publish
+
+
+def invalid(parameter: str, message: str) -> ControlError:
+    """Make the error for a parameter that cannot be used."""
+    return ControlError(f"parameter {parameter!r}: {message}", INVALID_PARAMETER, {"parameter": parameter})
+
+
+def describe() -> str:
+    """Write the interface in varlink's interface definition language (https://varlink.org/Interface-Definition)."""
+    lines = ["# Control of a framebridge daemon.", f"interface {INTERFACE}", ""]
+    for known in METHODS.values():
+        interface, _, name = known.name.rpartition(".")
+        if interface == INTERFACE:
+            lines += [f"# {line}" for line in known.summary.splitlines()]
+            lines += [
+                f"method {name}({', '.join(map(str, known.parameters.values()))}) -> (rows: []object)",
+                "",
+            ]
+    for error, parameters in ERRORS.items():
+        interface, _, name = error.rpartition(".")
+        if interface == INTERFACE:
+            lines += [f"error {name} ({', '.join([*parameters, 'message: string'])})"]
+    return "\n".join(lines) + "\n"
+
+
+def find_method(name: str) -> Method:
+    """Look a method up by its full name."""
+    if name in METHODS:
+        return METHODS[name]
+    interface = name.rpartition(".")[0]
+    if interface in (SERVICE, INTERFACE):
+        raise ControlError(f"no method {name!r}", METHOD_NOT_FOUND, {"method": name})
+    raise ControlError(f"no interface {interface!r}", INTERFACE_NOT_FOUND, {"interface": interface})

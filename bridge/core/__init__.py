@@ -1,0 +1,1 @@
+"""The binding of csrc/: the one extension module, and nothing else."""

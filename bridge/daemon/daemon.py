@@ -1,0 +1,181 @@
+"""The daemon process: from a file to a running bridge to a clean end. `framebridge run FILE` is `main`.
+
+Order matters, and each step undoes itself when a later one fails: read the file; claim the control socket, so
+that a second daemon is refused before it touches a port; start the engine; open the socket, which is how the
+world knows that the bridge is ready; wait. The end goes backwards.
+
+Thread: control. Logs to stderr. Signals: SIGTERM and SIGINT end cleanly (exit status 0), a second one ends at
+once; SIGHUP reads the file again. Exit status 1: it was refused, or the data thread died; the reason is told.
+A service manager hears what goes on, and its watchdog is fed only while the data thread makes progress.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any
+
+from bridge.bounded_server import raise_descriptor_limit
+from bridge.config.document import Config, load
+from bridge.control.protocol import INTERFACE, Call
+from bridge.control.server import ControlServer
+from bridge.control.service import Service, status_line
+from bridge.control.socket_path import SocketClaim
+from bridge.errors import ControlError
+from bridge.systemd.notify import Notifier
+
+if TYPE_CHECKING:
+    from bridge.engine.engine import Engine
+
+DESCRIPTORS = (
+    8192  # of this process, if it may have so many: for the most ports, mirrors and clients there can be
+)
+CHECK_SECONDS = 10.0  # between looks at the data thread, if no watchdog asks for more
+
+logger = logging.getLogger(__package__)
+
+
+def main(config_path: str, *, verbose: bool = False) -> int:
+    """Run a bridge in the foreground until a signal ends it; returns the exit status."""
+    from bridge.engine.engine import Engine  # the data plane, which nothing but a daemon needs
+
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=form)
+    logging.getLogger("bridge").setLevel(logging.DEBUG if verbose else logging.INFO)
+    raise_descriptor_limit(DESCRIPTORS)
+    return asyncio.run(serve(config_path, Engine))
+
+
+async def serve(
+    config_path: str,
+    make_engine: Callable[[Config], Engine],
+    *,
+    notifier: Notifier | None = None,
+    check_seconds: float = CHECK_SECONDS,
+) -> int:
+    """Run one bridge; returns 0 after a signal, 1 after a fault. FramebridgeError: it could not start."""
+    notifier = notifier or Notifier.from_environment()
+    config = load(config_path)
+    signals = Signals()
+    with signals.caught(), SocketClaim(config.bridge.socket_path) as claim:
+        engine = make_engine(config)
+        service = Service(engine, config_path, notifier)
+        server = ControlServer(service)
+        try:
+            if not await signals.finish_unless_stopped(engine.start()):
+                return 0
+            await server.start(claim)
+            notifier.ready(status_line(engine))
+            logger.info("ready: %s, control socket %s", status_line(engine), claim.path)
+            return await _until_end(
+                engine,
+                signals,
+                _reload_on(signals.hangup, service),
+                _watch(engine, notifier, check_seconds),
+            )
+        finally:
+            notifier.stopping()
+            await server.close()
+            await engine.stop()
+            logger.info("stopped")
+
+
+class Signals:
+    """What the signals ask for: `stop` (SIGTERM, SIGINT) and `hangup` (SIGHUP)."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.hangup = asyncio.Event()
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Handle the signals inside the block, leave them as they were after it."""
+        loop = asyncio.get_running_loop()
+        before = {
+            number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        }
+        loop.add_signal_handler(signal.SIGHUP, self.hangup.set)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+
+    def _stop(self, number: signal.Signals) -> None:
+        logger.info("stopping on %s; another one ends this process at once", number.name)
+        self.stop.set()
+        # The kernel's own handling from here on: it works however stuck this process may be.
+        for again in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(again)
+            signal.signal(again, signal.SIG_DFL)
+
+    async def finish_unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Run something to its end; False: a signal came first, and it was cancelled."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self.stop.wait())
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if task.done():
+            task.result()
+            return True
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return False
+
+
+async def _until_end(engine: Engine, signals: Signals, *helpers: Coroutine[Any, Any, None]) -> int:
+    """Wait for a signal (0) or a fault (1), with helpers at work meanwhile; one that fails is a fault too."""
+    works: tuple[Coroutine[Any, Any, Any], ...] = (signals.stop.wait(), *helpers)
+    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait((*tasks, engine.faults), return_when=asyncio.FIRST_COMPLETED)
+        if engine.faults.done():
+            logger.critical("giving up: the data thread died: %s", engine.faults.exception())
+            return 1
+        for task in tasks:
+            if task.done():
+                task.result()
+        return 0
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _reload_on(hangup: asyncio.Event, service: Service) -> None:
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        try:
+            await service.call(Call(f"{INTERFACE}.Reload"), may_change=True)
+            logger.info("reloaded")
+        except ControlError as error:
+            logger.error("reload refused, nothing was changed: %s", error)
+
+
+async def _watch(engine: Engine, notifier: Notifier, seconds: float) -> None:
+    """Look whether the data thread moves. An idle one is woken before each look: not moving means stuck."""
+    if notifier.watchdog:
+        seconds = min(seconds, notifier.watchdog / 3)
+    status, is_stuck = "", False
+    while True:
+        seen = engine.progress
+        engine.wake()
+        await asyncio.sleep(seconds)
+        was_stuck, is_stuck = is_stuck, engine.progress == seen
+        if not is_stuck:
+            notifier.feed_watchdog()
+        if is_stuck and not was_stuck:
+            logger.error("the data thread made no progress for %g s", seconds)
+        elif was_stuck and not is_stuck:
+            logger.warning("the data thread moves again")
+        if (line := status_line(engine)) != status:
+            status = line
+            notifier.status(line)

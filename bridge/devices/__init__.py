@@ -1,0 +1,1 @@
+"""Kernel devices: netlink, namespaces, and what a device says about itself."""

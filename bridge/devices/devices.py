@@ -1,0 +1,118 @@
+"""The kernel's network devices: find, make, change, remove and watch them, in any network namespace.
+
+Job: the one door to rtnetlink (pyroute2), so that the engine sees devices as values and failures as sentences. What is
+asked is in bridge.netlink, where and how devices are watched in bridge.namespaces. Owner: the engine's asyncio loop;
+every method is called there.
+
+Refuses: a device of the wrong kind, and every failed request, as `LinkError` with the way out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from bridge.devices import netlink
+from bridge.devices.device import Created, Link, LinkError, explain
+from bridge.devices.inspection import Facts
+from bridge.devices.namespaces import Namespace, Watcher
+
+T = TypeVar("T")
+
+
+class Links:
+    """Devices in namespaces; a namespace is in use from its first mention until `keep` drops it."""
+
+    def __init__(self, *, interval: float = 1.0, rcvbuf: int = 1 << 20) -> None:
+        """`interval`: seconds between looks whether a namespace is there; `rcvbuf`: of watching sockets."""
+        self._interval = interval
+        self._rcvbuf = rcvbuf
+        self._namespaces: dict[str | None, Namespace] = {}
+        self._entering = asyncio.Lock()
+        self._watchers: list[Watcher] = []
+
+    async def open(self) -> None:
+        """Start with this process's own namespace."""
+        await self._use(None)
+
+    async def close(self) -> None:
+        """Let go of all namespaces; idempotent."""
+        await self.keep(())
+
+    async def keep(self, namespaces: Collection[str | None]) -> None:
+        """Let go of every namespace that is not named."""
+        for netns in [netns for netns in self._namespaces if netns not in namespaces]:
+            await self._namespaces.pop(netns).close()
+
+    def watch(self, callback: Watcher) -> None:
+        """Call `callback` for every link that comes, changes, goes, or (as two) takes another name."""
+        self._watchers.append(callback)
+
+    async def run_in(self, netns: str | None, function: Callable[..., T], *args: object) -> T:
+        """Call `function` in the thread of a namespace; its exceptions pass unchanged."""
+        return await (await self._use(netns)).run(function, *args)
+
+    async def get(self, device: str, netns: str | None = None) -> Link | None:
+        """Look a device up; None: there is none. A namespace that is missing is an error."""
+        return await self._request(device, netns, "look it up", netlink.get, device)
+
+    async def inspect(self, device: str, netns: str | None = None) -> Facts | None:
+        """Look at everything about a device that the audit judges; None: there is none."""
+        return await self._request(device, netns, "look at it", netlink.inspect, device)
+
+    async def check(self, kind: str, device: str, netns: str | None = None) -> None:
+        """Refuse a tap or link that cannot be attached, because it is not there or of another kind."""
+        check = netlink.check_tap if kind == "tap" else netlink.check_link
+        await self._request(device, netns, "use it", check, device)
+
+    async def ensure_tap(
+        self, device: str, netns: str | None = None, mtu: int | None = None, *, create: bool = True
+    ) -> Created:
+        """Have a tap of this name, up, with this MTU. One made here is persistent: see `release_tap`."""
+        return await self._request(device, netns, "set the tap up", netlink.ensure_tap, device, mtu, create)
+
+    async def ensure_link(self, device: str, netns: str | None = None) -> Created:
+        """Have a device of this name; a missing `eth1.100` is made: a VLAN interface of `eth1`, up."""
+        return await self._request(device, netns, "use it", netlink.ensure_link, device)
+
+    async def set_up(self, device: str, netns: str | None = None, *, up: bool = True) -> None:
+        """Switch a device on or off."""
+        state = "up" if up else "down"
+        await self._request(device, netns, f"set it {state}", netlink.change, device, {"state": state})
+
+    async def set_mtu(self, device: str, netns: str | None, mtu: int) -> None:
+        """Change the MTU of a device."""
+        await self._request(device, netns, f"set mtu {mtu}", netlink.change, device, {"mtu": mtu})
+
+    async def delete(self, device: str, netns: str | None = None, index: int | None = None) -> bool:
+        """Remove a device; False if there is none, or none with this index."""
+        return await self._request(device, netns, "remove it", netlink.delete, device, index)
+
+    async def _request(
+        self, device: str, netns: str | None, action: str, function: Callable[..., T], *args: object
+    ) -> T:
+        try:
+            return await self.run_in(netns, function, *args)
+        except netlink.UnusableError as error:
+            raise LinkError(device, netns, str(error)) from error
+        except (OSError, NetlinkError) as error:
+            raise explain(error, device, netns, action) from error
+
+    async def _use(self, netns: str | None) -> Namespace:
+        async with self._entering:
+            if (found := self._namespaces.get(netns)) is None:
+                found = Namespace(netns, self._tell, self._interval, self._rcvbuf)
+                try:
+                    await found.open()
+                except BaseException:
+                    await found.close()
+                    raise
+                self._namespaces[netns] = found
+            return found
+
+    def _tell(self, netns: str | None, link: Link, present: bool) -> None:
+        for watcher in self._watchers:
+            watcher(netns, link, present)

@@ -1,0 +1,229 @@
+"""Network namespaces in use: for each a thread that lives in it, and a task that knows its devices.
+
+Threads: each namespace has one thread that entered it for good (`Room`). Requests run there, one after the other: the
+thread makes the descriptors that must belong to the namespace, and a netlink request that waits for the kernel's RTNL
+lock blocks that thread and nothing else. No other thread ever changes its namespace. All else runs in the loop.
+
+Watching: one netlink socket per namespace, bound *before* it dumps, so that no change falls between the two. Lost
+messages (ENOBUFS) cost a new socket and a new dump; whoever watches sees only what changed. A namespace ends for us
+when its name under /run/netns stops meaning it: its links are reported gone and the thread leaves, so that the kernel
+can free it; when the name returns, its links are reported again.
+
+Refuses: a namespace that is missing or cannot be entered, as LinkError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pyroute2 import AsyncIPRoute
+from pyroute2 import netns as kernel_netns
+from pyroute2.netlink.exceptions import NetlinkDumpInterrupted
+from pyroute2.netlink.rtnl import RTMGRP_LINK
+
+from bridge.devices.device import Link, LinkError, error_code
+from bridge.devices.netlink import close_netlink, open_netlink, parse
+
+log = logging.getLogger(__package__)
+
+T = TypeVar("T")
+
+# Called with the namespace, the link as it is or was last seen, and whether it is there.
+Watcher = Callable[[str | None, Link, bool], None]
+
+
+class Room:
+    """One thread that lives in one namespace, and which namespace that is."""
+
+    def __init__(self, netns: str | None) -> None:
+        self._path = Path(kernel_netns.NETNS_RUN_DIR, netns) if netns is not None else None
+        self._identity: tuple[int, int] | None = None
+        self._executor = ThreadPoolExecutor(1, f"framebridge-netns-{netns or 'own'}")
+
+    async def enter(self) -> None:
+        """Move the thread into the namespace; raises OSError."""
+        if self._path is not None:
+            self._identity = await self.run(self._enter, self._path)
+
+    @staticmethod
+    def _enter(path: Path) -> tuple[int, int]:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(fd)
+            kernel_netns.setns(fd)
+        finally:
+            os.close(fd)
+        return status.st_dev, status.st_ino
+
+    def is_current(self) -> bool:
+        """Whether the name still means the namespace this room is in."""
+        if self._path is None:
+            return True
+        try:
+            status = self._path.stat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
+
+    async def run(self, function: Callable[..., T], *args: object) -> T:
+        """Call `function` in the thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+
+    async def leave(self) -> None:
+        """End the thread, and with it our hold on the namespace; waits for what runs there."""
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        self._executor.submit(close_netlink)
+        self._executor.shutdown()
+
+
+class Namespace:
+    """A namespace in use: its room, its links, and the task that keeps both true."""
+
+    def __init__(self, netns: str | None, report: Watcher, interval: float, rcvbuf: int) -> None:
+        self._netns = netns
+        self._report = report
+        self._interval = interval
+        self._rcvbuf = rcvbuf
+        self._room: Room | None = None
+        self._links: dict[int, Link] = {}
+        self._follower: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Enter, take stock and follow from there; raises LinkError."""
+        await self._enter()
+        started = asyncio.Event()
+        self._follower = asyncio.create_task(self._follow(started))
+        await started.wait()
+
+    async def close(self) -> None:
+        """Stop following and let go of the namespace."""
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+            self._follower = None
+        await self._leave()
+
+    async def run(self, function: Callable[..., T], *args: object) -> T:
+        """Call `function` in the thread of the namespace."""
+        if self._room is None:
+            raise self._absent()
+        return await self._room.run(function, *args)
+
+    async def _enter(self) -> None:
+        room = Room(self._netns)
+        try:
+            await room.enter()
+        except OSError as error:
+            await room.leave()
+            if error.errno == errno.ENOENT:
+                raise self._absent() from error
+            way = "; framebridge needs the capability CAP_SYS_ADMIN" if error.errno == errno.EPERM else ""
+            message = f"cannot enter it: {os.strerror(error.errno or 0)}{way}"
+            raise LinkError("", self._netns, message) from error
+        except BaseException:
+            await room.leave()
+            raise
+        self._room = room
+
+    def _absent(self) -> LinkError:
+        message = f"there is none of that name; `ip netns add {self._netns}` makes it"
+        return LinkError("", self._netns, message)
+
+    async def _leave(self) -> None:
+        room, self._room = self._room, None
+        if room is not None:
+            await room.leave()
+
+    async def _follow(self, started: asyncio.Event) -> None:
+        """Live in the namespace as long as it is there, wait for its return, again and again."""
+        try:
+            while True:
+                if self._room is not None:
+                    await self._inhabit(self._room, started)
+                    await self._leave()
+                    log.warning("namespace %s is gone", self._netns)
+                started.set()
+                await asyncio.sleep(self._interval)
+                with contextlib.suppress(LinkError):
+                    await self._enter()
+        finally:
+            await self._leave()
+
+    async def _inhabit(self, room: Room, started: asyncio.Event) -> None:
+        """Watch until the name means another namespace or none; then report every link gone."""
+        watch = asyncio.create_task(self._watch(room, started))
+        try:
+            while room.is_current():
+                await asyncio.wait((watch,), timeout=self._interval)
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+        self._replace(())
+
+    async def _watch(self, room: Room, started: asyncio.Event) -> None:
+        """Report links, from one netlink socket after the other as each one fails."""
+        while True:
+            try:
+                async with self._listen(room) as ipr:
+                    self._replace([parse(message) async for message in await ipr.link("dump")])
+                    started.set()
+                    while True:
+                        async for message in ipr.get():
+                            self._take(message)
+            except NetlinkDumpInterrupted:  # links changed under the dump
+                continue
+            except Exception as error:  # whatever it is: watching goes on
+                code = error_code(error)
+                reason = os.strerror(code) if code > 0 else repr(error)
+                log.warning("link events lost (namespace %s): %s; asking again", self._netns, reason)
+                if code != errno.ENOBUFS:
+                    started.set()
+                    await asyncio.sleep(self._interval)
+
+    @contextlib.asynccontextmanager
+    async def _listen(self, room: Room) -> AsyncIterator[AsyncIPRoute]:
+        ipr = AsyncIPRoute(fileno=await room.run(open_netlink), rcvbuf=self._rcvbuf)
+        try:
+            await ipr.bind(groups=RTMGRP_LINK)
+            yield ipr
+        finally:
+            ipr.close()
+
+    def _take(self, message: Any) -> None:
+        # A device that leaves a kernel bridge is announced as RTM_DELLINK of family AF_BRIDGE: it lives on.
+        if message["family"] != socket.AF_UNSPEC:
+            return
+        if message["event"] == "RTM_NEWLINK":
+            self._put(parse(message))
+        elif message["event"] == "RTM_DELLINK":
+            self._drop(message["index"])
+
+    def _replace(self, links: Collection[Link]) -> None:
+        """Make `links` the truth, after a dump."""
+        for index in self._links.keys() - {link.index for link in links}:
+            self._drop(index)
+        for link in links:
+            self._put(link)
+
+    def _put(self, link: Link) -> None:
+        before = self._links.get(link.index)
+        self._links[link.index] = link
+        if before is not None and before.name != link.name:
+            self._report(self._netns, before, False)
+        if before != link:
+            self._report(self._netns, link, True)
+
+    def _drop(self, index: int) -> None:
+        if (link := self._links.pop(index, None)) is not None:
+            self._report(self._netns, link, False)

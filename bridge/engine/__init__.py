@@ -1,0 +1,1 @@
+"""One running bridge: the data plane, its thread, and what follows from a configuration."""

@@ -1,0 +1,77 @@
+"""The data thread of a bridge: begun, ended, and missed when it dies.
+
+Job: run `bridge.core._core.Bridge.run` in a thread of its own, have the loop called when the data plane has events, and
+tell of a death nobody asked for. Thread: control; `_forward` is the data thread itself. Invariant: `faults` gets an
+exception only if the data thread ends without having been told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from bridge.core._core import Bridge
+from bridge.errors import FramebridgeError
+
+log = logging.getLogger(__package__)
+
+JOIN_TIMEOUT = 10.0  # seconds the data thread has to end
+
+
+class DataThread:
+    """One thread, started once at most; `on_events` is called in the loop when there are events to be taken."""
+
+    def __init__(self, core: Bridge, on_events: Callable[[], None]) -> None:
+        self._core = core
+        self._on_events = on_events
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not yet stopped."""
+        return self._thread is not None
+
+    def start(self, faults: asyncio.Future[Any]) -> None:
+        """Forward from now on; `faults` gets the exception if the thread dies."""
+        loop = asyncio.get_running_loop()
+        self._faults = faults
+        self._thread = threading.Thread(
+            target=self._forward, args=(loop,), name="framebridge-data", daemon=True
+        )
+        self._thread.start()
+        loop.add_reader(self._core.event_fd, self._on_events)
+
+    async def stop(self) -> None:
+        """End it and wait for that; idempotent."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._core.event_fd)
+        self._stopping = True
+        self._core.stop()
+        await asyncio.to_thread(thread.join, JOIN_TIMEOUT)
+        if thread.is_alive():
+            log.critical("the data thread does not end")
+        if self._faults.done():
+            self._faults.exception()  # taken note of, by whoever waits for it or here
+
+    def _forward(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Be the data thread."""
+        try:
+            self._core.run()
+            failure: BaseException = FramebridgeError("it ended without being told to")
+        except BaseException as error:
+            failure = error
+        if not self._stopping:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                loop.call_soon_threadsafe(self._fault, failure)
+
+    def _fault(self, failure: BaseException) -> None:
+        log.critical("the data thread died: %s", failure)
+        if not self._faults.done():
+            self._faults.set_exception(failure)

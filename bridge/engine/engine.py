@@ -1,0 +1,419 @@
+"""The engine: one bridge as it runs. Ports open, close, change, vanish, return; a configuration is in force.
+
+Job: carry out plans, wholly or not at all; begin and end everything a bridge has; keep what has to be done again and
+again going. Owner of the data plane (`bridge.core._core.Bridge`) and of all objects around it:
+
+    Berths       which ports there are, and which want to be looked at
+    Plane        what the data plane has been told: snapshots
+    PortKeeper   opens, changes, closes ports; follows their devices
+    DataThread   forwards
+    Learning     who is where            Protection   loops, moving addresses
+    Ledger       counters                Meter        the bill
+    Auditor      what hurts              Rows         what is answered
+
+Threads: everything here runs in one asyncio loop, except the data thread and the threads of `Links`. Whatever changes
+ports takes turns under one lock (`_turns`); what has begun is finished even if its caller is cancelled, so no change is
+ever left half done. An action changes berths or what is in force beside them, and `Plane.commit` tells the data plane:
+a change is one snapshot, at most one more before static entries, and two for all ports that leave.
+
+Refuses: a start or a change that cannot be carried out in full (PortError, ApplyError); it undoes all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar, Unpack
+
+from bridge.account.budgets import BudgetConfig
+from bridge.account.ledger import Ledger
+from bridge.account.meter import Meter
+from bridge.account.views import Price
+from bridge.audit.auditor import Auditor
+from bridge.audit.rules import Finding
+from bridge.clock import Clock, SystemClock
+from bridge.config.bridge import BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
+from bridge.config.document import Config
+from bridge.config.plan import Action, newly_attached, plan, runs
+from bridge.config.port import PortConfig
+from bridge.core._core import HISTOGRAM_BOUNDS, Bridge, Port, cycles_now
+from bridge.devices.devices import Links
+from bridge.engine.data_plane import Plane
+from bridge.engine.data_thread import DataThread
+from bridge.engine.reconcile import PortKeeper
+from bridge.engine.status import Rows
+from bridge.errors import ApplyError, FramebridgeError, PortError
+from bridge.events import Events, Subscription
+from bridge.fdb.file import SAVE_EVERY, FdbFile
+from bridge.fdb.learning import Learning
+from bridge.fdb.view import Filters
+from bridge.mac import format_mac
+from bridge.metrics.server import MetricsServer
+from bridge.mirror.mirrors import MirrorConfig, Mirrors
+from bridge.ports.attachment import check_devices
+from bridge.ports.table import Berths
+from bridge.protect.loop_detection import LoopDetectionConfig
+from bridge.protect.move_guard import MoveGuardConfig
+from bridge.protect.own_address import own_address
+from bridge.protect.protection import Protection
+
+log = logging.getLogger(__package__)
+
+EVENTS_MIN = 16384  # of the ring
+HOUSEKEEPING = 1.0  # seconds between rounds
+
+T = TypeVar("T")
+
+
+async def _finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end; a cancellation of the caller is passed on only then."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("nobody waits for this any more: %s", error)
+        raise
+
+
+class Engine:
+    """One bridge. `rows` answers questions, `cost` those about the bill."""
+
+    def __init__(self, config: Config, *, clock: Clock | None = None, links: Links | None = None) -> None:
+        self.config = config  # in force
+        self.faults: asyncio.Future[Any]  # from start on; gets the exception if the data thread dies
+        self._clock = clock = clock or SystemClock()
+        self._links = links or Links()
+        size = config.bridge.fdb_size
+        # The ring of events has room for a table that is learned anew at once.
+        self._core = core = Bridge(fdb_capacity=size, events=max(EVENTS_MIN, size))
+        self._events = Events()
+        emit = self._events.emit
+        self._turns = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._berths = Berths(clock)
+        self._protection = Protection(core, clock, emit, own_address(config.bridge), self._berths.mark)
+        self._learning = Learning(
+            core,
+            clock,
+            emit,
+            self._berths.port_failed,
+            self._budget_changed,
+            lambda: self._events.has_audience,
+            moved=lambda *move: self._protection.moved(self._learning, *move),
+            probed=self._protection.probed,
+        )
+        self._fdb_file = FdbFile(self._learning, lambda: self.config)
+        self._ledger = Ledger(core)
+        self.cost = Meter(
+            core,
+            clock,
+            self._berths.names,
+            lambda: self._ledger.egress(self._berths.attached_indexes()),
+            cycles_now,
+            HISTOGRAM_BOUNDS,
+        )
+        self._plane = Plane(
+            core,
+            config.bridge,
+            self._berths,
+            emit=emit,
+            learning=self._learning,
+            protection=self._protection,
+            mirrors=Mirrors(self._mirror_changed),
+            ledger=self._ledger,
+            cost=self.cost,
+            restore=self._fdb_file.restore,
+        )
+        self._keeper = PortKeeper(
+            core, self._links, clock, self._berths, self._plane, self._protection.blocks
+        )
+        self._auditor = Auditor(
+            self._links, clock, self._berths, emit, self._turns, is_stopped=lambda: not self._tasks
+        )
+        self.rows = Rows(core, self._berths, self._plane, self._learning, self._ledger, self.cost)
+        self._metrics = MetricsServer(self.rows.state)
+        self._thread = DataThread(core, self._learning.take)
+
+    # -- life --------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open all ports and forward; raises with everything undone."""
+        loop = asyncio.get_running_loop()
+        self.faults = loop.create_future()
+        self._links.watch(self._berths.link_changed)
+        try:
+            await _finish(self._links.open())
+            async with self._turns:
+                for run in runs(plan(None, self.config)):
+                    await _finish(self._carry_out(run))
+                self._plane.commit()
+                await self._settle()
+                self._fdb_file.open()
+        except BaseException:
+            await self.stop()
+            raise
+        self._thread.start(self.faults)
+        work = (
+            self._keep_house(),
+            self._attend(),
+            self._auditor.keep(lambda: self.config),
+            self._keep_fdb_file(),
+            self._protection.keep_probing(),
+        )
+        self._tasks = [loop.create_task(one) for one in work]
+
+    async def stop(self) -> None:
+        """Stop forwarding, close all ports, remove what was made; idempotent."""
+        await _finish(self._stop())
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        async with self._turns:
+            await self._metrics.close()
+            await self._thread.stop()
+            await self._fdb_file.save()
+            await self._keeper.close(self._berths.port_names)
+            await self._plane.mirrors.close()
+            await self._links.close()
+        self._events.close()
+
+    # -- change ------------------------------------------------------------------------------------
+
+    async def apply(self, new: Config) -> tuple[Action, ...]:
+        """Put another configuration into force; on failure the old one is again, and ApplyError raised."""
+        return await _finish(self._apply(new))
+
+    async def _apply(self, new: Config) -> tuple[Action, ...]:
+        async with self._turns:
+            actions = plan(self.config, new)
+            done: list[Action] = []
+            try:
+                await check_devices(newly_attached(actions), self._links)
+                for run in runs(actions):
+                    await self._carry_out(run, done)
+                self._plane.commit()
+            except Exception as error:
+                await self._roll_back(done)
+                await self._settle()
+                raise ApplyError(f"{error}; the configuration before is in force again") from error
+            self.config = new
+            if actions:
+                await self._settle()
+        if actions:
+            self._events.emit("reload", actions=len(actions))
+        return actions
+
+    async def _roll_back(self, done: Sequence[Action]) -> None:
+        for run in runs([action.inverse for action in reversed(done)]):
+            try:
+                await self._carry_out(run, strict=False)
+            except Exception:
+                log.exception("cannot carry out: %s", "; ".join(map(str, run)))
+        self._plane.commit()
+
+    async def _settle(self) -> None:
+        """Let go of what no port of the configuration needs any more."""
+        for name in self._berths.forget_former():
+            self.cost.retire(name)
+            self._plane.budgets.limit_storms(name, ())
+            self._protection.blocks.forget(name)
+        await self._plane.mirrors.settle()
+        for name in self._ledger.names:
+            if name not in self._berths:
+                self._ledger.close(name)
+        self._learning.keep_pins(self._berths.port_names)
+        await self._links.keep(self._berths.namespaces)
+        self._auditor.ports_changed()
+
+    async def _carry_out(
+        self, run: Sequence[Action], done: list[Action] | None = None, *, strict: bool = True
+    ) -> None:
+        """Carry out actions that may share a snapshot; each that is done goes to `done`."""
+        done = [] if done is None else done
+        if run[0].kind == "close_port":
+            names = [action.subject for action in run]
+            await self._keeper.close(names)
+            self._plane.tell_removed(names)
+            done += run
+            return
+        for action in run:
+            await self._perform(action, strict=strict)
+            done.append(action)
+
+    async def _perform(self, action: Action, *, strict: bool = True) -> None:
+        """Carry out one action, wholly or not at all. Not `strict`: a port may be left without its device.
+
+        What the data plane has to know it is told by the next `Plane.commit`; `refresh` says that there is something.
+        """
+        match action.kind, action.before, action.after:
+            case "open_port", None, PortConfig() as after:
+                await self._keeper.open(after, strict=strict)
+            case "set_port", PortConfig(), PortConfig() as after:
+                await self._keeper.change(after)
+            case "set_vlan", before, VlanConfig() as after:
+                self._plane.vlans[after.vid] = after
+                self._plane.refresh()
+            case "set_vlan", VlanConfig() as before, None:
+                del self._plane.vlans[before.vid]
+                self._plane.refresh()
+            case "set_bridge", _, BridgeConfig() as after:
+                self._plane.bridge = after
+                self._learning.configure(after)
+                self._plane.refresh()
+            case "set_cost", _, CostConfig() as after:
+                self.cost.price = Price(after.price_per_core_hour, after.currency)
+            case "set_metrics", _, MetricsConfig() as after:
+                await self._metrics.configure(after)
+            case "set_move_guard", _, MoveGuardConfig() as after:
+                self._protection.guard_moves(after)
+            case "set_loop_detection", _, LoopDetectionConfig() as after:
+                self._protection.detect_loops(after)
+            case "add_budget" | "set_budget", _, BudgetConfig() as after:
+                await self.cost.calibrate()
+                self._plane.budgets.set(after)
+                self._plane.refresh()
+            case "delete_budget", BudgetConfig() as before, None:
+                self._plane.budgets.remove(before.name)
+                self._plane.refresh()
+            case "add_mirror" | "set_mirror", _, MirrorConfig() as after:
+                await self.cost.calibrate()
+                await self._plane.mirrors.set(after, strict=strict and self._thread.is_running)
+                self._plane.refresh()
+            case "delete_mirror", MirrorConfig() as before, None:
+                self._plane.mirrors.remove(before.name)
+                self._plane.refresh()
+            case "add_entry", None, StaticEntry() as after:
+                self._plane.commit()  # the FDB has to know its port
+                self._learning.pin(after)
+            case "delete_entry", StaticEntry() as before, None:
+                self._learning.unpin(before.vid, before.mac)
+            case _:
+                raise ValueError(f"not an action: {action!r}")
+
+    # -- again and again -----------------------------------------------------------------------------
+
+    async def _attend(self) -> None:
+        """Look at every port something was heard of."""
+        while True:
+            await self._berths.heard()
+            async with self._turns:
+                await _finish(self._look_at_ports())
+
+    async def _look_at_ports(self) -> None:
+        await self._keeper.look(self._berths.take_marked())
+        self._auditor.ports_changed()
+
+    async def _keep_house(self) -> None:
+        """Let time pass for the FDB, and try again what failed."""
+        while True:
+            await self._clock.sleep(HOUSEKEEPING)
+            for what, work in (
+                ("ageing", self._learning.tick),
+                ("the bill", self.cost.sample),
+                ("protection", lambda: self._protection.tick(self._learning)),
+                ("budgets", self.rows.budgets),  # so that their end is told when nothing comes any more
+            ):
+                try:
+                    work()
+                except Exception:
+                    log.exception("%s", what)
+                # Each may take a tenth of a second: events and clients come in between.
+                await asyncio.sleep(0)
+            self._berths.mark_idle()
+
+    async def _keep_fdb_file(self) -> None:
+        """Keep the file of the FDB up to date."""
+        while True:
+            await self._clock.sleep(SAVE_EVERY)
+            try:
+                await self._fdb_file.save()
+            except Exception:
+                log.exception("the file of the FDB")
+
+    def _budget_changed(self, kind: str, place: int) -> None:
+        if (budget := self._plane.budgets.at(place)) is None:
+            return
+        log.log(logging.WARNING if kind == "budget_over" else logging.INFO, "%s: %s", kind, budget.name)
+        if budget.floods:
+            event = "storm-begin" if kind == "budget_over" else "storm-end"
+            self._events.emit(event, port=budget.port, flood=budget.floods[0])
+        else:
+            self._events.emit(kind.replace("_", "-"), budget=budget.name)
+
+    def _mirror_changed(self, name: str, state: str, reason: str) -> None:
+        level = logging.INFO if state == "closed" else logging.WARNING
+        log.log(level, "mirror %s: %s", name, f"{state}: {reason}" if reason else state)
+        self._events.emit(f"mirror-{state}", mirror=name, **({"reason": reason} if reason else {}))
+
+    # -- for others ----------------------------------------------------------------------------------
+
+    @property
+    def progress(self) -> int:
+        """Turns of the data thread's loop so far."""
+        return self._core.progress
+
+    def wake(self) -> None:
+        """Make the data thread take a turn."""
+        self._core.wake()
+
+    def subscribe(self) -> Subscription:
+        """Listen to events."""
+        return self._events.subscribe()
+
+    async def audit(self, config: Config) -> list[Finding]:
+        """Judge the ports of a configuration, in force or not, and their devices as they are now."""
+        return await self._auditor.audit(config)
+
+    def port(self, name: str) -> Port | None:
+        """Give the data plane's port; None: its device is missing."""
+        return self._berths[name].port
+
+    def unblock(self, port: str) -> bool:
+        """Let a blocked port forward again; False: it is not blocked."""
+        return self._protection.blocks.unblock(port)
+
+    @property
+    def own_address(self) -> int:
+        """The bridge's own MAC address."""
+        return self._protection.own_address
+
+    # -- the FDB -----------------------------------------------------------------------------------
+
+    async def fdb_add(self, vlan: int, mac: int, port: str, kind: str) -> None:
+        """Add or replace an entry: static, sticky, drop (no port), or dynamic: what was asked for."""
+        if mac == self.own_address:
+            raise FramebridgeError(f"{format_mac(mac)} is the bridge's own address, which never has an entry")
+        async with self._turns:
+            if port and vlan not in self._berths[port].config.members:
+                raise PortError(port, f"it does not carry VLAN {vlan}; add that to the port first")
+            entry = StaticEntry(vlan, mac, kind, port)
+            if kind == "dynamic":
+                self._learning.authorise(vlan, mac, self._berths.index(port or None))
+            else:
+                self._learning.pin(entry)
+            self._take_over(vlan, mac, entry)
+
+    async def fdb_delete(self, vlan: int, mac: int) -> bool:
+        """Remove an entry of any kind; False: there was none."""
+        async with self._turns:
+            self._take_over(vlan, mac)
+            return self._learning.delete(vlan, mac)
+
+    def _take_over(self, vlan: int, mac: int, entry: StaticEntry | None = None) -> None:
+        """Note that an entry of the file is not in force any more: a reload finds it missing and puts it back."""
+        kept = tuple(one for one in self.config.entries if (one.vid, one.mac) != (vlan, mac) or one == entry)
+        self.config = replace(self.config, entries=kept)
+
+    async def fdb_flush(
+        self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
+    ) -> int:
+        """Forget learned and sticky entries that fit every filter given; returns how many."""
+        async with self._turns:
+            return self._learning.flush(self._berths.index(port), vlan, **more)

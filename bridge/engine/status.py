@@ -1,0 +1,191 @@
+"""What a running bridge answers when it is asked: rows for the control socket, a state for the metrics.
+
+Job: read, never change. Thread: control. Invariant: counters of one answer come from one batch boundary. Refuses, as
+PortError: names of ports that do not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Unpack
+
+from bridge import __version__
+from bridge.account.ledger import Ledger, Row, Tally
+from bridge.account.meter import Meter
+from bridge.config import security as guards
+from bridge.config.bridge import MetricsConfig, VlanConfig
+from bridge.config.checks import TPIDS
+from bridge.config.storm_control import NO_LIMITS
+from bridge.config.vids import format_vids
+from bridge.core._core import Bridge
+from bridge.engine.data_plane import Plane
+from bridge.fdb.learning import Learning
+from bridge.fdb.view import Filters
+from bridge.metrics.families import PortState, State
+from bridge.ports.attachment import Berth
+from bridge.ports.table import Berths
+
+_TPID_NAMES = {number: name for name, number in TPIDS.items()}
+
+
+class Rows:
+    """The answers of one bridge."""
+
+    def __init__(
+        self, core: Bridge, berths: Berths, plane: Plane, learning: Learning, ledger: Ledger, cost: Meter
+    ) -> None:
+        self._core = core
+        self._berths = berths
+        self._plane = plane
+        self._learning = learning
+        self._ledger = ledger
+        self._cost = cost
+
+    def ports(self, name: str | None = None) -> list[Row]:
+        """One row per port: configuration, state, totals."""
+        tallies = self._ledger.tallies(self._berths.attached_indexes(name))
+        entries = self._learning.count_by_port()
+        return [
+            _port_row(berth, tallies[berth.config.name], entries.get(berth.index, 0))
+            for berth in self._berths.chosen(name)
+        ]
+
+    def guards(self, name: str | None = None) -> list[Row]:
+        """One row per port that is locked, guarded or keeps a list: what it allows, how often something else came."""
+        tallies = self._ledger.tallies(self._berths.attached_indexes(name))
+        ports = [berth.config for berth in self._berths.chosen(name)]
+        return [guards.row(port, tallies[port.name].rx_drops) for port in ports if guards.has_row(port)]
+
+    def vlans(self) -> list[Row]:
+        """One row per VLAN that a port carries or the configuration names."""
+        return _vlan_rows(self._berths.chosen(None), self._plane.vlans, self._learning.count_by_vlan())
+
+    def fdb_stream(
+        self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
+    ) -> Iterator[Row]:
+        """One row per FDB entry that fits every filter given; `older`: silent for so many seconds or more.
+
+        The table is read now; each row is made when it is asked for.
+        """
+        return self._learning.rows(self._berths.index(port), vlan, **more)
+
+    def fdb(self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]) -> list[Row]:
+        """Give all rows of `fdb_stream`."""
+        return [*self.fdb_stream(port, vlan, **more)]
+
+    def stats(self, name: str | None = None) -> list[Row]:
+        """One row per port with every counter, and for all ports the total with its balance, which is 0."""
+        rows = self._ledger.stats_rows(self._berths.attached_indexes(name))
+        return rows if name is None else rows[:1]
+
+    def drops(self, all: bool = False) -> list[Row]:  # noqa: A002
+        """One row per port, direction and reason that has a count; `all`: every reason."""
+        return self._ledger.drops_rows(self._berths.attached_indexes(), every=all)
+
+    def budgets(self) -> list[Row]:
+        """One row per budget: what it limits and what became of it."""
+        return self._plane.budgets.rows(self._core)
+
+    def storms(self, port: str | None = None) -> list[Row]:
+        """One row per limit of storm control: what became of it."""
+        return self._plane.budgets.storm_rows(self._core, port)
+
+    def mirrors(self) -> list[Row]:
+        """One row per mirror: what it copies and what became of the copies."""
+        return self._plane.mirrors.rows(self._core)
+
+    def state(self, metrics: MetricsConfig) -> State:
+        """Read everything the metrics tell: the counters at one batch boundary, the bill at the next."""
+        counters = self._core.counters()
+        return State(
+            version=__version__,
+            bridge=self._plane.bridge.name,
+            ports=_port_states(self._berths.chosen(None), self._learning.count_by_port()),
+            tallies=self._ledger.tallies(self._berths.attached_indexes(), counters),
+            thread=counters.thread,
+            fdb=counters.fdb,
+            bill=self._cost.read(stations=False),
+            hz=self._cost.hz,
+            limits=metrics,
+            budgets=self.budgets(),
+            mirrors=self.mirrors(),
+        )
+
+
+def _port_row(berth: Berth, tally: Tally, entries: int) -> Row:
+    config = berth.config
+    trunk = config.mode == "trunk"
+    return {
+        "port": config.name,
+        "index": berth.index,
+        "kind": config.kind,
+        "device": config.device,
+        "netns": config.netns,
+        "state": berth.state,
+        "reason": berth.blocked or None,
+        "mode": config.mode,
+        "vlan": format_vids(config.vids) if trunk else config.pvid,
+        "native": (config.pvid or None) if trunk else None,
+        "native_tagged": config.native_tagged,
+        "map": ",".join(map(str, config.translations)) or None,
+        "tpid": _TPID_NAMES[config.tpid],
+        "priority_tags": config.priority_tags,
+        "default_pcp": config.default_pcp,
+        "enabled": config.admin_up,
+        "learning": config.learning,
+        "mac_limit": config.mac_limit,
+        "flood": config.flood or None,
+        "isolated": config.isolated,
+        "horizon": config.horizon or None,
+        "hairpin": config.hairpin,
+        "direction": config.direction,
+        "locked": config.locked,
+        "source_guard": bool(config.source_guard),
+        "storm_control": config.storm_control != NO_LIMITS,
+        "mtu": berth.mtu,
+        "filter": berth.filter_state,
+        "fdb_entries": entries,
+        "rx_frames": tally.values["rx_frames"],
+        "tx_frames": tally.values["tx_frames"],
+        "drops": tally.drops,
+    }
+
+
+def _vlan_rows(
+    berths: Iterable[Berth], vlans: Mapping[int, VlanConfig], entries: Mapping[int, int]
+) -> list[Row]:
+    """One row per VLAN that a port carries or the configuration names; `entries` counts those of the FDB by VLAN."""
+    tagged: dict[int, list[str]] = {vid: [] for vid in vlans}
+    untagged: dict[int, list[str]] = {}
+    for berth in berths:
+        for vid in berth.config.members:
+            side = untagged if vid == berth.config.untagged else tagged
+            side.setdefault(vid, []).append(berth.config.name)
+    return [
+        {
+            "vlan": vid,
+            "name": vlans[vid].name if vid in vlans else "",
+            "tagged": tagged.get(vid, []),
+            "untagged": untagged.get(vid, []),
+            "fdb_entries": entries.get(vid, 0),
+            "mac_limit": vlans[vid].mac_limit if vid in vlans else 0,
+            "learning": vlans[vid].learning if vid in vlans else True,
+        }
+        for vid in sorted(tagged.keys() | untagged.keys())
+    ]
+
+
+def _port_states(berths: Iterable[Berth], entries: Mapping[int, int]) -> dict[str, PortState]:
+    """Give what the metrics tell of each port beside its counters."""
+    return {
+        berth.config.name: PortState(
+            kind=berth.config.kind,
+            device=berth.config.device,
+            mode=berth.config.mode,
+            state=berth.state,
+            mtu=berth.mtu,
+            fdb_entries=entries.get(berth.index, 0),
+            is_blocked=bool(berth.blocked),
+        )
+        for berth in berths
+    }

@@ -1,0 +1,1 @@
+"""Who is where: the policy of MAC learning."""

@@ -1,0 +1,1 @@
+"""The demo: namespaces, traffic, figures, and the clean-up."""

@@ -1,0 +1,1 @@
+"""Copies of frames, to a port or to a pcapng file."""

@@ -1,0 +1,261 @@
+"""A recorder writes what a mirror puts into its ring to a pcapng file, in a thread of its own.
+
+Job: open the file without harming what is there, write, begin the next file or stop at the size that was asked for,
+end the file well. A disk that is full, slow or gone costs copies, which are counted, and nothing else.
+Thread: `open`, `set_names`, `set_limits` and `close` are called from the control thread or a worker of it; the file
+belongs to the recorder's thread from then on. `state` and `reason` may be read by anybody.
+Invariant: the file ends behind a whole block at any time but during a write. Refuses, as MirrorError: paths that are no
+regular file, files that another recorder writes (a lock tells, whatever the file is called), and files that have
+something in them unless they may be replaced or rotated away.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge import __version__
+from bridge.core._core import Capture
+from bridge.errors import MirrorError
+from bridge.mirror import pcapng
+
+log = logging.getLogger(__package__)
+
+RING = 4 << 20  # bytes
+CHUNK = 1 << 18  # bytes of one write
+LOOK = 1000  # milliseconds between looks at a file that nothing is written to
+CLOSE_TIMEOUT = 5.0  # seconds a write may take at the end
+
+
+@dataclass(slots=True)
+class _Interface:
+    """A port under one name, as the file describes it."""
+
+    port: int
+    name: str
+    start_ns: int
+    had: tuple[int, int]  # taken and lost of the port before
+    has: tuple[int, int] | None = None  # and when the index became another interface
+
+
+class Recorder:
+    """One file, or one behind the other. States: recording, full, failed (see `reason`), closed."""
+
+    def __init__(self, path: str, on_change: Callable[[], None]) -> None:
+        self.path = path
+        self.capture = Capture(size=RING)
+        self.state = "recording"
+        self.reason = ""
+        self.file_bytes = 0
+        self.n_files = 0
+        self._on_change = on_change
+        self._size, self._files = 0, 1
+        self._names: Mapping[int, str] = {}
+        self._fd = -1
+        self._interfaces: list[_Interface] = []
+        self._numbers: dict[int, int] = {}  # of the interface of each port
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # -- control
+
+    def open(self, *, size: int, files: int, replace: bool) -> None:
+        """Open the file and begin; raises MirrorError."""
+        self.set_limits(size, files)
+        try:
+            self._begin(replace=replace, rotate=files > 1)
+        except OSError as error:
+            self._let_go()
+            raise MirrorError(f"{self.path}: {error.strerror or error}") from None
+        self._thread = threading.Thread(target=self._run, name="framebridge-mirror", daemon=True)
+        self._thread.start()
+
+    def set_limits(self, size: int, files: int) -> None:
+        """Change what the next packets are measured by."""
+        self._size, self._files = size, files
+
+    def set_names(self, names: Mapping[int, str]) -> None:
+        """Say which port has which name from now on; frames of those that are gone may still be in the ring."""
+        self._names = {**self._names, **names}
+
+    def close(self) -> None:
+        """End the file; a write that does not end is given up."""
+        self.capture.stop()
+        self._closing.set()
+        self.capture.wake()
+        if self._thread:
+            self._thread.join(CLOSE_TIMEOUT)
+            if self._thread.is_alive():
+                log.error("%s: a write does not end; the file is left as it is", self.path)
+
+    # -- the thread
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set() and self.state == "recording":
+                self.capture.wait(LOOK)
+                self._drain()
+            if self.state == "recording":
+                self._drain()
+                self._end("closed")
+        except OSError as error:
+            self._fail(error.strerror or str(error))
+        except MirrorError as error:
+            self._fail(str(error))
+        except Exception as error:
+            log.exception("%s", self.path)
+            self._fail(f"{type(error).__name__}: {error}")
+
+    def _drain(self) -> None:
+        """Write until the ring is empty or nothing more may be written."""
+        if os.fstat(self._fd).st_nlink == 0:
+            raise OSError(0, "the file was removed")
+        self._forget_renamed()
+        while self.state == "recording":
+            room = max(0, self._room())
+            taken = self.capture.take(min(CHUNK, room))
+            if taken.blocks:
+                self._write(taken.blocks)
+            if taken.end == "empty":
+                return
+            if taken.end == "unknown":
+                self._add_interface(taken.port)
+            elif not taken.blocks or room < CHUNK:
+                self._next_file()
+
+    def _room(self) -> int:
+        """Bytes for packets: what the statistics at the end and one more interface need is kept."""
+        kept = (len(self._interfaces) + 1) * pcapng.STATISTICS_LEN + 128
+        return self._size - self.file_bytes - kept
+
+    def _next_file(self) -> None:
+        if self._files == 1:
+            self._end("full")
+            return
+        self._end("recording")
+        self._begin(replace=False, rotate=True)
+
+    def _begin(self, *, replace: bool, rotate: bool) -> None:
+        fd = _open(self.path)
+        try:
+            if rotate and os.fstat(fd).st_size:
+                _shift(self.path, self._files)
+                fd, older = _open(self.path), fd
+                os.close(older)
+            _empty(fd, self.path, replace=replace)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+        self.file_bytes = 0
+        self.n_files += 1
+        self._interfaces, self._numbers = [], {}
+        for port in range(256):
+            self.capture.set_interface(port, -1)
+        self._write(pcapng.section_header(f"framebridge {__version__}"))
+
+    def _add_interface(self, port: int) -> None:
+        one = _Interface(port, self._name(port), time.time_ns(), self.capture.counts(port))
+        self._write(pcapng.interface(one.name))
+        self._numbers[port] = len(self._interfaces)
+        self._interfaces.append(one)
+        self.capture.set_interface(port, self._numbers[port])
+
+    def _name(self, port: int) -> str:
+        return self._names.get(port, f"port-{port}")
+
+    def _forget_renamed(self) -> None:
+        """Make an index that another port has now another interface."""
+        for port, number in [*self._numbers.items()]:
+            one = self._interfaces[number]
+            if one.name != self._name(port):
+                one.has = self.capture.counts(port)
+                self.capture.set_interface(port, -1)
+                del self._numbers[port]
+
+    def _write(self, blocks: bytes | bytearray) -> None:
+        done = 0
+        try:
+            while done < len(blocks):
+                done += os.write(self._fd, memoryview(blocks)[done:])
+        except OSError:
+            os.ftruncate(self._fd, self.file_bytes)  # a block cut short would spoil the file
+            raise
+        self.file_bytes += len(blocks)
+
+    def _end(self, state: str) -> None:
+        """Write what was counted, and close."""
+        now = time.time_ns()
+        for number, one in enumerate(self._interfaces):
+            taken, lost = one.has or self.capture.counts(one.port)
+            self._write(pcapng.statistics(number, one.start_ns, now, taken - one.had[0], lost - one.had[1]))
+        self._let_go()
+        if state != "recording":
+            self._change(state)
+
+    def _fail(self, reason: str) -> None:
+        self._let_go()
+        self._change("failed", reason)
+
+    def _let_go(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _change(self, state: str, reason: str = "") -> None:
+        self.capture.stop()
+        self.reason, self.state = reason, state
+        self._on_change()
+
+
+def _shift(path: str, files: int) -> None:
+    """Make room for the next file: FILE becomes FILE.1, and so on; what was the last of `files` is gone."""
+    names = [path, *(f"{path}.{n}" for n in range(1, files))]
+    for name in names:
+        if Path(name).is_symlink() or (Path(name).exists() and not Path(name).is_file()):
+            raise MirrorError(f"{name}: is no regular file, which rotation would move; move it away")
+    for older, name in zip(names[-2::-1], names[:0:-1], strict=True):
+        if Path(older).exists():
+            os.replace(older, name)  # noqa: PTH105
+
+
+def _open(path: str) -> int:
+    """Open a regular file that nobody else records into, made if it is not there; raises MirrorError and OSError."""
+    if Path(path).is_symlink():
+        raise MirrorError(f"{path}: is a symbolic link; name the file itself")
+    if Path(path).exists() and not Path(path).is_file():
+        raise MirrorError(f"{path}: is no regular file; name one, or one that does not exist")
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise MirrorError(f"{path}: is no regular file; name one, or one that does not exist")
+        _lock(fd, path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _lock(fd: int, path: str) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno == errno.EWOULDBLOCK:
+            raise MirrorError(f"{path}: a mirror is writing to it; end that one first") from None
+        # A file system without locks.
+        log.debug("%s: %s; nothing keeps other mirrors away", path, error.strerror)
+
+
+def _empty(fd: int, path: str, *, replace: bool) -> None:
+    found = os.fstat(fd).st_size
+    if found and not replace:
+        raise MirrorError(f"{path}: has {found} bytes in it; move it away, say replace, or rotate with files")
+    os.ftruncate(fd, 0)

@@ -1,0 +1,1 @@
+"""Configured ports, and how they are attached to devices."""

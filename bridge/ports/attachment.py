@@ -1,0 +1,254 @@
+"""A berth: the place of one configured port, whether or not its device is there.
+
+Job: attach the data plane to the device of a port, making the device if it may, and say in what state that
+is. Thread: control; devices are opened in the thread of their namespace (`Links.run_in`). Invariant: an
+attempt to attach that fails leaves no device and no descriptor behind. Refuses, as PortError: whatever
+`Links` or the data plane refuses, with their way out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bridge.config.port import PortConfig
+from bridge.config.security import secure
+from bridge.core._core import Bridge, Port, Snapshot
+from bridge.devices.device import Link, LinkError, explain
+from bridge.devices.devices import Links
+from bridge.devices.netlink import release_tap
+from bridge.errors import PortError
+from bridge.ports import vlan_filter
+from bridge.ports.vlan_filter import Program
+
+log = logging.getLogger(__package__)
+
+MEMORY_MTU = 1500
+TAP_MTU = 1500  # of a tap that was just made; drivers/net/tun.c:tun_net_initialize
+TAG_LEN = 4
+MTU_MIN, MTU_MAX = 68, 65535  # what a snapshot takes
+
+
+@dataclass(slots=True)
+class Berth:
+    """One port of the configuration and what it is attached to."""
+
+    config: PortConfig
+    index: int
+    port: Port | None = None  # None: not attached
+    link: Link | None = None  # the device as last seen; None: missing, or a memory port
+    made: Link | None = None  # a device made for this port that does not vanish with it
+    own_mtu: int | None = None  # of the device, from before the configuration set one
+    ready: bool = False  # attached for good, and not leaving
+    broken: bool = False  # to be detached: the device went away or failed
+    failed: Link | None = None  # the device that failed last, not to be tried before `retry_at`
+    retry_at: float = 0.0
+    filter: Program | None = None  # in the kernel; None: every frame reaches the port
+    filter_refused: Program | None = None  # what the kernel did not take
+    trouble: str = ""  # why it could not be attached, as last told
+    state_told: str = ""
+    blocked: str = ""  # why it is out of forwarding for a time
+
+    @property
+    def state(self) -> str:
+        """Give up: attached, enabled, device up with carrier; blocked: but for that; missing: no device; down: else."""
+        if self.config.kind != "memory" and self.link is None:
+            return "missing"
+        carrier = self.link is None or (self.link.up and self.link.carrier)
+        if not (self.ready and self.config.admin_up and carrier):
+            return "down"
+        return "blocked" if self.blocked else "up"
+
+    @property
+    def mtu(self) -> int:
+        """Layer-3 bytes: as configured, or the device's own."""
+        own = self.link.mtu if self.link else MEMORY_MTU
+        return min(max(self.config.mtu or own, MTU_MIN), MTU_MAX)
+
+    def mtu_of(self, vid: int) -> int:
+        """Layer-3 bytes that frames of a VLAN may have: a second tag of theirs is payload (R2)."""
+        is_double = any(one.inner for one in self.config.translations if one.vid == vid)
+        return self.mtu - TAG_LEN if is_double else self.mtu
+
+    @property
+    def filter_state(self) -> str | None:
+        """Give on: the kernel holds back frames of other VLANs; off: it does not; None: not a link."""
+        if self.config.kind != "link" or self.port is None:
+            return None
+        return "off" if self.filter is None else "on"
+
+    def is_of(self, link: Link) -> bool:
+        """Tell whether this is the device last seen, and not another one of its name."""
+        return self.link is not None and self.link.index == link.index
+
+    async def find(self, links: Links) -> Link | None:
+        """Look for the device; None: it or its namespace is missing."""
+        try:
+            return await links.get(self.config.device, self.config.netns)
+        except LinkError:
+            return None
+
+    def holds(self, port: PortConfig) -> bool:
+        """Tell whether the device of this port is attached here."""
+        return self.port is not None and self.config.attachment == port.attachment
+
+    async def attach(self, core: Bridge, links: Links, *, create: bool) -> None:
+        """Open the device, which is made if that is needed and `create` allows it; raises PortError."""
+        try:
+            if self.config.kind == "memory":
+                self.port = core.open_memory(self.index)
+            elif self.config.kind == "tap":
+                await self._attach_tap(core, links, create)
+            else:
+                await self._attach_link(core, links, create)
+        except LinkError as error:
+            raise PortError(self.config.name, str(error)) from error
+        if self.config.kind != "memory":
+            self.link = await self.find(links)
+        self.filter = self.filter_refused = None
+        self.ready = True
+
+    async def _attach_tap(self, core: Bridge, links: Links, create: bool) -> None:
+        config = self.config
+        is_first = config.mtu is not None and self.own_mtu is None
+        found = await self.find(links) if is_first else None
+        link, made = await links.ensure_tap(config.device, config.netns, config.mtu, create=create)
+        try:
+            self.port = await self._open(links, core.open_tap)
+        except LinkError:
+            if made:
+                await links.delete(config.device, config.netns, link.index)
+            raise
+        if made:
+            release_tap(self.port.fd)
+        if is_first:
+            self.own_mtu = found.mtu if found else TAP_MTU
+
+    async def _attach_link(self, core: Bridge, links: Links, create: bool) -> None:
+        config = self.config
+        made = None
+        if create:
+            link, is_new = await links.ensure_link(config.device, config.netns)
+            made = link if is_new else None
+        try:
+            self.port = await self._open(links, core.open_link)
+        except LinkError:
+            if made:
+                await links.delete(config.device, config.netns, made.index)
+            raise
+        self.made = made
+
+    async def _open(self, links: Links, opener: Callable[[int, str], Port]) -> Port:
+        device, netns = self.config.device, self.config.netns
+        try:
+            return await links.run_in(netns, opener, self.index, device)
+        except OSError as error:
+            raise explain(error, device, netns, f"attach a {self.config.kind} port") from error
+
+    async def remove_device(self, links: Links) -> None:
+        """Remove the device if it was made for this port and is still the same; raises LinkError."""
+        made, self.made = self.made, None
+        if made is not None:
+            await links.delete(made.name, self.config.netns, made.index)
+
+    async def configure_mtu(self, links: Links, mtu: int | None) -> None:
+        """Give the device of a tap the MTU configured, or back its own; raises PortError.
+
+        A device that is gone gets its MTU when it is attached again.
+        """
+        if self.config.kind != "tap" or mtu == self.config.mtu or self.link is None:
+            return
+        if self.config.mtu is None:
+            self.own_mtu = self.link.mtu
+        if (wanted := mtu or self.own_mtu) is None:
+            return
+        try:
+            await links.set_mtu(self.config.device, self.config.netns, wanted)
+        except LinkError as error:
+            if await self.find(links) is not None:
+                raise PortError(self.config.name, str(error)) from error
+        self.link = await self.find(links)
+
+    def lift_filter(self) -> None:
+        """Take a filter that the configuration no longer asks for out of the kernel; before a snapshot.
+
+        Until `set_filter` every frame reaches the port, so that a change loses none the port carries.
+        """
+        if self.port is not None and self.filter not in (None, vlan_filter.program(self.config)):
+            vlan_filter.detach(self.port.fd)
+            self.filter = None
+
+    def set_filter(self) -> None:
+        """Have the kernel hold back what the snapshot now in force would drop; a kernel that cannot is told of."""
+        if self.port is None:
+            return
+        wanted = vlan_filter.program(self.config)
+        if wanted in (None, self.filter, self.filter_refused):
+            return
+        try:
+            vlan_filter.attach(self.port.fd, wanted)
+            self.filter = wanted
+        except OSError as error:
+            self.filter_refused = wanted
+            message = "port %s: no filter in the kernel: %s; frames of other VLANs are dropped by the bridge"
+            log.warning(message, self.config.name, error.strerror)
+
+    def add_to(self, snapshot: Snapshot) -> None:
+        """Write the port into a snapshot, if it is attached."""
+        if self.port is None:
+            return
+        config = self.config
+        takes_copies = config.mode == "mirror"  # to the data plane: of no VLAN, and sends only
+        snapshot.add_port(
+            self.port,
+            mode="trunk" if takes_copies else config.mode,
+            pvid=config.pvid,
+            vids=config.vids,
+            tpid=config.tpid,
+            mtu=self.mtu,
+            up=self.state == "up",
+            blocked=self.state == "blocked",
+            learning=config.learning,
+            flood_unknown=config.flood_unknown,
+            flood_multicast=config.flood_multicast,
+            flood_broadcast=config.flood_broadcast,
+            native_tagged=config.native_tagged,
+            translations=config.translations,
+            priority_tags=config.priority_tags,
+            default_pcp=config.default_pcp,
+            isolated=config.isolated,
+            horizon=config.horizon,
+            hairpin=config.hairpin,
+            direction="egress" if takes_copies else config.direction,
+            mac_limit=config.mac_limit,
+        )
+        secure(snapshot, self.port, config)
+
+
+async def check_devices(ports: Iterable[PortConfig], links: Links) -> None:
+    """Refuse, as PortError, ports whose devices cannot be attached, while nothing was closed for them yet."""
+    for port in ports:
+        if port.kind != "memory":
+            try:
+                await links.check(port.kind, port.device, port.netns)
+            except LinkError as error:
+                raise PortError(port.name, str(error)) from error
+
+
+def mtu_mismatches(berths: Iterable[Berth]) -> dict[tuple[str, int, str, int], int]:
+    """Find attached ports that do not take the same frames as a trunk of a VLAN of theirs.
+
+    Keys are port, its MTU, trunk, its MTU; values the VLAN they have in common, of which there is one at most.
+    """
+    attached = [berth for berth in berths if berth.port is not None]
+    found = {}
+    for berth in attached:
+        for trunk in attached:
+            is_pair = trunk.config.mode == "trunk" and berth.config.mode != "trunk"
+            if not is_pair or (berth.mtu == trunk.mtu and not trunk.config.translations):
+                continue
+            for vid in berth.config.members & trunk.config.members:
+                if berth.mtu != trunk.mtu_of(vid):
+                    found[berth.config.name, berth.mtu, trunk.config.name, trunk.mtu_of(vid)] = vid
+    return found

@@ -1,0 +1,1 @@
+"""Loops, moving addresses, storms, and who may send."""

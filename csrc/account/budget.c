@@ -1,0 +1,188 @@
+/* account/budget.c - see account/budget.h. Nothing here runs for a bridge without budgets. */
+#include <string.h>
+
+#include "thread/bridge.h"
+
+static void br_budget_tell(struct br_bridge *bridge, uint32_t index, enum br_event_kind kind)
+{
+    br_events_put(&bridge->events, &(struct br_event){.key = index, .old_port = UINT16_MAX, .kind = (uint16_t)kind});
+}
+
+static void br_budget_refill_one(struct br_bridge *bridge, uint32_t index, uint64_t now)
+{
+    const struct br_budget *budget = &bridge->snapshot->budget[index];
+    struct br_budget_state *state = &bridge->thread.budget[index];
+
+    if (state->serial != budget->serial)
+        *state = (struct br_budget_state){.serial = budget->serial, .tokens = budget->burst, .stamp = now};
+    const uint64_t passed = now - state->stamp;
+    state->stamp = now;
+    if (passed < INT64_MAX) /* else the clock went backwards */
+        state->tokens += (double)(int64_t)passed * budget->rate;
+    if (state->tokens > budget->burst)
+        state->tokens = budget->burst;
+    state->over = state->tokens < 1; /* not enough for the smallest frame */
+    if (state->over)
+        state->last_over = now;
+    const bool told = state->over || (state->told && now - state->last_over < budget->calm);
+    if (told == state->told)
+        return;
+    state->told = told;
+    state->n_over += told;
+    br_budget_tell(bridge, index, told ? BR_EVENT_budget_over : BR_EVENT_budget_under);
+}
+
+/* Write another budget into a snapshot that has room for it. */
+void br_budget_add(struct br_snapshot *snapshot, const struct br_budget *budget)
+{
+    const uint32_t list = budget->port == BR_ANY_PORT ? BR_PORTS_MAX : budget->port;
+    uint16_t *end = &snapshot->budget_first[list];
+
+    while (*end)
+        end = &snapshot->budget[*end - 1].next;
+    snapshot->budget[snapshot->n_budgets] = *budget;
+    snapshot->budget[snapshot->n_budgets].next = 0;
+    *end = (uint16_t)++snapshot->n_budgets;
+}
+
+/* The budgets that frames of a port may be asked about, as places + 1: those of the port, then those of no port. */
+static inline uint32_t br_budget_begin(const struct br_snapshot *snapshot, uint16_t port)
+{
+    return snapshot->budget_first[port] ? snapshot->budget_first[port] : snapshot->budget_first[BR_PORTS_MAX];
+}
+
+static inline uint32_t br_budget_next(const struct br_snapshot *snapshot, uint32_t at)
+{
+    const struct br_budget *budget = &snapshot->budget[at - 1];
+
+    return budget->next || budget->port == BR_ANY_PORT ? budget->next : snapshot->budget_first[BR_PORTS_MAX];
+}
+
+/* Another snapshot: the budgets that stay keep their state. */
+void br_budget_carry(struct br_thread *thread, const struct br_snapshot *old, const struct br_snapshot *snapshot)
+{
+    static const struct br_budget_state none;
+    struct br_budget_state state[BR_BUDGETS_MAX];
+
+    memcpy(state, thread->budget, old->n_budgets * sizeof(*state));
+    for (uint32_t i = 0; i < snapshot->n_budgets; i++) {
+        const uint32_t serial = snapshot->budget[i].serial;
+        uint32_t k = i < old->n_budgets && state[i].serial == serial ? i : 0; /* most have not moved */
+
+        while (k < old->n_budgets && state[k].serial != serial)
+            k++;
+        thread->budget[i] = k < old->n_budgets ? state[k] : none;
+    }
+    thread->n_over = 0;
+}
+
+/* Before a batch of a port: what time gave back, and which budgets are over. */
+void br_budget_refill(struct br_bridge *bridge, uint16_t port)
+{
+    const struct br_snapshot *snapshot = bridge->snapshot;
+    struct br_thread *thread = &bridge->thread;
+
+    thread->n_over = 0;
+    for (uint32_t at = br_budget_begin(snapshot, port); at; at = br_budget_next(snapshot, at)) {
+        br_budget_refill_one(bridge, at - 1, thread->stamp);
+        thread->n_over += thread->budget[at - 1].over;
+    }
+}
+
+/* The same for all, between batches: so that the end of a storm is told when nothing comes any more. */
+void br_budget_refill_all(struct br_bridge *bridge)
+{
+    for (uint32_t i = 0; i < bridge->snapshot->n_budgets; i++)
+        br_budget_refill_one(bridge, i, bridge->thread.stamp);
+}
+
+static uint64_t br_budget_amount(const struct br_budget *budget, const struct br_sum *sum)
+{
+    switch ((enum br_budget_unit)budget->unit) {
+    case BR_BUDGET_FRAMES:
+        return sum->segments;
+    case BR_BUDGET_BITS:
+        return 8 * sum->bytes;
+    default:
+        return sum->direct + sum->induced;
+    }
+}
+
+static struct br_spender br_budget_spender(const struct br_frame *frame, uint64_t mac)
+{
+    return (struct br_spender){frame->ingress, frame->vid, frame->class, br_frame_floods(frame), mac};
+}
+
+/* Frames like this one were charged: to a talker, or, `talker` 0, to their port, VLAN and class. */
+void br_budget_spend(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_frame *frame,
+                     uint64_t talker, const struct br_sum *sum)
+{
+    const struct br_spender spender = br_budget_spender(frame, talker);
+
+    if (frame->fate <= BR_FATE_ENDED)
+        return;
+    for (uint32_t at = br_budget_begin(snapshot, frame->ingress); at; at = br_budget_next(snapshot, at)) {
+        const struct br_budget *budget = &snapshot->budget[at - 1];
+        struct br_budget_state *state = &thread->budget[at - 1];
+
+        if ((budget->talker != 0) != (talker != 0) || !br_budget_matches(budget, &spender))
+            continue;
+        const uint64_t amount = br_budget_amount(budget, sum);
+        state->tokens -= (double)(int64_t)amount;
+        state->spent += amount;
+    }
+}
+
+/* The first budget that is over, drops, and has this frame among its own, as a place + 1; 0: none. */
+static uint32_t br_budget_against(const struct br_bridge *bridge, const struct br_spender *spender)
+{
+    const struct br_snapshot *snapshot = bridge->snapshot;
+
+    for (uint32_t at = br_budget_begin(snapshot, spender->port); at; at = br_budget_next(snapshot, at)) {
+        const struct br_budget *budget = &snapshot->budget[at - 1];
+
+        if (bridge->thread.budget[at - 1].over && budget->action == BR_BUDGET_DROP &&
+            br_budget_matches(budget, spender))
+            return at;
+    }
+    return 0;
+}
+
+/* After lookup: end the frames whose budget is over. */
+void br_budget_police(struct br_bridge *bridge)
+{
+    struct br_thread *thread = &bridge->thread;
+    uint32_t n_live = 0;
+
+    for (uint32_t i = 0; i < thread->n_live; i++) {
+        struct br_frame *frame = thread->live[i];
+        const uint64_t mac = thread->stations[frame - thread->frame].source & BR_FDB_MAC;
+        const struct br_spender spender = br_budget_spender(frame, mac);
+        const uint32_t against = br_budget_against(bridge, &spender);
+
+        if (!against) {
+            thread->live[n_live++] = frame;
+            continue;
+        }
+        thread->budget[against - 1].dropped++;
+        br_drop(thread, frame, BR_FATE_ENDED,
+                bridge->snapshot->budget[against - 1].floods ? BR_DROP_storm : BR_DROP_over_budget);
+    }
+    thread->n_live = n_live;
+}
+
+/* Whether a budget that is over keeps this address from being learned, moved or refreshed. */
+bool br_budget_stops_learning(const struct br_bridge *bridge, uint16_t port, uint64_t key)
+{
+    const struct br_snapshot *snapshot = bridge->snapshot;
+
+    for (uint32_t at = br_budget_begin(snapshot, port); at; at = br_budget_next(snapshot, at)) {
+        const struct br_budget *budget = &snapshot->budget[at - 1];
+
+        if (budget->action == BR_BUDGET_STOP_LEARNING && bridge->thread.budget[at - 1].over &&
+            (budget->vid == 0 || budget->vid == key >> 48) &&
+            (budget->talker == 0 || budget->talker == (key & BR_FDB_MAC)))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,200 @@
+/*
+ * count/counters.h - every name the core counts under, declared once.
+ *
+ * Job: the X-tables from which the C enumerations, the counter structs, the Python tables (bridge/core/_core.pyx), the
+ *      command line and docs/counters.md are generated. Each entry is X(symbol, "sentence").
+ * Thread: counters have one writer, the data thread. Readers go through br_bridge_counters(), which copies at a batch
+ *      boundary, so what they see adds up exactly (R12).
+ *
+ * Ledger of one port, exact at every batch boundary:
+ *      rx_frames + copies = forwarded + sum(rx drops)          what came in by this port
+ *      offered            = tx_frames + sum(tx drops)          what was to go out by this port
+ * and over all ports      sum(forwarded) + sum(originated) = sum(offered).
+ */
+#ifndef BR_COUNTERS_H
+#define BR_COUNTERS_H
+
+#include <stdint.h>
+
+/* Reasons are shared by both directions: rx drops end a frame, tx drops end one copy of it at its egress port. */
+#define BR_DROP_REASONS(X)                                                                                            \
+    X(runt, "shorter than an Ethernet header, or a tag cut short")                                                    \
+    X(bad_source, "source address is a group, all zero, or equal to the destination")                                 \
+    X(reserved, "destination 01-80-C2-00-00-0X, which bridges do not pass unless told to")                            \
+    X(bad_vid, "VID 4095")                                                                                            \
+    X(tag_not_allowed, "tagged frame on an access port")                                                              \
+    X(vlan_not_allowed, "VID not carried by the trunk, or untagged without a native VLAN")                            \
+    X(bad_offload, "offload metadata that contradicts the frame")                                                     \
+    X(oversize, "longer than the MTU of the port allows")                                                             \
+    X(truncated, "came while the queue for frames longer than a slot of the receive ring was full")                      \
+    X(source_guard, "speaks from an address that is not listed for the port, or in a form that cannot be judged")      \
+    X(fdb_drop, "source or destination has a drop entry")                                                             \
+    X(locked, "source is neither allowed on the locked port nor known there")                                         \
+    X(static_move, "source has a static or sticky entry on another port")                                             \
+    X(own_probe, "a loop probe of this bridge that came back")                                                        \
+    X(same_port, "destination is behind the port the frame came from")                                                \
+    X(no_egress, "no other port of the VLAN takes the frame")                                                         \
+    X(over_budget, "a budget for such frames is spent")                                                               \
+    X(storm, "flooded frames of this class came to the port faster than its storm control allows")                    \
+    X(isolated, "both ports are isolated")                                                                            \
+    X(split_horizon, "both ports are of one split-horizon group")                                                     \
+    X(ingress_only, "destination is behind a port that only receives")                                                \
+    X(egress_only, "came in by a port that only sends")                                                               \
+    X(inner_tag, "a second tag would face a port that takes none")                                                    \
+    X(no_headroom, "no room in front of the frame for a tag")                                                         \
+    X(no_buffer, "no free buffer for a copy")                                                                         \
+    X(gso_unsupported, "super-frame that the port cannot take and that is not TCP or UDP")                                \
+    X(port_down, "port without link or disabled")                                                                     \
+    X(blocked, "port taken out of forwarding for a time, because of a loop or a moving address")                      \
+    X(tx_full, "egress queue full")                                                                                   \
+    X(tx_error, "the kernel refused the frame")
+
+#define BR_PORT_COUNTERS(X)                                                                                           \
+    X(rx_frames, "frames received")                                                                                   \
+    X(rx_bytes, "bytes received, outer tag included")                                                                 \
+    X(rx_super_frames, "received frames that stand for several wire frames (GSO)")                                    \
+    X(rx_segments, "wire frames the received frames stand for")                                                       \
+    X(rx_batches, "receive bursts that brought at least one frame")                                                   \
+    X(rx_missed, "frames the kernel dropped before the bridge could take them; outside the ledger")                   \
+    X(copies, "copies made beyond the first of frames received here")                                                 \
+    X(flooded, "frames received here that went to every member of their VLAN")                                        \
+    X(forwarded, "copies handed to egress ports, the first one included")                                             \
+    X(originated, "frames of the bridge itself this port was asked to send")                                          \
+    X(offered, "copies this port was asked to send, its own included")                                                \
+    X(tx_frames, "frames sent")                                                                                       \
+    X(tx_bytes, "bytes sent, tag and padding included")                                                               \
+    X(tx_super_frames, "sent frames that stand for several wire frames (GSO)")                                        \
+    X(tx_segments, "wire frames the sent frames stand for")                                                           \
+    X(tx_checksums, "checksums finished in software because the port cannot carry them")                              \
+    X(tx_segmented, "super-frames cut in software because the port cannot take them")                                 \
+    X(learned, "FDB entries learned")                                                                                 \
+    X(moved, "FDB entries moved to this port")                                                                        \
+    X(not_learned, "sources not learned: a limit, a full table, controlled mode, or the bridge's own address")        \
+    X(evicted, "FDB entries of this port that gave way to new stations, or to entries set by hand, at a limit")        \
+    X(backup_ignored, "frames of backup routers that did not move the virtual address (vrrp_aware)")                   \
+    X(local_kept, "frames whose source stays on an access or tunnel port (local_first)")                               \
+    X(rx_cycles, "cycles in receive calls of this port that brought frames")                                          \
+    X(tx_cycles, "cycles in transmit calls of this port")
+
+#define BR_THREAD_COUNTERS(X)                                                                                         \
+    X(turns, "turns of the loop")                                                                                     \
+    X(waits, "times the loop asked the kernel for ready ports")                                                       \
+    X(blocks, "times the loop slept until something happened")                                                        \
+    X(batches, "batches processed")                                                                                   \
+    X(frames, "frames processed")                                                                                     \
+    X(events_lost, "events that found the event ring full")                                                           \
+    X(clock_jumps, "stamps that went backwards or leapt; their cycles are nobody's")
+
+/*
+ * One stamp per boundary per batch, chained: the sum over all stages is the life of the data thread in cycles. From rx
+ * on to account a stage is busy: its cycles are charged to frames (account/bill.h).
+ */
+#define BR_STAGES(X)                                                                                                  \
+    X(blocked, "asleep until something happens")                                                                      \
+    X(polling, "looking for work and finding none")                                                                   \
+    X(control, "work for the control thread")                                                                         \
+    X(rx, "taking frames from ports")                                                                                 \
+    X(admit, "checking frames and finding their VLAN")                                                                \
+    X(learn, "looking up and learning sources")                                                                       \
+    X(lookup, "finding the egress port and the class")                                                                \
+    X(edit, "pushing tags, padding, queueing known unicast")                                                          \
+    X(flood, "making and queueing copies")                                                                            \
+    X(tx, "handing frames to ports")                                                                                  \
+    X(mirror, "copying frames to mirrors")                                                                            \
+    X(account, "giving buffers back and writing the bill")
+
+/* What a frame is, for the bill: the first that fits, but `dropped` for what ends before it has an egress port. */
+#define BR_CLASSES(X)                                                                                                 \
+    X(known_unicast, "to a station in the FDB")                                                                       \
+    X(unknown_unicast, "to a station not in the FDB")                                                                 \
+    X(broadcast, "to all, and none of the others")                                                                    \
+    X(arp_nd, "ARP, and neighbour discovery of IPv6")                                                                 \
+    X(igmp_mld, "group membership: IGMP, MLD")                                                                        \
+    X(first_hop, "first-hop redundancy: VRRP, CARP, HSRP")                                                            \
+    X(heartbeat, "cluster heartbeat: UDP to a port named as such, corosync's by default")                             \
+    X(multicast, "to a group, and none of the others")                                                                \
+    X(reserved, "to 01-80-C2-00-00-0X, passed or dropped")                                                            \
+    X(dropped, "ended before it had an egress port")
+
+/* One value a batch, in buckets of a quarter of a power of two (count/histogram.h). */
+#define BR_HISTOGRAMS(X)                                                                                              \
+    X(batch_cycles, "busy cycles of a batch")                                                                         \
+    X(batch_frames, "frames of a batch")                                                                              \
+    X(frame_cycles, "busy cycles of a batch by its frames")
+
+/* How the data thread waits (thread/loop.h). */
+#define BR_WAITINGS(X)                                                                                                \
+    X(latency, "looks on for 2 ms after each frame before it sleeps: shortest delays, most cycles")                   \
+    X(balanced, "sleeps at once, but looks on for up to 10 us where frames lately came that close")                   \
+    X(throughput, "at high rates sleeps on for 50 us while frames gather: fewest cycles, longest delays")
+
+#define BR_EVENTS(X)                                                                                                  \
+    X(learned, "an unknown source was installed")                                                                     \
+    X(moved, "a source was seen on another port and moved there")                                                     \
+    X(refreshed, "an entry past its age was seen again before it was removed")                                        \
+    X(request, "controlled mode: a source waits for a decision")                                                      \
+    X(static_move, "a static or sticky source was seen on another port")                                              \
+    X(locked, "a locked port kept a source out")                                                                      \
+    X(source_guard, "a frame spoke from an address that is not listed for its port")                                  \
+    X(backup_ignored, "vrrp_aware: a backup router spoke under the virtual address, which stays where it is")          \
+    X(local_kept, "local_first: a source of an access or tunnel port was seen on a trunk, and stays")                  \
+    X(evicted, "a limit was met: the entry gave way to one of old_port")                                               \
+    X(refused_port_limit, "not learned: the port is at its limit")                                                    \
+    X(refused_vlan_limit, "not learned: the VLAN is at its limit")                                                    \
+    X(refused_full, "not learned: the table has no room")                                                             \
+    X(budget_over, "a budget is spent")                                                                               \
+    X(budget_under, "a spent budget has tokens again")                                                                \
+    X(probe, "a loop probe of this bridge came back")                                                                 \
+    X(port_error, "a port failed and is no longer polled")
+
+/* What source guard finds in a frame (protect/guard.h). */
+#define BR_GUARD_FINDINGS(X)                                                                                          \
+    X(passed, "nothing wrong")                                                                                        \
+    X(address, "an address that is not listed, or not for this source")                                               \
+    X(station, "another station in ARP or neighbour discovery than the source of the frame")                          \
+    X(malformed, "a header that is cut short or contradicts itself")                                                  \
+    X(encapsulated, "a second tag, or IP in SNAP")
+
+#define BR_ENUM_DROP(symbol, sentence) BR_DROP_##symbol,
+enum br_drop { BR_DROP_REASONS(BR_ENUM_DROP) BR_DROP_N, BR_PASS = BR_DROP_N /* a decision that is no drop */ };
+#define BR_ENUM_STAGE(symbol, sentence) BR_STAGE_##symbol,
+enum br_stage { BR_STAGES(BR_ENUM_STAGE) BR_STAGE_N };
+#define BR_ENUM_CLASS(symbol, sentence) BR_CLASS_##symbol,
+enum br_class { BR_CLASSES(BR_ENUM_CLASS) BR_CLASS_N };
+#define BR_ENUM_HISTOGRAM(symbol, sentence) BR_HISTOGRAM_##symbol,
+enum br_histogram_kind { BR_HISTOGRAMS(BR_ENUM_HISTOGRAM) BR_HISTOGRAM_N };
+#define BR_ENUM_WAITING(symbol, sentence) BR_WAITING_##symbol,
+enum br_waiting { BR_WAITINGS(BR_ENUM_WAITING) BR_WAITING_N };
+#define BR_ENUM_EVENT(symbol, sentence) BR_EVENT_##symbol,
+enum br_event_kind { BR_EVENTS(BR_ENUM_EVENT) BR_EVENT_N };
+#define BR_ENUM_GUARD(symbol, sentence) BR_GUARD_##symbol,
+enum br_guard_finding { BR_GUARD_FINDINGS(BR_ENUM_GUARD) BR_GUARD_N };
+#define BR_ENUM_PORT(symbol, sentence) BR_PORT_COUNTER_##symbol,
+enum br_port_counter { BR_PORT_COUNTERS(BR_ENUM_PORT) BR_PORT_COUNTER_N };
+#define BR_ENUM_THREAD(symbol, sentence) BR_THREAD_COUNTER_##symbol,
+enum br_thread_counter { BR_THREAD_COUNTERS(BR_ENUM_THREAD) BR_THREAD_COUNTER_N };
+
+#define BR_FIELD(symbol, sentence) uint64_t symbol;
+
+struct br_port_counters {
+    union {
+        struct {
+            BR_PORT_COUNTERS(BR_FIELD)
+        };
+        uint64_t value[BR_PORT_COUNTER_N];
+    };
+    uint64_t rx_drops[BR_DROP_N];
+    uint64_t tx_drops[BR_DROP_N];
+};
+
+struct br_thread_counters {
+    union {
+        struct {
+            BR_THREAD_COUNTERS(BR_FIELD)
+        };
+        uint64_t value[BR_THREAD_COUNTER_N];
+    };
+    uint64_t stage_cycles[BR_STAGE_N];
+};
+
+#endif

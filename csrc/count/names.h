@@ -1,0 +1,25 @@
+/*
+ * count/names.h - the tables of count/counters.h as data, for whoever shows them. Each has as many rows as its enumeration.
+ */
+#ifndef BR_NAMES_H
+#define BR_NAMES_H
+
+#include "count/counters.h"
+
+/* A name and what it means. */
+struct br_name {
+    const char *symbol;
+    const char *sentence;
+};
+
+extern const struct br_name br_drop_names[BR_DROP_N];
+extern const struct br_name br_stage_names[BR_STAGE_N];
+extern const struct br_name br_class_names[BR_CLASS_N];
+extern const struct br_name br_histogram_names[BR_HISTOGRAM_N];
+extern const struct br_name br_waiting_names[BR_WAITING_N];
+extern const struct br_name br_event_names[BR_EVENT_N];
+extern const struct br_name br_port_counter_names[BR_PORT_COUNTER_N];
+extern const struct br_name br_thread_counter_names[BR_THREAD_COUNTER_N];
+extern const struct br_name br_guard_names[BR_GUARD_N];
+
+#endif

@@ -1,0 +1,90 @@
+/* frame/vnet.c - see frame/vnet.h. */
+#include "frame/vnet.h"
+
+/* End of the layer-4 header of a super-frame, of which `room` bytes lie at `data`; 0 when the metadata makes no sense. */
+static uint32_t br_offload_header_end(const struct br_frame *frame, uint32_t room)
+{
+    const struct br_offload *offload = &frame->offload;
+    const uint32_t start = offload->csum_start;
+
+    switch (offload->gso_type & ~BR_GSO_ECN) {
+    case BR_GSO_TCP4:
+    case BR_GSO_TCP6: {
+        if (offload->csum_offset != BR_TCP_CSUM || start + BR_TCP_HLEN > room)
+            return 0;
+        const uint32_t header_len = (uint32_t)(frame->data[start + 12] >> 4) * 4; /* RFC 9293 3.1, data offset */
+        return header_len < BR_TCP_HLEN ? 0 : start + header_len;
+    }
+    case BR_GSO_UDP:
+        return offload->csum_offset != BR_UDP_CSUM ? 0 : start + BR_UDP_HLEN;
+    default:
+        return 0;
+    }
+}
+
+bool br_offload_admit(struct br_frame *frame)
+{
+    struct br_offload *offload = &frame->offload;
+    const uint32_t room = frame->len < BR_HEAD_LEN ? frame->len : BR_HEAD_LEN; /* headers are copied, into one head */
+
+    if (!offload->needs_csum || offload->csum_start < BR_ETH_HLEN ||
+        (uint32_t)offload->csum_start + offload->csum_offset + 2 > room)
+        return false;
+    if (!br_frame_is_super(frame)) {
+        offload->hdr_len = 0; /* says nothing here, and beyond the frame the kernel takes it for an error */
+        return true;
+    }
+    const uint32_t header_end = br_offload_header_end(frame, room);
+    const uint32_t total = br_frame_len(frame);
+    if (!header_end || header_end > room || header_end >= total || !offload->gso_size)
+        return false;
+    const uint32_t n_segments = (total - header_end + offload->gso_size - 1) / offload->gso_size;
+    frame->segments = n_segments > UINT16_MAX ? UINT16_MAX : (uint16_t)n_segments;
+    offload->hdr_len = (uint16_t)header_end;
+    return true;
+}
+
+uint64_t br_csum_add(uint64_t sum, const uint8_t *bytes, uint32_t len)
+{
+    for (; len >= 4; bytes += 4, len -= 4) {
+        uint32_t word;
+
+        memcpy(&word, bytes, sizeof(word));
+        sum += word;
+    }
+    if (len) {
+        uint8_t last[4] = {0};
+
+        memcpy(last, bytes, len);
+        uint32_t word;
+
+        memcpy(&word, last, sizeof(word));
+        sum += word;
+    }
+    return sum;
+}
+
+uint16_t br_csum_fold(uint64_t sum)
+{
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
+
+void br_offload_finish_csum(struct br_frame *frame)
+{
+    struct br_offload *offload = &frame->offload;
+    uint8_t *start = frame->data + offload->csum_start;
+    const uint32_t head_len = frame->len - offload->csum_start;
+    uint64_t sum = br_csum_add(0, start, head_len);
+
+    if (frame->tail_len) {
+        uint16_t tail = br_csum_fold(br_csum_add(0, frame->tail, frame->tail_len));
+
+        sum += head_len % 2 ? __builtin_bswap16(tail) : tail; /* RFC 1071 (2)(B): byte order independence */
+    }
+    const uint16_t csum = (uint16_t)~br_csum_fold(sum);
+    const uint16_t stored = csum ? csum : 0xffff; /* RFC 768: zero would say "none" */
+    memcpy(start + offload->csum_offset, &stored, sizeof(stored));
+    *offload = (struct br_offload){0};
+}

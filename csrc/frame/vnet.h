@@ -1,0 +1,104 @@
+/*
+ * frame/vnet.h - checksums and segmentation that travel with the frame.
+ *
+ * Job: judge offload metadata once at ingress (br_offload_admit), tell what it means for lengths, and finish a checksum
+ *      in software for a port that cannot carry the request. Values as in virtio 1.2, 5.1.6.2; the kernel side is
+ *      include/linux/virtio_net.h (virtio_net_hdr_to_skb, virtio_net_hdr_from_skb).
+ * Refuses: metadata that contradicts the frame. What passes is safe to hand to any port with `vnet`.
+ */
+#ifndef BR_OFFLOAD_H
+#define BR_OFFLOAD_H
+
+#include <string.h>
+
+#include "frame/frame.h"
+#include "frame/vlan.h"
+
+/* struct virtio_net_hdr as tap and packet sockets use it on a machine of either endianness: host order. */
+struct br_vnet_hdr {
+    uint8_t flags;
+    uint8_t gso_type;
+    uint16_t hdr_len;
+    uint16_t gso_size;
+    uint16_t csum_start;
+    uint16_t csum_offset;
+};
+
+enum {
+    BR_VNET_HLEN = 10,
+    BR_VNET_NEEDS_CSUM = 1,
+    BR_GSO_NONE = 0,
+    BR_GSO_TCP4 = 1,
+    BR_GSO_TCP6 = 4,
+    BR_GSO_UDP = 5, /* VIRTIO_NET_HDR_GSO_UDP_L4: datagrams cut to gso_size, not IP fragments */
+    BR_GSO_ECN = 0x80,
+    BR_TCP_HLEN = 20,
+    BR_TCP_CSUM = 16,
+    BR_UDP_HLEN = 8,
+    BR_UDP_CSUM = 6,
+};
+
+static_assert(sizeof(struct br_vnet_hdr) == BR_VNET_HLEN, "the header has no padding");
+
+static inline struct br_offload br_vnet_read(const uint8_t *bytes)
+{
+    struct br_vnet_hdr hdr;
+
+    memcpy(&hdr, bytes, sizeof(hdr));
+    if (!(hdr.flags & BR_VNET_NEEDS_CSUM) && hdr.gso_type == BR_GSO_NONE)
+        return (struct br_offload){0};
+    return (struct br_offload){
+        .needs_csum = hdr.flags & BR_VNET_NEEDS_CSUM,
+        .gso_type = hdr.gso_type,
+        .hdr_len = hdr.hdr_len,
+        .gso_size = hdr.gso_size,
+        .csum_start = hdr.csum_start,
+        .csum_offset = hdr.csum_offset,
+    };
+}
+
+static inline void br_vnet_write(uint8_t *bytes, const struct br_offload *offload)
+{
+    const struct br_vnet_hdr hdr = {
+        .flags = offload->needs_csum ? BR_VNET_NEEDS_CSUM : 0,
+        .gso_type = offload->gso_type,
+        .hdr_len = offload->hdr_len,
+        .gso_size = offload->gso_size,
+        .csum_start = offload->csum_start,
+        .csum_offset = offload->csum_offset,
+    };
+
+    memcpy(bytes, &hdr, sizeof(hdr));
+}
+
+/* True for the common frame: nothing asked, nothing to check. */
+static inline bool br_offload_none(const struct br_offload *offload)
+{
+    return !(offload->needs_csum | offload->gso_type);
+}
+
+/*
+ * Check the metadata of a canonical frame, if it has any, against its bytes; sets `segments` of a super-frame, and
+ * hdr_len to the true end of its layer-4 header. False: contradiction.
+ */
+bool br_offload_admit(struct br_frame *frame);
+
+/* One's-complement sum, RFC 1071, of bytes that start at an even offset of the whole; folded, it is stored as it is. */
+uint64_t br_csum_add(uint64_t sum, const uint8_t *bytes, uint32_t len);
+uint16_t br_csum_fold(uint64_t sum);
+
+/* Write the checksum into the frame and clear the request; the frame is no super-frame. */
+void br_offload_finish_csum(struct br_frame *frame);
+
+/* Layer-3 length of a canonical frame, of its longest segment if it is a super-frame. Only after br_offload_admit. */
+static inline uint32_t br_frame_l3_len(const struct br_frame *frame)
+{
+    const uint32_t len = br_frame_len(frame) - BR_ETH_HLEN;
+
+    if (!br_frame_is_super(frame))
+        return len;
+    const uint32_t segment = frame->offload.hdr_len - BR_ETH_HLEN + (uint32_t)frame->offload.gso_size;
+    return segment < len ? segment : len;
+}
+
+#endif

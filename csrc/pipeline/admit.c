@@ -1,0 +1,200 @@
+/*
+ * pipeline/admit.c - the first stage of the pipeline: which frames may come in, and in which VLAN they are. Rules R1 to R6 on
+ * ingress.
+ *
+ * Job: make each frame canonical (frame/frame.h), check its addresses, its VLAN, its offload metadata and its length, find
+ *      where the FDB has its two stations and fetch that ahead. What a port asks for beside the usual is compiled
+ *      apart.
+ * Refuses, under its name (br_drop): whatever a rule forbids; it ends here and nobody learns from it.
+ * Thread: the data thread.
+ */
+#include "thread/bridge.h"
+#include "frame/vnet.h"
+#include "snapshot/translation.h"
+#include "frame/vlan.h"
+
+/* Make the frame canonical (frame/frame.h): its outer tag, if it is one of the port's TPID, goes to tci. */
+static inline enum br_drop br_admit_tag(const struct br_port_config *port, struct br_frame *frame)
+{
+    const bool beside = frame->flags & BR_FRAME_TAG_BESIDE;
+
+    if (beside && frame->tpid == port->tpid && port->mode != BR_MODE_TUNNEL) {
+        frame->flags |= BR_FRAME_WAS_TAGGED;
+        return BR_PASS;
+    }
+    if (beside) { /* not ours to interpret: payload again (R6) */
+        if (!br_vlan_push(frame, frame->tpid, frame->tci))
+            return BR_DROP_no_headroom;
+        frame->flags &= (uint8_t)~BR_FRAME_TAG_BESIDE;
+    }
+    frame->tci = port->untagged_tci;
+    if (BR_LIKELY(br_frame_ethertype(frame) != port->tpid || port->mode == BR_MODE_TUNNEL))
+        return BR_PASS;
+    if (frame->len < BR_ETH_HLEN + BR_TAG_LEN)
+        return BR_DROP_runt;
+    frame->tci = br_vlan_pop(frame);
+    frame->flags |= BR_FRAME_WAS_TAGGED;
+    return BR_PASS;
+}
+
+/* R3, R4. */
+static inline enum br_drop br_admit_addresses(const struct br_snapshot *snapshot, uint64_t destination, uint64_t source)
+{
+    if (source >> 40 & 1 || source == 0 || source == destination)
+        return BR_DROP_bad_source;
+    if (br_mac_is_reserved(destination) && !(snapshot->reserved_pass >> (destination & 0xf) & 1))
+        return BR_DROP_reserved;
+    return BR_PASS;
+}
+
+/* Trunk with translation: from the tags on the wire to one with the VID of the VLAN, PCP and DEI those of the outer. */
+static enum br_drop br_admit_translated(const struct br_port_config *port, struct br_frame *frame)
+{
+    const struct br_translation *translation = port->translation;
+    const uint16_t outer = frame->tci & BR_VID_MASK;
+    uint16_t vid = translation->outer[outer];
+
+    if (outer == 0 || outer == BR_VID_RESERVED)
+        return BR_PASS; /* the native VLAN, or a fault: R5 */
+    if (vid == BR_WIRE_DOUBLE) {
+        if (br_frame_ethertype(frame) != BR_TPID_8021Q)
+            return BR_DROP_vlan_not_allowed;
+        if (frame->len < BR_ETH_HLEN + BR_TAG_LEN)
+            return BR_DROP_runt;
+        vid = br_translation_double(translation, outer, br_be16_read(frame->data + BR_ETH_HLEN) & BR_VID_MASK);
+        if (vid != 0)
+            br_vlan_pop(frame);
+        frame->flags |= BR_FRAME_WAS_DOUBLE;
+    }
+    if (vid == 0)
+        return BR_DROP_vlan_not_allowed;
+    frame->tci = (uint16_t)((frame->tci & ~BR_VID_MASK) | vid);
+    return BR_PASS;
+}
+
+/* R5: which VLAN the frame is in. Leaves PCP and DEI in tci, with the VID of that VLAN. */
+static inline enum br_drop br_admit_vlan(const struct br_snapshot *snapshot, const struct br_port_config *port,
+                                         struct br_frame *frame)
+{
+    uint16_t vid = frame->tci & BR_VID_MASK;
+
+    if (port->mode == BR_MODE_TRUNK) {
+        if (vid == BR_VID_RESERVED)
+            return BR_DROP_bad_vid;
+        if (vid == 0)
+            vid = port->pvid;
+        if (vid == 0 || !br_set_has(&snapshot->vlan[vid], frame->ingress))
+            return BR_DROP_vlan_not_allowed;
+    } else {
+        if (vid != 0)
+            return BR_DROP_tag_not_allowed;
+        vid = port->pvid;
+    }
+    frame->vid = vid;
+    frame->tci = (uint16_t)((frame->tci & ~BR_VID_MASK) | vid);
+    return BR_PASS;
+}
+
+/* What a port asks of admit; the usual one is compiled without the others. */
+enum br_admission { BR_ADMISSION_PLAIN, BR_ADMISSION_TRANSLATED, BR_ADMISSION_NONE };
+
+/* R2: the tag of a VLAN is free, a second one is payload. */
+static inline uint32_t br_admit_l3_len(const struct br_frame *frame, enum br_admission admission)
+{
+    const bool second = admission == BR_ADMISSION_TRANSLATED && frame->flags & BR_FRAME_WAS_DOUBLE;
+
+    return br_frame_l3_len(frame) + (second ? BR_TAG_LEN : 0);
+}
+
+static inline enum br_drop br_admit_frame(const struct br_bridge *bridge, const struct br_port_config *port,
+                                          struct br_frame *frame, struct br_stations *stations,
+                                          enum br_admission admission)
+{
+    const struct br_fdb *fdb = &bridge->fdb;
+
+    if (admission == BR_ADMISSION_NONE)
+        return BR_DROP_egress_only;
+    if (frame->len < BR_ETH_HLEN)
+        return BR_DROP_runt;
+    if (frame->flags & BR_FRAME_TRUNCATED)
+        return BR_DROP_truncated;
+    enum br_drop decision = br_admit_tag(port, frame);
+    if (decision != BR_PASS)
+        return decision;
+    const uint64_t destination = br_mac_read(frame->data);
+    const uint64_t source = br_mac_read(frame->data + BR_ETH_ALEN);
+    decision = br_admit_addresses(bridge->snapshot, destination, source);
+    if (decision != BR_PASS)
+        return decision;
+    if (admission == BR_ADMISSION_TRANSLATED) {
+        decision = br_admit_translated(port, frame);
+        if (decision != BR_PASS)
+            return decision;
+    }
+    decision = br_admit_vlan(bridge->snapshot, port, frame);
+    if (decision != BR_PASS)
+        return decision;
+    if (!br_offload_none(&frame->offload) && !br_offload_admit(frame))
+        return BR_DROP_bad_offload;
+    if (br_admit_l3_len(frame, admission) > port->mtu)
+        return BR_DROP_oversize;
+    stations->source = br_fdb_key(frame->vid, source);
+    stations->destination = br_fdb_key(frame->vid, destination);
+    stations->source_bucket = br_fdb_first(fdb, stations->source);
+    stations->destination_bucket = br_fdb_first(fdb, stations->destination);
+    br_fdb_prefetch(fdb, stations->source_bucket);
+    br_fdb_prefetch(fdb, stations->destination_bucket);
+    return BR_PASS;
+}
+
+static inline __attribute__((always_inline)) void br_admit_batch(struct br_bridge *bridge,
+                                                                 const struct br_port_config *port, uint32_t n,
+                                                                 enum br_admission admission)
+{
+    struct br_thread *thread = &bridge->thread;
+    const uint16_t index = port->port->index;
+    uint64_t bytes = 0;
+    uint64_t n_super = 0;
+    uint64_t n_segments = 0;
+    uint32_t n_live = 0;
+    bool has_tails = false;
+
+    for (uint32_t i = 0; i < n; i++) {
+        struct br_frame *frame = &thread->frame[i];
+
+        frame->ingress = index;
+        frame->segments = 1;
+        frame->rx_len = br_frame_rx_len(frame);
+        bytes += frame->rx_len;
+        n_super += br_frame_is_super(frame);
+        has_tails |= frame->tail != NULL;
+        const enum br_drop decision = br_admit_frame(bridge, port, frame, &thread->stations[i], admission);
+        n_segments += frame->segments;
+        if (BR_LIKELY(decision == BR_PASS)) {
+            thread->live[n_live++] = frame;
+        } else {
+            thread->stations[i].talker = NULL;
+            br_drop(thread, frame, BR_FATE_REFUSED, decision);
+        }
+    }
+    thread->n_live = n_live;
+    thread->has_tails = has_tails;
+    thread->bill.n_admitted = n_live;
+    thread->bill.rx_bytes = bytes;
+    thread->bill.rx_segments = n_segments;
+    thread->ingress->rx_batches++;
+    thread->ingress->rx_frames += n;
+    thread->ingress->rx_bytes += bytes;
+    thread->ingress->rx_super_frames += n_super;
+    thread->ingress->rx_segments += n_segments;
+}
+
+void br_admit(struct br_bridge *bridge, const struct br_port_config *port, uint32_t n)
+{
+    if (__builtin_expect(port->direction == BR_DIRECTION_EGRESS, 0))
+        br_admit_batch(bridge, port, n, BR_ADMISSION_NONE);
+    else if (__builtin_expect(port->translation != NULL, 0))
+        br_admit_batch(bridge, port, n, BR_ADMISSION_TRANSLATED);
+    else
+        br_admit_batch(bridge, port, n, BR_ADMISSION_PLAIN);
+}

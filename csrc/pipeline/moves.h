@@ -1,0 +1,92 @@
+/*
+ * pipeline/moves.h - two policies about who may move an FDB entry; both off by default, so that 802.1Q's rule holds: the last
+ * frame wins.
+ *
+ * vrrp_aware: the virtual address of a router group is where its active router is. A backup router that comes up may
+ * emit
+ *      frames under that address, too: membership reports of IGMP and MLD, router and neighbour solicitations (those of
+ *      duplicate address detection among them). They are no sign of activity, yet on any bridge they pull the address
+ *      to the backup, and traffic ends there until the active router's next advertisement. keepalived is known for it
+ *      with use_vmac. An active router announces itself by other frames: advertisements, gratuitous ARP, unsolicited
+ *      neighbour advertisements (RFC 5798 and RFC 9568, sections 6.4.2 and 7), data. Those move it on the first frame.
+ * local_first: what speaks behind an access or tunnel port is one of ours; a trunk that brings frames under its address
+ * is a
+ *      loop, a reflection or an impostor, and loses, for as long as the entry lives. Virtual addresses are exempt.
+ *
+ * Job: one decision, in the slow path of learning, about a frame whose source has a dynamic entry on another port.
+ *      Headers are looked into as far as they lie in the frame, one hop-by-hop header of IPv6 and nothing else skipped.
+ */
+#ifndef BR_MOVES_H
+#define BR_MOVES_H
+
+#include "thread/bridge.h"
+#include "frame/classify.h"
+
+enum {
+    BR_IGMP_REPORT_1 = 0x12, /* RFC 1112 appendix I; the others RFC 2236 section 2.1, RFC 3376 section 4 */
+    BR_IGMP_REPORT_2 = 0x16,
+    BR_IGMP_LEAVE = 0x17,
+    BR_IGMP_REPORT_3 = 0x22,
+};
+
+/* Whether an address is that of a router group, not of a router. */
+static inline bool br_mac_is_virtual_router(uint64_t mac)
+{
+    return mac >> 8 == 0x00005e0001 ||  /* VRRP on IPv4, RFC 9568 section 7.3; CARP uses the same */
+           mac >> 8 == 0x00005e0002 ||  /* VRRP on IPv6 */
+           mac >> 8 == 0x00000c07ac ||  /* HSRP, RFC 2281 section 5.3 */
+           mac >> 12 == 0x00000c9ff ||  /* HSRP version 2 */
+           mac >> 12 == 0x000573a00 ||  /* HSRP on IPv6 */
+           mac >> 24 == 0x0007b4;       /* GLBP */
+}
+
+static inline bool br_igmp_is_report(uint8_t type)
+{
+    return type == BR_IGMP_REPORT_1 || type == BR_IGMP_REPORT_2 || type == BR_IGMP_LEAVE || type == BR_IGMP_REPORT_3;
+}
+
+/* Whether a backup router, too, emits such a frame under the virtual address. */
+static inline bool br_frame_is_of_backup(const struct br_frame *frame)
+{
+    const uint8_t *ip = frame->data + BR_ETH_HLEN;
+    const uint32_t len = frame->len - BR_ETH_HLEN; /* admitted: at least a header */
+
+    if (br_frame_ethertype(frame) == BR_TYPE_IPV4) {
+        const uint32_t at = len ? (ip[0] & 0xfu) * 4 : 0;
+
+        return len >= 20 && at < len && ip[9] == BR_IP_IGMP && !(br_be16_read(ip + 6) & 0x1fff) &&
+               br_igmp_is_report(ip[at]);
+    }
+    if (br_frame_ethertype(frame) != BR_TYPE_IPV6 || len < 40)
+        return false;
+    uint8_t protocol = ip[6];
+    uint32_t at = 40;
+    if (protocol == BR_IP_HOP_BY_HOP && at + 8 <= len) {
+        protocol = ip[at];
+        at += 8 + 8u * ip[at + 1];
+    }
+    return protocol == BR_IP_ICMPV6 && at < len && br_icmpv6_asks_or_joins(ip[at]);
+}
+
+/* Whether the entry that a source has elsewhere stays there: BR_LEARN_BACKUP, BR_LEARN_LOCAL, or BR_LEARN_KNOWN: it may
+ * move. */
+static inline enum br_learn br_move_judge(const struct br_bridge *bridge, const struct br_port_config *port,
+                                          const struct br_frame *frame, uint64_t key)
+{
+    const struct br_snapshot *snapshot = bridge->snapshot;
+    const struct br_fdb_entry *entry = br_fdb_find(&bridge->fdb, key, br_fdb_first(&bridge->fdb, key));
+    const union br_fdb_value value = entry ? br_fdb_value(entry) : (union br_fdb_value){0};
+
+    if (!entry || value.kind != BR_FDB_DYNAMIC || value.port == port->port->index)
+        return BR_LEARN_KNOWN;
+    if (br_mac_is_virtual_router(key & BR_FDB_MAC))
+        return snapshot->vrrp_aware && br_frame_is_of_backup(frame) ? BR_LEARN_BACKUP : BR_LEARN_KNOWN;
+    const struct br_port_config *home = &snapshot->port[value.port];
+    const uint16_t age = (uint16_t)(br_fdb_tick(&bridge->fdb) - value.tick);
+    const bool is_alive = !snapshot->age_ticks || age <= snapshot->age_ticks;
+    const bool is_local = home->port && home->mode != BR_MODE_TRUNK && port->mode == BR_MODE_TRUNK;
+
+    return snapshot->local_first && is_alive && is_local ? BR_LEARN_LOCAL : BR_LEARN_KNOWN;
+}
+
+#endif

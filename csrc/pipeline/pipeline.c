@@ -1,0 +1,145 @@
+/*
+ * pipeline/pipeline.c - THE hot path: one batch of frames from one port to every port that must send them. Read it top-down from
+ * br_pipeline_run at the foot of the file, then the stages: pipeline/admit.c, pipeline/learn.c, lookup below, pipeline/flood.c, pipeline/transmit.c.
+ *
+ *      admit ─▶ learn ─▶ lookup ─▶ edit ─▶ flood ─▶ tx
+ *        └────────┴─────────┴── br_drop(reason)      └── br_port_refuse(reason)
+ *
+ * Job: rules R1 to R12 (docs/architecture.md). Each stage is a loop over the live frames of the batch around one short
+ *      decision per frame; a cycle stamp is taken where one stage ends and the next begins.
+ * Learn, then forward: all sources of a batch are learned before the first destination is looked up. A batch comes from
+ *      one port, so a MAC cannot move inside it; a frame to a station that spoke later in the same batch is already
+ *      forwarded to where that station is.
+ * Order (R11): frames of one (VID, source, destination) take the same path within a batch, and queues keep their order.
+ * Thread: the data thread. Allocates, locks and logs nothing.
+ */
+#include "thread/bridge.h"
+#include "snapshot/may_leave.h"
+
+/* ---- lookup: R8 -------------------------------------------------------------------------------------------------- */
+
+static inline enum br_drop br_lookup_flood(const struct br_snapshot *snapshot, struct br_frame *frame,
+                                           uint64_t destination, enum br_flood_class flood_class)
+{
+    static const uint8_t class[] = {
+        [BR_FLOOD_UNKNOWN] = BR_CLASS_unknown_unicast,
+        [BR_FLOOD_MULTICAST] = BR_CLASS_multicast,
+        [BR_FLOOD_BROADCAST] = BR_CLASS_broadcast,
+    };
+
+    frame->flags |= BR_FRAME_FLOOD;
+    frame->flood_class = (uint8_t)flood_class;
+    if (br_mac_is_reserved(destination & BR_FDB_MAC))
+        frame->class = BR_CLASS_reserved;
+    else if (BR_ACCOUNTING)
+        frame->class = (uint8_t)br_classify(frame, &snapshot->heartbeat, class[flood_class]);
+    return BR_PASS;
+}
+
+static inline enum br_drop br_lookup_frame(const struct br_bridge *bridge, const struct br_port_config *ingress,
+                                           const struct br_stations *stations, struct br_frame *frame)
+{
+    const struct br_snapshot *snapshot = bridge->snapshot;
+
+    if (stations->destination & BR_FDB_GROUP)
+        return br_lookup_flood(snapshot, frame, stations->destination,
+                               (stations->destination & BR_FDB_MAC) == BR_FDB_MAC ? BR_FLOOD_BROADCAST
+                                                                                  : BR_FLOOD_MULTICAST);
+    const struct br_fdb_entry *entry =
+        br_fdb_find(&bridge->fdb, stations->destination, stations->destination_bucket);
+    if (!entry)
+        return br_lookup_flood(snapshot, frame, stations->destination, BR_FLOOD_UNKNOWN);
+    const union br_fdb_value value = br_fdb_value(entry);
+    if (value.kind == BR_FDB_DROP)
+        return BR_DROP_fdb_drop;
+    if (!br_set_has(&snapshot->vlan[frame->vid], value.port))
+        return BR_DROP_no_egress;
+    if (__builtin_expect(br_set_has(&snapshot->barred[frame->ingress], value.port), 0))
+        return br_reach(ingress, &snapshot->port[value.port]);
+    frame->egress = value.port;
+    frame->fate = BR_FATE_FORWARDED;
+    if (BR_ACCOUNTING)
+        frame->class = (uint8_t)br_classify(frame, &snapshot->heartbeat, BR_CLASS_known_unicast);
+    return BR_PASS;
+}
+
+static void br_lookup(struct br_bridge *bridge, const struct br_port_config *ingress)
+{
+    struct br_thread *thread = &bridge->thread;
+    uint32_t n_live = 0;
+
+    for (uint32_t i = 0; i < thread->n_live; i++) {
+        struct br_frame *frame = thread->live[i];
+        const struct br_stations *stations = &thread->stations[frame - thread->frame];
+        const enum br_drop decision = br_lookup_frame(bridge, ingress, stations, frame);
+
+        if (BR_LIKELY(decision == BR_PASS))
+            thread->live[n_live++] = frame;
+        else
+            br_drop(thread, frame, BR_FATE_ENDED, decision);
+    }
+    thread->n_live = n_live;
+}
+
+/* ---- the batch --------------------------------------------------------------------------------------------------- */
+
+/* Process the n frames that rx of `ingress` left in thread->frame. */
+void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingress, uint32_t n)
+{
+    struct br_thread *thread = &bridge->thread;
+
+    thread->ingress = &ingress->port->counters;
+    thread->counters.batches++;
+    thread->counters.frames += n;
+    if (__builtin_expect(bridge->snapshot->n_budgets, 0))
+        br_budget_refill(bridge, ingress->port->index);
+    const bool mirrored = bridge->snapshot->mirrors.n;
+    if (__builtin_expect(mirrored, 0))
+        br_mirror_begin(bridge, n);
+    br_admit(bridge, ingress, n);
+    if (__builtin_expect(mirrored, 0))
+        br_mirror_note(thread, n);
+    if (__builtin_expect(ingress->guarded, 0))
+        br_guard_police(bridge);
+    br_stage_end(thread, BR_STAGE_admit);
+    br_learn(bridge, ingress, n);
+    br_stage_end(thread, BR_STAGE_learn);
+    br_lookup(bridge, ingress);
+    if (__builtin_expect(thread->n_over, 0))
+        br_budget_police(bridge);
+    br_stage_end(thread, BR_STAGE_lookup);
+    br_edit(bridge);
+    br_stage_end(thread, BR_STAGE_edit);
+    if (thread->n_live) {
+        br_flood(bridge);
+        br_stage_end(thread, BR_STAGE_flood);
+    }
+    if (__builtin_expect(mirrored, 0))
+        br_mirror_rx(bridge, ingress->port->index, n);
+    br_transmit(bridge);
+    br_release(thread, n);
+    if (BR_ACCOUNTING)
+        br_bill_batch(thread, bridge->snapshot, ingress->port, n);
+    br_stage_end(thread, BR_STAGE_account);
+}
+
+/* End the n frames that rx of a port left in thread->frame without looking at them. */
+void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_t n, enum br_drop reason)
+{
+    struct br_thread *thread = &bridge->thread;
+
+    thread->ingress = &port->counters;
+    thread->has_tails = true;
+    for (uint32_t i = 0; i < n; i++) {
+        thread->frame[i].rx_len = br_frame_rx_len(&thread->frame[i]);
+        thread->ingress->rx_bytes += thread->frame[i].rx_len;
+        thread->ingress->rx_super_frames += br_frame_is_super(&thread->frame[i]);
+        thread->frame[i].segments = 1;
+        br_drop(thread, &thread->frame[i], BR_FATE_REFUSED, reason);
+    }
+    br_bill_discard(thread, bridge->snapshot, port, n);
+    thread->ingress->rx_batches++;
+    thread->ingress->rx_frames += n;
+    thread->ingress->rx_segments += n;
+    br_release(thread, n);
+}

@@ -1,0 +1,122 @@
+/*
+ * port/port.h - the seam between the pipeline and the world: two calls on the hot side.
+ *
+ * rx(port, pool, frame[], cap)  fills up to cap descriptors and returns how many; 0: nothing now; -errno: the port
+ * failed
+ *      and wants no more polling. The heads belong to the pipeline until the next rx of this port; tails come from
+ *      the pool and go back to it when the batch is done. A port that has only part of a frame sets BR_FRAME_TRUNCATED.
+ *      It may stop after BR_PORT_BURST_BYTES, and then sets `more`.
+ * tx(port, frame[], n)  hands n frames to the outside in order and returns how many went. Each frame is accounted
+ * before
+ *      it returns, by br_port_sent or br_port_refuse. The frames are not changed but for the vnet header in front.
+ * Both never block, log, allocate or abort. Everything else (open, close) is the cold side and may be clumsy.
+ *
+ * Thread: rx, tx and counters belong to the data thread while a snapshot names the port, else to the control thread.
+ * A frame handed to tx has its final form. If the port has `vnet`, its checksum may be partial and it may be a
+ * super-frame.
+ */
+#ifndef BR_PORT_H
+#define BR_PORT_H
+
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "count/counters.h"
+#include "frame/frame.h"
+#include "frame/pool.h"
+
+enum {
+    BR_PORT_PIECES = 3,
+    BR_PORT_BURST_BYTES = 256 << 10, /* where a burst of long frames ends, so that others get their turn and caches stay warm */
+};
+
+struct br_port;
+
+struct br_port_ops {
+    int (*rx)(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap);
+    uint32_t (*tx)(struct br_port *port, struct br_frame *const *frame, uint32_t n);
+    uint64_t (*missed)(struct br_port *port); /* frames the kernel dropped before us, since open; may be NULL */
+    int (*failure)(struct br_port *port);     /* after EPOLLERR: 0 if it can go on, else -errno; may be NULL */
+    void (*close)(struct br_port *port);
+    const char *kind;
+};
+
+struct br_port {
+    const struct br_port_ops *ops;
+    int fd;            /* what to wait for, or -1 */
+    uint32_t serial;   /* no other attachment of a port has it */
+    uint16_t index;
+    bool vnet;         /* tx takes partial checksums and super-frames */
+    bool polled;       /* rx costs no system call when there is nothing: look every turn */
+    bool failed;       /* out of the poll set until it is opened again */
+    bool ready;        /* the loop's note: worth an rx */
+    bool lone;         /* the loop's note: the last rx brought one frame and no more */
+    bool more;         /* rx left frames behind, because those it brought are long */
+    struct br_port_counters counters __attribute__((aligned(64)));
+};
+
+/* One copy each of n frames has left by this port. */
+static inline void br_port_sent(struct br_port *port, struct br_frame *const *frame, uint32_t n)
+{
+    uint64_t bytes = 0;
+    uint64_t n_segments = 0;
+    uint64_t n_super = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        bytes += br_frame_len(frame[i]);
+        n_segments += frame[i]->segments;
+        n_super += br_frame_is_super(frame[i]);
+    }
+    port->counters.tx_frames += n;
+    port->counters.tx_bytes += bytes;
+    port->counters.tx_segments += n_segments;
+    port->counters.tx_super_frames += n_super;
+}
+
+/* One copy of a frame ends here instead of leaving by this port: the only way to end it at egress. */
+static inline void br_port_refuse(struct br_port *port, struct br_frame *frame, enum br_drop reason)
+{
+    frame->reason = (uint8_t)reason;
+    port->counters.tx_drops[reason]++;
+}
+
+/* What the port kinds share that talk to the kernel. Why it did not take a frame: */
+enum br_drop br_port_tx_reason(int error);
+/* A frame as it takes it: vnet header in the headroom (in `vnet`, BR_VNET_HLEN bytes, if there is none), head, tail.
+ * Returns how many pieces that are. */
+int br_port_pieces(struct iovec piece[BR_PORT_PIECES], uint8_t *vnet, const struct br_frame *frame);
+
+/* Opening: 0 and *port, or -errno. The port is closed with br_port_close. */
+int br_port_open_memory(struct br_port **port, uint32_t slots, bool vnet);
+int br_port_open_replay(struct br_port **port, uint32_t n_frames, uint32_t longest, uint32_t burst);
+int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst);
+int br_port_open_link(struct br_port **port, const char *device, uint32_t slots);
+
+static inline void br_port_close(struct br_port *port)
+{
+    port->ops->close(port);
+}
+
+/* The outside of a memory port (tests, benchmarks): one thread puts and takes. */
+struct br_memory_frame {
+    const uint8_t *data;
+    uint32_t len;
+    uint16_t headroom; /* bytes to leave in front, at most BR_HEADROOM */
+    bool tag_beside;
+    bool in_one; /* however long, it lies in one piece, as a tap reads it; else as a link fetches it, in head and tail */
+    uint16_t tpid;
+    uint16_t tci;
+    struct br_offload offload;
+};
+
+/* 0, -ENOSPC when the ring is full, -EMSGSIZE when the frame fits no slot. */
+int br_memory_put(struct br_port *port, const struct br_memory_frame *frame);
+/* The oldest frame sent, valid until br_memory_next; false: none. */
+bool br_memory_peek(struct br_port *port, struct br_memory_frame *frame);
+void br_memory_next(struct br_port *port);
+uint32_t br_memory_pending(const struct br_port *port);
+
+/* Add one of the n_frames a replay port plays; 0 or -EMSGSIZE. Before the port is in use. */
+int br_replay_add(struct br_port *port, const uint8_t *data, uint32_t len);
+
+#endif

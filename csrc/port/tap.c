@@ -1,0 +1,186 @@
+/*
+ * port/tap.c - a port that owns one queue of a tap device (Documentation/networking/tuntap.rst).
+ *
+ * rx: one read per frame, each with room for the longest super-frame, packed one behind the other: a burst of small
+ *      frames lies in two pages, not in 64, which saves 3 to 7 % of all cycles of a small frame. Only the pages that
+ *      are used become resident. (readv into a small head and a shared tail costs a tenth more per small frame: 2850
+ *      against 2590 cycles.) Tags stay inline. tx: one write per frame, its vnet header in the headroom in front of it.
+ *      There is no system call for several frames of a tap.
+ * Offloads: the kernel may hand us partial checksums and super-frames (TUNSETOFFLOAD), and takes both back.
+ * Facts: tests/platform/.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "frame/vnet.h"
+#include "port/port.h"
+
+#ifndef TUN_F_USO4 /* Linux 6.2 */
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+enum {
+    BR_TAP_READ_AT = BR_HEADROOM - BR_VNET_HLEN,
+    BR_TAP_READ_LEN = BR_VNET_HLEN + BR_TAIL_CAP, /* the longest super-frame, and more */
+    BR_TAP_LINE_LEN = 64,
+    BR_TAP_SPARE_LEN = BR_HEADROOM + BR_FRAME_MIN + BR_TAP_LINE_LEN, /* what a frame takes beside its bytes, at most */
+};
+
+struct br_port_tap {
+    struct br_port port;
+    uint32_t burst;
+    uint8_t *buffer; /* frames of a burst one behind the other, each with its headroom */
+    size_t buffer_len;
+};
+
+static struct br_port_tap *br_tap(struct br_port *port)
+{
+    return (struct br_port_tap *)port;
+}
+
+/* What a frame takes of the buffer, headroom and padding included. */
+static uint32_t br_tap_room(uint32_t frame_len)
+{
+    const uint32_t end = BR_HEADROOM + (frame_len < BR_FRAME_MIN ? BR_FRAME_MIN : frame_len);
+
+    return (end + BR_TAP_LINE_LEN - 1) / BR_TAP_LINE_LEN * BR_TAP_LINE_LEN;
+}
+
+static int br_tap_rx(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
+{
+    const uint32_t most = cap < br_tap(port)->burst ? cap : br_tap(port)->burst;
+    uint8_t *at = br_tap(port)->buffer;
+    uint32_t n_bytes = 0;
+    uint32_t n = 0;
+    (void)pool;
+
+    for (; n < most && n_bytes < BR_PORT_BURST_BYTES; n++) {
+        const ssize_t len = read(port->fd, at + BR_TAP_READ_AT, BR_TAP_READ_LEN);
+
+        if (len < 0 && n == 0 && errno != EAGAIN && errno != EINTR)
+            return -errno;
+        if (len < 0)
+            break;
+        frame[n] = (struct br_frame){
+            .data = at + BR_HEADROOM,
+            .len = len > BR_VNET_HLEN ? (uint32_t)len - BR_VNET_HLEN : 0,
+            .headroom = BR_HEADROOM,
+            .offload = br_vnet_read(at + BR_TAP_READ_AT),
+        };
+        n_bytes += frame[n].len;
+        at += br_tap_room(frame[n].len);
+    }
+    port->more = n_bytes >= BR_PORT_BURST_BYTES;
+    return (int)n;
+}
+
+/* 0 or errno. */
+static int br_tap_write(const struct br_port *port, const struct br_frame *frame)
+{
+    uint8_t vnet[BR_VNET_HLEN];
+    struct iovec piece[BR_PORT_PIECES];
+    const int n = br_port_pieces(piece, vnet, frame);
+    const ssize_t len = n == 1 ? write(port->fd, piece[0].iov_base, piece[0].iov_len) : writev(port->fd, piece, n);
+    return len < 0 ? errno : 0;
+}
+
+static uint32_t br_tap_tx(struct br_port *port, struct br_frame *const *frame, uint32_t n)
+{
+    uint32_t sent = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        const int error = br_tap_write(port, frame[i]);
+
+        if (error) {
+            br_port_refuse(port, frame[i], br_port_tx_reason(error));
+            continue;
+        }
+        br_port_sent(port, &frame[i], 1);
+        sent++;
+    }
+    return sent;
+}
+
+/* After EPOLLERR: the device is gone (tun_chr_poll). */
+static int br_tap_failure(struct br_port *port)
+{
+    (void)port;
+    return -EBADFD;
+}
+
+static void br_tap_close(struct br_port *port)
+{
+    if (port->fd >= 0)
+        close(port->fd);
+    if (br_tap(port)->buffer)
+        munmap(br_tap(port)->buffer, br_tap(port)->buffer_len);
+    free(port);
+}
+
+static const struct br_port_ops br_tap_ops = {
+    .rx = br_tap_rx,
+    .tx = br_tap_tx,
+    .failure = br_tap_failure,
+    .close = br_tap_close,
+    .kind = "tap",
+};
+
+/* What the kernel may leave to us, best first: USO came with Linux 6.2. */
+static int br_tap_set_offload(int fd)
+{
+    const unsigned int tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+
+    if (ioctl(fd, TUNSETOFFLOAD, tso | TUN_F_USO4 | TUN_F_USO6) == 0)
+        return 0;
+    return ioctl(fd, TUNSETOFFLOAD, tso) < 0 ? -errno : 0;
+}
+
+static int br_tap_attach(int fd, const char *device)
+{
+    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+    const int vnet_len = BR_VNET_HLEN;
+    const int sndbuf = INT_MAX; /* a write must not wait for the guest to take earlier frames */
+
+    strncpy(request.ifr_name, device, IFNAMSIZ - 1);
+    if (ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &vnet_len) < 0 ||
+        ioctl(fd, TUNSETSNDBUF, &sndbuf) < 0)
+        return -errno;
+    return br_tap_set_offload(fd);
+}
+
+int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst)
+{
+    struct br_port_tap *tap = aligned_alloc(64, sizeof(*tap));
+
+    if (!tap)
+        return -ENOMEM;
+    memset(tap, 0, sizeof(*tap));
+    tap->port.ops = &br_tap_ops;
+    tap->port.vnet = true;
+    tap->burst = burst;
+    tap->buffer_len = (size_t)burst * BR_TAP_SPARE_LEN + BR_PORT_BURST_BYTES + BR_TAP_READ_LEN;
+    tap->buffer = mmap(NULL, tap->buffer_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (tap->buffer == MAP_FAILED)
+        tap->buffer = NULL;
+    tap->port.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    int error = tap->port.fd < 0 ? -errno : 0;
+    if (!error && !tap->buffer)
+        error = -ENOMEM;
+    if (!error)
+        error = br_tap_attach(tap->port.fd, device);
+    if (error) {
+        br_tap_close(&tap->port);
+        return error;
+    }
+    *port = &tap->port;
+    return 0;
+}

@@ -1,0 +1,357 @@
+/* protect/guard.c - see protect/guard.h. */
+#include "protect/guard.h"
+
+#include "thread/bridge.h"
+
+enum {
+    BR_TYPE_RARP = 0x8035,
+    BR_TYPE_LEAST = 0x0600, /* below: a length, and LLC behind it; IEEE 802.3 clause 3.2.6 */
+    BR_SNAP_LEN = 8,
+    BR_ARP_LEN = 28,
+    BR_ARP_REQUEST = 1,
+    BR_RARP_REQUEST = 3,
+    BR_IPV4_LEN = 20,
+    BR_IPV6_LEN = 40,
+    BR_IP_ROUTING = 43, /* IANA protocol numbers */
+    BR_IP_FRAGMENT = 44,
+    BR_IP_AH = 51,
+    BR_IP_OPTIONS = 60,
+    BR_DHCP_SERVER = 67,
+    BR_DHCP_CLIENT = 68,
+    BR_ND_LEN = 24, /* NS and NA without options */
+    BR_ND_SOURCE_LINK = 1,
+    BR_ND_TARGET_LINK = 2,
+};
+
+#define BR_LINK_LOCAL 0xfe80000000000000ull /* the upper half of fe80::/64 */
+
+/* A frame being judged. */
+struct br_guard_case {
+    const struct br_frame *frame;
+    const struct br_guard_rule *ipv4;
+    const struct br_guard_rule *ipv6;
+    uint32_t n_ipv4;
+    uint32_t n_ipv6;
+    uint64_t mac; /* its source */
+};
+
+/* What is behind the headers of an IPv6 packet; offsets from the first byte of the frame. */
+struct br_guard_upper {
+    uint32_t at;
+    uint32_t end; /* of the packet, as far as it lies in the head */
+    uint8_t protocol;
+    bool in_fragment;
+    bool is_later; /* a fragment but the first: what is at `at` is no header */
+};
+
+/* Eight bytes, first on the wire most significant. */
+static inline uint64_t br_be64_read(const uint8_t *bytes)
+{
+    return br_mac_read(bytes) << 16 | br_be16_read(bytes + BR_ETH_ALEN);
+}
+
+static inline uint64_t br_be32_read(const uint8_t *bytes)
+{
+    return (uint64_t)br_be16_read(bytes) << 16 | br_be16_read(bytes + 2);
+}
+
+/* ---- the tables -------------------------------------------------------------------------------------------------- */
+
+static bool br_guard_lists(const struct br_guard_rule *rule, uint32_t n, const uint64_t address[2], uint64_t mac)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if ((((address[0] ^ rule[i].address[0]) & rule[i].mask[0]) |
+             ((address[1] ^ rule[i].address[1]) & rule[i].mask[1])) == 0 &&
+            (rule[i].mac == 0 || rule[i].mac == mac))
+            return true;
+    return false;
+}
+
+bool br_guard_allows(const struct br_guards *guards, uint16_t port, uint64_t mac)
+{
+    const struct br_mac_range *range = &guards->allowed[guards->port[port].allowed];
+    uint32_t n = guards->port[port].n_allowed;
+
+    while (n) { /* the range that has it is among the n from `range` on */
+        const uint32_t half = n / 2;
+
+        if (mac > range[half].last) {
+            range += half + 1;
+            n -= half + 1;
+        } else if (mac < range[half].first) {
+            n = half;
+        } else {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- IPv4 -------------------------------------------------------------------------------------------------------- */
+
+static void br_guard_note(struct br_guard_claim *claim, const uint8_t *address, uint8_t len)
+{
+    memcpy(claim->address, address, len);
+    claim->len = len;
+}
+
+static bool br_guard_lists_ipv4(const struct br_guard_case *it, const uint8_t *address)
+{
+    return br_guard_lists(it->ipv4, it->n_ipv4, (uint64_t[2]){br_be32_read(address) << 32, 0}, it->mac);
+}
+
+/* RFC 826; the Ethernet type of RARP (RFC 903) has the same form. */
+static enum br_guard_finding br_guard_arp(const struct br_guard_case *it, struct br_guard_claim *claim)
+{
+    static const uint8_t ethernet_ipv4[] = {0, 1, 8, 0, 6, 4};
+    const uint8_t *arp = it->frame->data + BR_ETH_HLEN;
+
+    if (it->frame->len < BR_ETH_HLEN + BR_ARP_LEN || memcmp(arp, ethernet_ipv4, sizeof(ethernet_ipv4)) != 0)
+        return BR_GUARD_malformed;
+    const uint16_t operation = br_be16_read(arp + 6);
+    br_guard_note(claim, arp + 14, 4);
+    if (br_mac_read(arp + 8) != it->mac)
+        return BR_GUARD_station;
+    if (br_be32_read(arp + 14) == 0 && (operation == BR_ARP_REQUEST || operation == BR_RARP_REQUEST))
+        return BR_GUARD_passed;
+    return br_guard_lists_ipv4(it, arp + 14) ? BR_GUARD_passed : BR_GUARD_address;
+}
+
+/* A client that has no address yet speaks to a DHCP server; whole, as fragments but the first have no ports. */
+static bool br_guard_is_dhcp(const struct br_frame *frame, uint32_t header_len)
+{
+    const uint8_t *ip = frame->data + BR_ETH_HLEN;
+    const uint8_t *udp = ip + header_len;
+
+    return ip[9] == BR_IP_UDP && (br_be16_read(ip + 6) & 0x3fff) == 0 &&
+           frame->len >= BR_ETH_HLEN + header_len + 8 && br_be16_read(ip + 2) >= header_len + 8 &&
+           br_be16_read(udp) == BR_DHCP_CLIENT && br_be16_read(udp + 2) == BR_DHCP_SERVER;
+}
+
+static enum br_guard_finding br_guard_ipv4(const struct br_guard_case *it, struct br_guard_claim *claim)
+{
+    const uint8_t *ip = it->frame->data + BR_ETH_HLEN;
+
+    if (it->frame->len < BR_ETH_HLEN + BR_IPV4_LEN)
+        return BR_GUARD_malformed;
+    const uint32_t header_len = (ip[0] & 0xfu) * 4;
+    if (ip[0] >> 4 != 4 || header_len < BR_IPV4_LEN || it->frame->len < BR_ETH_HLEN + header_len)
+        return BR_GUARD_malformed;
+    br_guard_note(claim, ip + 12, 4);
+    if (br_be32_read(ip + 12) == 0 && br_guard_is_dhcp(it->frame, header_len))
+        return BR_GUARD_passed;
+    return br_guard_lists_ipv4(it, ip + 12) ? BR_GUARD_passed : BR_GUARD_address;
+}
+
+/* ---- IPv6 -------------------------------------------------------------------------------------------------------- */
+
+/* The interface identifier that a MAC gives; RFC 4291 appendix A. */
+static inline uint64_t br_guard_eui64(uint64_t mac)
+{
+    return (mac >> 24 ^ 0x020000) << 40 | 0xfffeull << 24 | (mac & 0xffffff);
+}
+
+static bool br_guard_lists_ipv6(const struct br_guard_case *it, const uint8_t *address)
+{
+    const uint64_t word[2] = {br_be64_read(address), br_be64_read(address + 8)};
+
+    return (word[0] == BR_LINK_LOCAL && word[1] == br_guard_eui64(it->mac)) ||
+           br_guard_lists(it->ipv6, it->n_ipv6, word, it->mac);
+}
+
+/* Walk the extension headers (RFC 8200 section 4); false when they do not lie in the frame or are too many. */
+static bool br_guard_walk(const struct br_frame *frame, struct br_guard_upper *upper)
+{
+    const uint8_t *ip = frame->data + BR_ETH_HLEN;
+    const uint32_t payload_len = br_be16_read(ip + 4); /* 0: a jumbogram, or a super-frame longer than it can tell */
+
+    *upper = (struct br_guard_upper){.at = BR_ETH_HLEN + BR_IPV6_LEN, .end = frame->len, .protocol = ip[6]};
+    if (payload_len && upper->at + payload_len < upper->end)
+        upper->end = upper->at + payload_len; /* what follows is padding */
+    for (int i = 0; i <= BR_GUARD_CHAIN_MAX && !upper->is_later; i++) {
+        const uint8_t protocol = upper->protocol;
+        const uint8_t *header = frame->data + upper->at;
+
+        if (protocol != BR_IP_HOP_BY_HOP && protocol != BR_IP_ROUTING && protocol != BR_IP_OPTIONS &&
+            protocol != BR_IP_FRAGMENT && protocol != BR_IP_AH)
+            return true;
+        if (upper->at + 8 > upper->end)
+            return false;
+        uint32_t len = 8 + 8u * header[1];
+        if (protocol == BR_IP_AH) /* RFC 4302 section 2.2 */
+            len = 8 + 4u * header[1];
+        if (protocol == BR_IP_FRAGMENT) {
+            len = 8;
+            upper->in_fragment = true;
+            upper->is_later = br_be16_read(header + 2) & 0xfff8;
+        }
+        upper->protocol = header[0];
+        upper->at += len;
+        if (upper->at > upper->end)
+            return false;
+    }
+    return upper->is_later;
+}
+
+/* The link-layer addresses that NS and NA tell (RFC 4861 section 4.6.1) are those of whoever sent the frame. */
+static enum br_guard_finding br_guard_nd_options(const struct br_guard_case *it, const struct br_guard_upper *upper)
+{
+    const uint8_t *data = it->frame->data;
+    const uint8_t link = data[upper->at] == BR_ND_NS ? BR_ND_SOURCE_LINK : BR_ND_TARGET_LINK;
+    uint32_t len;
+
+    for (uint32_t at = upper->at + BR_ND_LEN; at < upper->end; at += len) {
+        len = at + 8 <= upper->end ? 8u * data[at + 1] : 0;
+        if (len == 0 || at + len > upper->end)
+            return BR_GUARD_malformed;
+        if (data[at] == link && (len != 8 || (br_be64_read(data + at) & BR_FDB_MAC) != it->mac))
+            return BR_GUARD_station;
+    }
+    return BR_GUARD_passed;
+}
+
+/* NS and NA, whose IPv6 source may be spoken from. */
+static enum br_guard_finding br_guard_nd(const struct br_guard_case *it, const struct br_guard_upper *upper, bool has_source,
+                                         struct br_guard_claim *claim)
+{
+    const uint8_t *nd = it->frame->data + upper->at;
+
+    if (upper->in_fragment || upper->at + BR_ND_LEN > upper->end)
+        return BR_GUARD_malformed;
+    if (nd[0] == BR_ND_NA || !has_source) {
+        br_guard_note(claim, nd + 8, 16);
+        if (!br_guard_lists_ipv6(it, nd + 8))
+            return BR_GUARD_address;
+    }
+    return br_guard_nd_options(it, upper);
+}
+
+static enum br_guard_finding br_guard_ipv6(const struct br_guard_case *it, struct br_guard_claim *claim)
+{
+    const struct br_frame *frame = it->frame;
+    const uint8_t *ip = frame->data + BR_ETH_HLEN;
+    struct br_guard_upper upper;
+
+    if (frame->len < BR_ETH_HLEN + BR_IPV6_LEN || ip[0] >> 4 != 6)
+        return BR_GUARD_malformed;
+    br_guard_note(claim, ip + 8, 16);
+    if (!br_guard_walk(frame, &upper))
+        return BR_GUARD_malformed;
+    const bool has_source = br_be64_read(ip + 8) | br_be64_read(ip + 16);
+    if (has_source && !br_guard_lists_ipv6(it, ip + 8))
+        return BR_GUARD_address;
+    const bool is_icmp = upper.protocol == BR_IP_ICMPV6 && !upper.is_later;
+    if (is_icmp && upper.at >= upper.end)
+        return BR_GUARD_malformed;
+    const uint8_t type = is_icmp ? frame->data[upper.at] : 0;
+    if (!has_source && (upper.in_fragment || !br_icmpv6_asks_or_joins(type)))
+        return BR_GUARD_address;
+    return type == BR_ND_NS || type == BR_ND_NA ? br_guard_nd(it, &upper, has_source, claim) : BR_GUARD_passed;
+}
+
+/* ---- the frame --------------------------------------------------------------------------------------------------- */
+
+static bool br_guard_is_tag(uint16_t type)
+{
+    return type == BR_TPID_8021Q || type == BR_TPID_8021AD || type == 0x9100 || type == 0x9200 || type == 0x9300;
+}
+
+/* Whether an Ethernet type is one that the guard judges, or would have to look behind. */
+static bool br_guard_is_subject(uint16_t type)
+{
+    return type == BR_TYPE_IPV4 || type == BR_TYPE_IPV6 || type == BR_TYPE_ARP || type == BR_TYPE_RARP ||
+           br_guard_is_tag(type);
+}
+
+/* LLC with a SNAP header (RFC 1042, or the tunnel form of IEEE 802.1H) in front of what would be judged. */
+static bool br_guard_is_snap(const struct br_frame *frame)
+{
+    const uint8_t *llc = frame->data + BR_ETH_HLEN;
+
+    return frame->len >= BR_ETH_HLEN + BR_SNAP_LEN && llc[0] == 0xaa && llc[1] == 0xaa && llc[2] == 3 && llc[3] == 0 &&
+           llc[4] == 0 && (llc[5] == 0 || llc[5] == 0xf8) && br_guard_is_subject(br_be16_read(llc + 6));
+}
+
+enum br_guard_finding br_guard_judge(const struct br_guards *guards, const struct br_frame *frame,
+                                     struct br_guard_claim *claim)
+{
+    const struct br_guard_port *port = &guards->port[frame->ingress];
+    const struct br_guard_case it = {
+        .frame = frame,
+        .ipv4 = &guards->rule[port->rule],
+        .n_ipv4 = port->n_ipv4,
+        .ipv6 = &guards->rule[port->rule] + port->n_ipv4,
+        .n_ipv6 = port->n_ipv6,
+        .mac = br_mac_read(frame->data + BR_ETH_ALEN),
+    };
+    const uint16_t type = br_frame_ethertype(frame);
+
+    claim->len = 0;
+    switch (type) {
+    case BR_TYPE_IPV4:
+        return br_guard_ipv4(&it, claim);
+    case BR_TYPE_IPV6:
+        return br_guard_ipv6(&it, claim);
+    case BR_TYPE_ARP:
+    case BR_TYPE_RARP:
+        return br_guard_arp(&it, claim);
+    default:
+        return br_guard_is_tag(type) || (type < BR_TYPE_LEAST && br_guard_is_snap(frame)) ? BR_GUARD_encapsulated
+                                                                                          : BR_GUARD_passed;
+    }
+}
+
+/* ---- hooks of the pipeline --------------------------------------------------------------------------------------- */
+
+static void br_guard_refuse(struct br_bridge *bridge, struct br_frame *frame, struct br_stations *stations,
+                            enum br_guard_finding finding, const struct br_guard_claim *claim)
+{
+    struct br_event event = {
+        .key = stations->source,
+        .port = frame->ingress,
+        .old_port = UINT16_MAX,
+        .kind = BR_EVENT_source_guard,
+        .finding = (uint8_t)finding,
+        .address_len = (uint8_t)claim->len,
+    };
+
+    memcpy(event.address, claim->address, claim->len);
+    br_events_hint(&bridge->events, &event);
+    stations->talker = NULL; /* whoever has this address did not send it */
+    br_drop(&bridge->thread, frame, BR_FATE_REFUSED, BR_DROP_source_guard);
+}
+
+/* Between admit and learn: end what does not speak from an address of its port. */
+void br_guard_police(struct br_bridge *bridge)
+{
+    struct br_thread *thread = &bridge->thread;
+    struct br_guard_claim claim;
+    uint32_t n_live = 0;
+
+    for (uint32_t i = 0; i < thread->n_live; i++) {
+        struct br_frame *frame = thread->live[i];
+        const enum br_guard_finding finding = br_guard_judge(&bridge->snapshot->guards, frame, &claim);
+
+        if (BR_LIKELY(finding == BR_GUARD_passed))
+            thread->live[n_live++] = frame;
+        else
+            br_guard_refuse(bridge, frame, &thread->stations[frame - thread->frame], finding, &claim);
+    }
+    thread->n_live = n_live;
+    thread->bill.n_admitted = n_live;
+}
+
+/* Whether a locked port keeps out a source that is not simply known there. Drop entries tell their own reason. */
+bool br_lock_refuses(struct br_bridge *bridge, uint16_t port, uint64_t key)
+{
+    const struct br_fdb_entry *entry = br_fdb_find(&bridge->fdb, key, br_fdb_first(&bridge->fdb, key));
+    const union br_fdb_value value = entry ? br_fdb_value(entry) : (union br_fdb_value){.port = UINT16_MAX};
+
+    if (entry && (value.kind == BR_FDB_DROP || value.port == port))
+        return false;
+    if (br_guard_allows(&bridge->snapshot->guards, port, key & BR_FDB_MAC))
+        return false;
+    br_events_hint(&bridge->events,
+                   &(struct br_event){.key = key, .port = port, .old_port = value.port, .kind = BR_EVENT_locked});
+    return true;
+}

@@ -1,0 +1,81 @@
+/*
+ * protect/guard.h - port security: which stations may send on a port (locked ports), and from which addresses (source guard).
+ *
+ * Locked port: a frame whose source is neither allowed there nor has an FDB entry on this port ends as `locked`; it
+ *      learns and moves nothing. An allowed source is learned, moves and ages as on any port, so only its first frame
+ *      is looked up here; nothing has to be installed for the VLANs it may speak in. A drop entry still tells its own
+ *      reason.
+ * Source guard: a frame speaks from an address that is listed for its port, or ends as `source_guard`:
+ *      ARP, RARP  Ethernet and IPv4 alone; sender MAC is the Ethernet source, sender IP is listed, or 0.0.0.0 in a
+ *                 request (RFC 5227 section 2.1.1);
+ *      IPv4       source is listed, or 0.0.0.0 from a DHCP client to a server (RFC 2131 section 4.1);
+ *      IPv6       source is listed, or the link-local address made of the Ethernet source (RFC 4291 appendix A), or
+ *                 :: where a host without address says so (RFC 4861, RFC 3590): NS, RS, MLD reports. The target of an
+ *                 NA, and of an NS from ::, is judged like a source; link-layer address options are the Ethernet
+ *                 source;
+ *      tags       a tag behind the port's own, or IP in SNAP, cannot be judged and ends;
+ *      the rest   has no address of these and passes.
+ *      A rule with a MAC holds for frames from that MAC only. Headers that are cut short or contradict themselves end.
+ *      Every fragment carries its source; an ND message in a fragment ends (RFC 6980 section 5).
+ * Not its job: who may answer as a DHCP server or router, and what is inside a tunnel (GRE, MPLS, PPPoE).
+ * Thread: the tables are part of the snapshot; the data thread reads them.
+ */
+#ifndef BR_GUARD_H
+#define BR_GUARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "count/counters.h"
+#include "fdb/fdb.h"
+#include "frame/frame.h"
+
+enum {
+    BR_ALLOWED_MAX = 4096,     /* ranges of all ports together */
+    BR_GUARD_RULES_MAX = 4096, /* of all ports together */
+    BR_GUARD_CHAIN_MAX = 8,    /* IPv6 extension headers of one packet */
+};
+
+/* Addresses from first to last. Ranges of a port are sorted and do not overlap. */
+struct br_mac_range {
+    uint64_t first;
+    uint64_t last;
+};
+
+/* IPv4: the upper half of the first word, the rest zero. */
+struct br_guard_rule {
+    uint64_t address[2];
+    uint64_t mask[2];
+    uint64_t mac; /* 0: whichever */
+};
+
+/* Where a port's part of the tables is. */
+struct br_guard_port {
+    uint16_t allowed;
+    uint16_t n_allowed;
+    uint16_t rule;
+    uint16_t n_ipv4; /* rules for IPv4, then those for IPv6 */
+    uint16_t n_ipv6;
+};
+
+struct br_guards {
+    uint16_t n_allowed;
+    uint16_t n_rules;
+    struct br_guard_port port[BR_PORTS_MAX];
+    struct br_mac_range allowed[BR_ALLOWED_MAX];
+    struct br_guard_rule rule[BR_GUARD_RULES_MAX];
+};
+
+/* What a frame that ended spoke from, for people: `len` is 0, 4 or 16 bytes. */
+struct br_guard_claim {
+    uint8_t address[16];
+    uint16_t len;
+};
+
+/* Judge a canonical frame (frame/frame.h) by the rules of its ingress port. */
+enum br_guard_finding br_guard_judge(const struct br_guards *guards, const struct br_frame *frame,
+                                     struct br_guard_claim *claim);
+/* Whether a port's allow list has this MAC. */
+bool br_guard_allows(const struct br_guards *guards, uint16_t port, uint64_t mac);
+
+#endif

@@ -1,0 +1,16 @@
+/* snapshot/may_leave.c - see snapshot/may_leave.h. */
+#include "snapshot/may_leave.h"
+
+static void br_reach_note(struct br_snapshot *snapshot, uint16_t ingress, uint16_t egress)
+{
+    if (br_reach(&snapshot->port[ingress], &snapshot->port[egress]) != BR_PASS)
+        br_set_add(&snapshot->barred[ingress], egress);
+}
+
+void br_reach_add(struct br_snapshot *snapshot, uint16_t index)
+{
+    for (uint16_t i = 0; i < snapshot->n_ports; i++) {
+        br_reach_note(snapshot, index, snapshot->port_index[i]);
+        br_reach_note(snapshot, snapshot->port_index[i], index);
+    }
+}

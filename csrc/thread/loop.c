@@ -1,0 +1,325 @@
+/*
+ * thread/loop.c - the data thread's loop and its waiting policy.
+ *
+ * One turn: do what the control thread asked, find ports with work, take one burst from each and run it through the
+ * pipeline.
+ * Fairness: a burst has an end (thread->burst frames, BR_PORT_BURST_BYTES), every port with work gets one burst a turn,
+ *      each turn begins one port further on, and however busy some ports are, the quiet ones are asked for every
+ *      BR_LOOP_LOOK. So a frame waits for one burst of each other port and BR_LOOP_LOOK at most before it is taken.
+ * Looking: a port whose burst was full is taken again next turn; one that had less is left alone until epoll names it.
+ *      A port that brought one frame last time is read once when it wakes the loop: that nothing follows is for epoll
+ *      to say, which is asked anyway, not for a second read. Ports that can be looked at for free (`polled`: a
+ *      shared-memory ring) are looked at every turn.
+ * Waiting: when a whole turn brought nothing, every ring slot is back with the kernel and every fd was drained; then
+ *      the loop looks on, sleeps, or sleeps on, as the setting `waiting` allows (thread/loop.h) and the last milliseconds
+ *      advise. An idle bridge makes no system call at all until something happens.
+ */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "thread/bridge.h"
+
+enum {
+    BR_LOOP_PORTS = 64,  /* ready ports epoll reports at once */
+    BR_LOOP_LOOK = 50,   /* microseconds between two looks at ports that were quiet, while others are busy */
+    BR_LOOP_GLANCE = 2,  /* the same while all are quiet */
+    BR_LOOP_BRIEF = 2,   /* microseconds; who slept less did not sleep */
+    BR_LOOP_PATIENCE = 16,
+    BR_LOOP_PATIENCE_MAX = 4096,
+    BR_LOOP_DISCARD = 4096, /* frames thrown away at most when a port comes up: more than rings and queues hold */
+};
+
+static const struct br_waiting_rule br_waiting_rule[BR_WAITING_N] = {
+    [BR_WAITING_latency] = {.spin = 2000, .always = true},
+    [BR_WAITING_balanced] = {.spin = 10},
+    [BR_WAITING_throughput] = {.gather = 50},
+};
+
+static uint64_t br_clock_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Compares the cycle counter with the clock for a tenth of a millisecond. */
+void br_loop_init(struct br_loop *loop)
+{
+    const uint64_t cycles = br_cycles_now();
+    const uint64_t start = br_clock_ns();
+    uint64_t passed;
+
+    do
+        passed = br_clock_ns() - start;
+    while (passed < 100000);
+    *loop = (struct br_loop){.patience = BR_LOOP_PATIENCE};
+    loop->microsecond = (br_cycles_now() - cycles) * 1000 / passed + 1;
+}
+
+static bool br_loop_watches(const struct br_port_config *config)
+{
+    return config->port && config->port->fd >= 0 && config->up && !config->port->failed;
+}
+
+/* A port comes up again: what was queued while it was down is out of date and ends here. */
+static void br_loop_discard(struct br_bridge *bridge, struct br_port *port, enum br_drop reason)
+{
+    struct br_thread *thread = &bridge->thread;
+    int n;
+
+    for (int done = 0; done < BR_LOOP_DISCARD; done += n) {
+        n = port->ops->rx(port, &thread->pool, thread->frame, thread->burst);
+        if (n <= 0)
+            return;
+        br_pipeline_discard(bridge, port, (uint32_t)n, reason);
+    }
+}
+
+static int br_loop_watch_port(struct br_bridge *bridge, const struct br_port_config *old, const struct br_port_config *new)
+{
+    const bool had = br_loop_watches(old);
+    const bool wants = br_loop_watches(new);
+
+    if (had && (!wants || old->port->fd != new->port->fd))
+        epoll_ctl(bridge->epoll_fd, EPOLL_CTL_DEL, old->port->fd, NULL);
+    if (new->up && new->port == old->port && !old->up && !new->port->failed)
+        br_loop_discard(bridge, new->port, old->blocked ? BR_DROP_blocked : BR_DROP_port_down);
+    if (!wants || (had && old->port->fd == new->port->fd))
+        return 0;
+    new->port->ready = true; /* something may have arrived before we watched */
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = new->port->index};
+    return epoll_ctl(bridge->epoll_fd, EPOLL_CTL_ADD, new->port->fd, &event) < 0 ? -errno : 0;
+}
+
+/* Change the poll set from one snapshot to another; on failure it is as it was. */
+int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const struct br_snapshot *new)
+{
+    for (int i = 0; i < BR_PORTS_MAX; i++) {
+        const int error = br_loop_watch_port(bridge, &old->port[i], &new->port[i]);
+
+        if (!error)
+            continue;
+        for (int undo = i - 1; undo >= 0; undo--)
+            br_loop_watch_port(bridge, &new->port[undo], &old->port[undo]);
+        if (br_loop_watches(&old->port[i])) /* its fd was taken out above */
+            br_loop_watch_port(bridge, &(struct br_port_config){.up = true}, &old->port[i]);
+        return error;
+    }
+    return 0;
+}
+
+static void br_loop_fail(struct br_bridge *bridge, struct br_port *port, int error)
+{
+    port->failed = true;
+    port->ready = false;
+    epoll_ctl(bridge->epoll_fd, EPOLL_CTL_DEL, port->fd, NULL);
+    br_events_put(&bridge->events, &(struct br_event){
+                                       .port = port->index,
+                                       .old_port = UINT16_MAX,
+                                       .kind = BR_EVENT_port_error,
+                                       .error = (uint16_t)-error,
+                                   });
+}
+
+static void br_loop_note(struct br_bridge *bridge, const struct epoll_event *event)
+{
+    if (event->data.u32 == BR_WAKE_TAG) {
+        uint64_t count;
+
+        if (read(bridge->wake_fd, &count, sizeof(count)) < 0) {
+            /* EAGAIN: somebody else took it; nothing is lost */
+        }
+        return;
+    }
+    struct br_port *port = bridge->snapshot->port[event->data.u32].port;
+    if (!port)
+        return; /* it left with the last snapshot */
+    const int error = event->events & (EPOLLERR | EPOLLHUP) && port->ops->failure ? port->ops->failure(port) : 0;
+    if (error)
+        br_loop_fail(bridge, port, error);
+    else
+        port->ready = true;
+}
+
+static void br_loop_wait(struct br_bridge *bridge, int timeout)
+{
+    struct epoll_event event[BR_LOOP_PORTS];
+
+    bridge->thread.counters.waits++;
+    bridge->thread.counters.blocks += timeout != 0;
+    const int n = epoll_wait(bridge->epoll_fd, event, BR_LOOP_PORTS, timeout);
+    for (int i = 0; i < n; i++)
+        br_loop_note(bridge, &event[i]);
+    br_stage_end(&bridge->thread, timeout ? BR_STAGE_blocked : BR_STAGE_polling);
+    bridge->thread.loop.looked = bridge->thread.stamp;
+}
+
+/* Ask for quiet ports, but no more often than every so many microseconds. */
+static void br_loop_look(struct br_bridge *bridge, uint32_t microseconds)
+{
+    struct br_loop *loop = &bridge->thread.loop;
+
+    loop->brief = true;
+    if (bridge->thread.stamp - loop->looked >= microseconds * loop->microsecond)
+        br_loop_wait(bridge, 0);
+}
+
+/* Stay asleep whatever comes, then see what it was. */
+static void br_loop_gather(struct br_bridge *bridge, const struct br_waiting_rule *rule)
+{
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = rule->gather * 1000l}, NULL);
+    br_stage_end(&bridge->thread, BR_STAGE_blocked);
+    bridge->thread.counters.blocks++;
+    bridge->thread.loop.n_taken = 0;
+    br_loop_look(bridge, 0);
+}
+
+/* Whether frames come so close together that sleeping on will catch several; given up for longer each time it did
+ * not. */
+static bool br_loop_gathers(struct br_loop *loop, const struct br_waiting_rule *rule)
+{
+    if (loop->gathering && loop->n_taken < 2) {
+        loop->gathering = false;
+        loop->n_brief = 0;
+        loop->patience = loop->patience < BR_LOOP_PATIENCE_MAX ? 2 * loop->patience : BR_LOOP_PATIENCE_MAX;
+    } else if (!loop->gathering && rule->gather && loop->n_brief >= loop->patience) {
+        loop->gathering = true;
+        prctl(PR_SET_TIMERSLACK, 1); /* of this thread; the kernel's 50 us would double the delay */
+    }
+    return loop->gathering && rule->gather;
+}
+
+/* Sleep until something happens, and learn from how long that took. */
+static void br_loop_sleep(struct br_bridge *bridge, const struct br_waiting_rule *rule)
+{
+    struct br_loop *loop = &bridge->thread.loop;
+    const uint64_t start = bridge->thread.stamp;
+
+    br_loop_wait(bridge, -1);
+    const uint64_t slept = bridge->thread.stamp - start;
+    loop->n_taken = 0;
+    loop->brief = slept < BR_LOOP_BRIEF * loop->microsecond;
+    loop->spin = slept < rule->spin * loop->microsecond ? rule->spin * loop->microsecond : loop->spin / 2;
+    if (slept < rule->gather * loop->microsecond) {
+        loop->n_brief++;
+    } else {
+        loop->n_brief = 0;
+        loop->patience = BR_LOOP_PATIENCE;
+    }
+}
+
+/* The last turn brought nothing. */
+static void br_loop_rest(struct br_bridge *bridge)
+{
+    struct br_thread *thread = &bridge->thread;
+    struct br_loop *loop = &thread->loop;
+    const struct br_waiting_rule *rule = &br_waiting_rule[bridge->snapshot->waiting];
+    const uint64_t most = rule->spin * loop->microsecond;
+    const uint64_t spin = rule->always || loop->spin > most ? most : loop->spin;
+
+    if (thread->stamp - loop->worked < spin) {
+        br_stage_end(thread, BR_STAGE_polling);
+        br_loop_look(bridge, BR_LOOP_GLANCE);
+    } else if (br_loop_gathers(loop, rule)) {
+        br_loop_gather(bridge, rule);
+    } else {
+        br_loop_sleep(bridge, rule);
+    }
+}
+
+/* One burst of one port, through to the end; frames received. */
+static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_config *config)
+{
+    struct br_thread *thread = &bridge->thread;
+    struct br_port *port = config->port;
+    const bool once = port->lone && !port->polled && !thread->loop.brief;
+    const int n = port->ops->rx(port, &thread->pool, thread->frame, once ? 1 : thread->burst);
+
+    if (n <= 0) {
+        port->ready = false;
+        if (n < 0)
+            br_loop_fail(bridge, port, n);
+        br_stage_end(thread, BR_STAGE_polling);
+        return 0;
+    }
+    port->ready = (uint32_t)n == thread->burst || port->more;
+    port->lone = n == 1;
+    port->counters.rx_cycles += br_stage_end(thread, BR_STAGE_rx);
+    br_pipeline_run(bridge, config, (uint32_t)n);
+    return (uint32_t)n;
+}
+
+/* What the control thread asked for, and work left over from it. True: there is more. */
+static bool br_loop_control(struct br_bridge *bridge)
+{
+    struct br_call *call = atomic_load_explicit(&bridge->call, memory_order_acquire);
+    bool more = bridge->fdb.sweep_left > 0;
+
+    if (!call && !more)
+        return false;
+    br_fdb_sweep(&bridge->fdb);
+    if (call) {
+        const bool done = call->step(bridge, call);
+
+        if (done) {
+            atomic_store_explicit(&bridge->call, NULL, memory_order_release);
+            sem_post(&bridge->call_done);
+        }
+        more = more || !done;
+    }
+    br_stage_end(&bridge->thread, BR_STAGE_control);
+    return more;
+}
+
+/* One burst of each port with work; frames received. */
+static uint32_t br_loop_ports(struct br_bridge *bridge)
+{
+    struct br_thread *thread = &bridge->thread;
+    const struct br_snapshot *snapshot = bridge->snapshot;
+    uint32_t at = snapshot->n_ports ? (uint32_t)thread->counters.turns % snapshot->n_ports : 0;
+    bool any_polled = false;
+    uint32_t n = 0;
+
+    thread->busy = false;
+    for (uint32_t i = 0; i < snapshot->n_ports; i++) {
+        const struct br_port_config *config = &snapshot->port[snapshot->port_index[at]];
+        const struct br_port *port = config->port;
+
+        at = at + 1 < snapshot->n_ports ? at + 1 : 0;
+        if (config->up && !port->failed && (port->ready || port->polled)) {
+            const uint32_t received = br_loop_burst(bridge, config);
+
+            n += received;
+            thread->busy |= port->ready;
+            any_polled |= port->polled;
+        }
+    }
+    thread->busy |= n && any_polled; /* what was sent may have been answered already: another look is free */
+    return n;
+}
+
+/* Frames received in this turn. */
+uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait)
+{
+    struct br_thread *thread = &bridge->thread;
+    const bool busy = br_loop_control(bridge) || thread->busy;
+
+    __atomic_store_n(&thread->counters.turns, thread->counters.turns + 1, __ATOMIC_RELAXED);
+    if (busy)
+        br_loop_look(bridge, BR_LOOP_LOOK);
+    else if (may_wait)
+        br_loop_rest(bridge);
+    else
+        br_loop_look(bridge, 0);
+    const uint32_t n = br_loop_ports(bridge);
+    if (n) {
+        thread->loop.worked = thread->stamp;
+        thread->loop.n_taken += n;
+    }
+    br_events_notify(&bridge->events);
+    return n;
+}

@@ -1,0 +1,37 @@
+/*
+ * thread/loop.h - the waiting policy of a data thread as data: what each setting of `waiting` means, and what the loop
+ * remembers.
+ *
+ * Three things can be traded: how long to go on looking before sleeping (`spin`, latency for cycles), how long to stay
+ *      asleep although there is work (`gather`, cycles for latency), and both only where they have paid lately. The
+ *      figures are measured (docs/architecture.md, Waiting).
+ * Thread: the data thread's own.
+ */
+#ifndef BR_LOOP_H
+#define BR_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "count/counters.h"
+
+/* What a setting allows. Microseconds. */
+struct br_waiting_rule {
+    uint32_t spin;   /* look for more this long before sleeping; 0: sleep at once */
+    uint32_t gather; /* the longest that a frame is kept waiting so that others join it; 0: never */
+    bool always;     /* spin even where it did not pay lately */
+};
+
+struct br_loop {
+    uint64_t microsecond; /* in cycles */
+    uint64_t looked;      /* when epoll was last asked */
+    uint64_t worked;      /* end of the last turn that brought frames */
+    uint64_t spin;        /* cycles that spinning is worth at the moment */
+    uint32_t n_taken;     /* frames since the last sleep */
+    uint32_t n_brief;     /* sleeps in a row that were shorter than gathering would be */
+    uint32_t patience;    /* as many make it worth a try */
+    bool brief;           /* the last sleep was none: there was something to do already */
+    bool gathering;
+};
+
+#endif
