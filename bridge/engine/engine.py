@@ -105,6 +105,7 @@ class Engine:
             lambda: self._events.has_audience,
             moved=lambda *move: self._protection.moved(self._learning, *move),
             probed=self._protection.probed,
+            rx_refused=self._rx_refused,
         )
         self._fdb_file = FdbFile(self._learning, lambda: self.config)
         self._ledger = Ledger(core)
@@ -346,6 +347,10 @@ class Engine:
             self._events.emit(event, port=budget.port, flood=budget.floods[0])
         else:
             self._events.emit(kind.replace("_", "-"), budget=budget.name)
+
+    def _rx_refused(self, index: int) -> None:
+        if (name := self._berths.rx_refused(index)) is not None:
+            self._events.emit("rx-refused", port=name)
 
     def _mirror_changed(self, name: str, state: str, reason: str) -> None:
         level = logging.INFO if state == "closed" else logging.WARNING

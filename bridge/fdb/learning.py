@@ -93,8 +93,9 @@ class Learning:
         has_audience: Callable[[], bool] = lambda: True,
         moved: Callable[[int, int, int, int], None] = lambda vid, mac, port, old_port: None,
         probed: Callable[[int, int, int], None] = lambda vid, nonce, port: None,
+        rx_refused: Callable[[int], None] = lambda port: None,
     ) -> None:
-        """`fail(port, errno)`, `budget_changed(kind, place)`, `probed(vid, nonce, port)` get what is not about the FDB.
+        """`fail`, `rx_refused`, `budget_changed(kind, place)`, `probed(vid, nonce, port)` hear what is not of the FDB.
 
         Entries that are learned or move are told of while `has_audience()`: in a storm the words cost the most.
         `moved(vid, mac, port, old_port)` hears of each move, once the mirror has it.
@@ -109,6 +110,7 @@ class Learning:
         self._has_audience = has_audience
         self._moved = moved
         self._probed = probed
+        self._rx_refused = rx_refused
         self._held: set[int] = set()  # sticky for a time, because they moved too often
         self._ageing = 0.0
         self._ticks = Ticks(core, clock)
@@ -251,6 +253,8 @@ class Learning:
                     self._probed(event.vid, event.mac, event.port)
                 case "port_error":
                     self._fail(event.port, event.errno)
+                case "rx_refused":
+                    self._rx_refused(event.port)
                 case _:
                     self._refuse(event)
         if lost:

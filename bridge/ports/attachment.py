@@ -8,6 +8,7 @@ attempt to attach that fails leaves no device and no descriptor behind. Refuses,
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -193,6 +194,14 @@ class Berth:
             self.filter_refused = wanted
             message = "port %s: no filter in the kernel: %s; frames of other VLANs are dropped by the bridge"
             log.warning(message, self.config.name, error.strerror)
+
+    def renew_filter(self) -> None:
+        """Have the filter that is wanted on the socket that receives now, which may be another than a moment ago."""
+        if self.port is not None and self.config.kind == "link":
+            with contextlib.suppress(OSError):  # there was none
+                vlan_filter.detach(self.port.fd)
+            self.filter = None
+            self.set_filter()
 
     def add_to(self, snapshot: Snapshot) -> None:
         """Write the port into a snapshot, if it is attached."""

@@ -152,6 +152,19 @@ class Berths:
                 berth.retry_at = self._clock.now() + RETRY_AFTER
                 self.mark(name)
 
+    def rx_refused(self, index: int) -> str | None:
+        """Hear that a refused super-frame cost a port its receive ring; returns its name."""
+        for name, berth in self._berths.items():
+            if berth.index == index and berth.port is not None:
+                log.warning(
+                    "port %s: the kernel refused a super-frame that it cannot hand over (UFO, SCTP) and closed the"
+                    " receive ring; receiving goes on without one, which costs more, until the port is attached anew",
+                    name,
+                )
+                berth.renew_filter()
+                return name
+        return None
+
     async def heard(self) -> None:
         """Wait until there is something to be looked at."""
         await self._heard.wait()

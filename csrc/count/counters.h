@@ -56,6 +56,7 @@
     X(rx_segments, "wire frames the received frames stand for")                                                       \
     X(rx_batches, "receive bursts that brought at least one frame")                                                   \
     X(rx_missed, "frames the kernel dropped before the bridge could take them; outside the ledger")                   \
+    X(rx_refused, "super-frames of a kind the kernel cannot hand over (UFO, SCTP); outside the ledger")               \
     X(copies, "copies made beyond the first of frames received here")                                                 \
     X(flooded, "frames received here that went to every member of their VLAN")                                        \
     X(forwarded, "copies handed to egress ports, the first one included")                                             \
@@ -145,7 +146,8 @@
     X(budget_over, "a budget is spent")                                                                               \
     X(budget_under, "a spent budget has tokens again")                                                                \
     X(probe, "a loop probe of this bridge came back")                                                                 \
-    X(port_error, "a port failed and is no longer polled")
+    X(port_error, "a port failed and is no longer polled")                                                            \
+    X(rx_refused, "a super-frame that the kernel cannot hand over ended a receive ring; the port goes on without one")
 
 /* What source guard finds in a frame (protect/guard.h). */
 #define BR_GUARD_FINDINGS(X)                                                                                          \

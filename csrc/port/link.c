@@ -9,11 +9,20 @@
  * tx: one sendmmsg for the burst, the tag inline, a vnet header in front of each frame. The kernel segments what the
  *      device cannot. A socket of its own, for nobody waits on it: one that is in an epoll set runs the set's wake-up,
  *      two locks, for every frame whose buffer comes back (net/core/sock.c:sock_def_write_space).
- * Slots go back to the kernel at the next rx, which the loop makes before it sleeps.
+ * Slots go back to the kernel at the next rx, which the loop makes before it sleeps; all but the last one taken, so
+ * that an edge-triggered set hears of drops, too (packet_poll).
+ *
+ * Refused: the kernel drops a super-frame whose kind has no virtio number (UFO from whoever writes to a tap, SCTP
+ * segmentation), and a TPACKET_V2 ring never takes another frame after that: the slot was marked as taken before.
+ * The drop wakes us, the ring is empty, and frames are missed that it had room for: then it is wedged. A second socket
+ * without a ring stands by; it is bound, a filter silences the first one, and receiving goes on at once, one recvmsg a
+ * frame, where refused frames cost only themselves. Frames that came between the refused one and this are lost, and
+ * counted (rx_missed). The ring comes back when the port is opened again.
  * Facts: tests/platform/.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
@@ -36,17 +45,25 @@ enum {
     BR_LINK_BLOCK_LEN = 65536,
     BR_LINK_SNDBUF = 8 << 20,
     BR_LINK_RCVBUF = 16 << 20, /* super-frames that wait to be fetched */
+    BR_LINK_PLAIN_RCVBUF = 3 << 19, /* without a ring; the kernel doubles it: no more than BR_LOOP_DISCARD small frames */
     BR_LINK_SAME_LEN = 64,     /* bytes by which a frame is recognised: addresses, IP and TCP numbers */
 };
 
 struct br_port_link {
-    struct br_port port; /* its fd is the receiving socket */
+    struct br_port port; /* its fd is ring_fd or plain_fd, whichever receives */
+    int ring_fd;
+    int plain_fd; /* stands by: receives without a ring once that one is wedged */
     int tx_fd;
+    int ifindex;
+    bool wedged;
     uint8_t *ring;
     uint32_t slot_mask;
     uint32_t taken;    /* next slot to look at */
     uint32_t released; /* next slot to give back */
     uint64_t n_missed;
+    uint32_t taken_seen;  /* both as they were when the ring was last found empty against expectation */
+    uint64_t missed_seen;
+    struct br_read_buffer buffer; /* for frames of plain_fd */
     uint8_t vnet[BR_BURST_MAX][BR_VNET_HLEN];
     struct iovec piece[BR_BURST_MAX][BR_PORT_PIECES];
     struct mmsghdr message[BR_BURST_MAX];
@@ -62,9 +79,10 @@ static struct tpacket2_hdr *br_link_slot(const struct br_port_link *link, uint32
     return (struct tpacket2_hdr *)(link->ring + (size_t)(at & link->slot_mask) * BR_LINK_SLOT_LEN);
 }
 
+/* All but the last one taken. */
 static void br_link_release(struct br_port_link *link)
 {
-    for (; link->released != link->taken; link->released++)
+    for (; link->released + 1 != link->taken; link->released++)
         __atomic_store_n(&br_link_slot(link, link->released)->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 }
 
@@ -126,7 +144,34 @@ static void br_link_take(struct br_port *port, struct br_pool *pool, struct tpac
     frame->offload = br_vnet_read(data - BR_VNET_HLEN);
 }
 
-static int br_link_rx(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
+/* PACKET_STATISTICS clears as it reads. */
+static uint64_t br_link_missed(struct br_port *port)
+{
+    struct tpacket_stats stats = {0};
+    socklen_t len = sizeof(stats);
+
+    if (getsockopt(port->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) == 0)
+        br_link(port)->n_missed += stats.tp_drops;
+    return br_link(port)->n_missed;
+}
+
+/*
+ * There is no frame in the ring. If frames were missed since this was last asked, the ring was either full, and has
+ * brought all its slots since, or it is wedged. Asked when epoll named the port for nothing, a moment after each burst
+ * (thread/loop.c), and as soon as the ring may have been full: what is missed after that is not taken for the same.
+ */
+static __attribute__((noinline, cold)) bool br_link_is_wedged(struct br_port_link *link)
+{
+    const uint32_t n_taken = link->taken - link->taken_seen;
+    const bool missed = br_link_missed(&link->port) != link->missed_seen;
+
+    link->taken_seen = link->taken;
+    link->missed_seen = link->n_missed;
+    link->wedged = link->wedged || (missed && n_taken < link->slot_mask);
+    return link->wedged;
+}
+
+static int br_link_rx_ring(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
 {
     struct br_port_link *link = br_link(port);
     uint32_t n_bytes = 0;
@@ -141,6 +186,68 @@ static int br_link_rx(struct br_port *port, struct br_pool *pool, struct br_fram
             break;
         br_link_take(port, pool, slot, status, &frame[n]);
         n_bytes += slot->tp_len;
+    }
+    port->more = n_bytes >= BR_PORT_BURST_BYTES;
+    if (n == 0 && (port->ready || link->taken - link->taken_seen > link->slot_mask / 2) && br_link_is_wedged(link))
+        return -ESTALE;
+    return (int)n;
+}
+
+/* The tag that the kernel took out, from the control message of a frame. */
+static void br_link_take_tag(struct msghdr *message, struct br_frame *frame)
+{
+    for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control; control = CMSG_NXTHDR(message, control)) {
+        struct tpacket_auxdata about;
+
+        if (control->cmsg_level != SOL_PACKET || control->cmsg_type != PACKET_AUXDATA)
+            continue;
+        memcpy(&about, CMSG_DATA(control), sizeof(about));
+        if (!(about.tp_status & TP_STATUS_VLAN_VALID))
+            continue;
+        frame->flags |= BR_FRAME_TAG_BESIDE;
+        frame->tci = about.tp_vlan_tci;
+        frame->tpid = about.tp_status & TP_STATUS_VLAN_TPID_VALID ? about.tp_vlan_tpid : BR_TPID_8021Q;
+    }
+}
+
+/* One frame of the socket without a ring; 0 or errno. */
+static int br_link_read(struct br_port *port, uint8_t *at, struct br_frame *frame)
+{
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+    struct iovec piece = {.iov_base = at + BR_READ_AT, .iov_len = BR_READ_LEN};
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    const ssize_t len = recvmsg(port->fd, &message, MSG_DONTWAIT);
+
+    if (len < 0)
+        return errno;
+    *frame = br_read_frame(at, len);
+    if (message.msg_flags & MSG_TRUNC)
+        frame->flags |= BR_FRAME_TRUNCATED;
+    br_link_take_tag(&message, frame);
+    return 0;
+}
+
+static int br_link_rx_plain(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
+{
+    const struct br_read_buffer *buffer = &br_link(port)->buffer;
+    uint8_t *at = buffer->bytes;
+    uint32_t n_bytes = 0;
+    uint32_t n = 0;
+    (void)pool;
+
+    for (uint32_t n_reads = 0; n_reads < cap && n_reads < buffer->burst && n_bytes < BR_PORT_BURST_BYTES; n_reads++) {
+        const int error = br_link_read(port, at, &frame[n]);
+
+        if (error == EINVAL) { /* packet_rcv_vnet: its kind has no number */
+            port->counters.rx_refused++;
+            continue;
+        }
+        if (error) /* ENETDOWN: the device will be back, or netlink tells that it is gone */
+            break;
+        n_bytes += frame[n].len;
+        at += br_read_room(frame[n].len);
+        n++;
     }
     port->more = n_bytes >= BR_PORT_BURST_BYTES;
     return (int)n;
@@ -179,17 +286,6 @@ static uint32_t br_link_tx(struct br_port *port, struct br_frame *const *frame, 
     return n_sent;
 }
 
-/* PACKET_STATISTICS clears as it reads. */
-static uint64_t br_link_missed(struct br_port *port)
-{
-    struct tpacket_stats stats = {0};
-    socklen_t len = sizeof(stats);
-
-    if (getsockopt(port->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) == 0)
-        br_link(port)->n_missed += stats.tp_drops;
-    return br_link(port)->n_missed;
-}
-
 /* After EPOLLERR: reading SO_ERROR clears it. A device that is only down comes back by itself; one that is gone left
  * -1. */
 static int br_link_failure(struct br_port *port)
@@ -209,17 +305,81 @@ static void br_link_close(struct br_port *port)
 {
     struct br_port_link *link = br_link(port);
 
+    const int fds[] = {link->tx_fd, link->plain_fd, link->ring_fd};
+
     if (link->ring)
         munmap(link->ring, (size_t)(link->slot_mask + 1) * BR_LINK_SLOT_LEN);
-    if (link->tx_fd >= 0)
-        close(link->tx_fd);
-    if (port->fd >= 0)
-        close(port->fd);
+    br_read_buffer_close(&link->buffer);
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
     free(link);
 }
 
+static int br_link_bind(int fd, int ifindex, uint16_t protocol)
+{
+    const struct sockaddr_ll address = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(protocol), .sll_ifindex = ifindex};
+
+    return bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+}
+
+/* The socket filter of the ring (classic BPF) is that of the other socket from now on; none is none. */
+static int br_link_copy_filter(const struct br_port_link *link)
+{
+    struct sock_filter instruction[BPF_MAXINSNS];
+    socklen_t n = BPF_MAXINSNS; /* both ways in instructions, not bytes; net/core/filter.c:sk_get_filter */
+
+    if (getsockopt(link->ring_fd, SOL_SOCKET, SO_GET_FILTER, instruction, &n) < 0)
+        return -errno;
+    const struct sock_fprog program = {.len = (unsigned short)n, .filter = instruction};
+    return n && setsockopt(link->plain_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno : 0;
+}
+
+/* Closing it would wait for all CPUs (synchronize_net); with this it costs next to nothing and counts nothing. */
+static void br_link_silence_ring(const struct br_port_link *link)
+{
+    struct sock_filter refuse = BPF_STMT(BPF_RET | BPF_K, 0);
+    const struct sock_fprog program = {.len = 1, .filter = &refuse};
+
+    setsockopt(link->ring_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
+static const struct br_port_ops br_link_plain_ops;
+
+/* From the wedged ring to the socket that stands by. */
+static int br_link_renew(struct br_port *port)
+{
+    struct br_port_link *link = br_link(port);
+    int error = br_link_copy_filter(link);
+
+    if (!error)
+        error = br_link_bind(link->plain_fd, link->ifindex, ETH_P_ALL);
+    if (error)
+        return error;
+    br_link_silence_ring(link);
+    br_link_missed(port);
+    link->n_missed--; /* the one that was refused */
+    port->counters.rx_refused++;
+    port->ops = &br_link_plain_ops;
+    port->fd = link->plain_fd;
+    port->polled = false;
+    port->edge = false;
+    return 0;
+}
+
 static const struct br_port_ops br_link_ops = {
-    .rx = br_link_rx,
+    .rx = br_link_rx_ring,
+    .tx = br_link_tx,
+    .renew = br_link_renew,
+    .missed = br_link_missed,
+    .failure = br_link_failure,
+    .close = br_link_close,
+    .kind = "link",
+};
+
+static const struct br_port_ops br_link_plain_ops = {
+    .rx = br_link_rx_plain,
     .tx = br_link_tx,
     .missed = br_link_missed,
     .failure = br_link_failure,
@@ -253,21 +413,14 @@ static int br_link_open_ring(struct br_port_link *link, uint32_t slots)
     if (ring == MAP_FAILED)
         return -errno;
     link->ring = ring;
+    br_link_slot(link, link->released)->tp_status = TP_STATUS_USER; /* as if it had been taken */
     return 0;
 }
 
-static int br_link_bind(int fd, int ifindex, uint16_t protocol)
+static int br_link_open_rx(struct br_port_link *link, uint32_t slots)
 {
-    const struct sockaddr_ll address = {
-        .sll_family = AF_PACKET, .sll_protocol = htons(protocol), .sll_ifindex = ifindex};
-
-    return bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-}
-
-static int br_link_open_rx(struct br_port_link *link, int ifindex, uint32_t slots)
-{
-    const struct packet_mreq promiscuous = {.mr_ifindex = ifindex, .mr_type = PACKET_MR_PROMISC};
-    const int fd = link->port.fd;
+    const struct packet_mreq promiscuous = {.mr_ifindex = link->ifindex, .mr_type = PACKET_MR_PROMISC};
+    const int fd = link->ring_fd;
     int error = br_link_set(fd, SOL_PACKET, PACKET_VNET_HDR, 1);
 
     if (!error)
@@ -277,20 +430,50 @@ static int br_link_open_rx(struct br_port_link *link, int ifindex, uint32_t slot
     if (!error && setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof(promiscuous)) < 0)
         error = -errno;
     if (!error)
-        error = br_link_bind(fd, ifindex, ETH_P_ALL);
+        error = br_link_bind(fd, link->ifindex, ETH_P_ALL);
     br_link_set(fd, SOL_SOCKET, SO_RCVBUFFORCE, BR_LINK_RCVBUF); /* best effort: needs CAP_NET_ADMIN */
     return error;
 }
 
+/* All but bound. */
+static int br_link_open_plain(struct br_port_link *link)
+{
+    const int option[] = {PACKET_VNET_HDR, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING};
+    int error = br_read_buffer_open(&link->buffer, BR_BURST_MAX);
+
+    for (size_t i = 0; i < sizeof(option) / sizeof(option[0]) && !error; i++)
+        error = br_link_set(link->plain_fd, SOL_PACKET, option[i], 1);
+    br_link_set(link->plain_fd, SOL_SOCKET, SO_RCVBUFFORCE, BR_LINK_PLAIN_RCVBUF);
+    return error;
+}
+
 /* Protocol 0: it receives nothing. */
-static int br_link_open_tx(struct br_port_link *link, int ifindex)
+static int br_link_open_tx(struct br_port_link *link)
 {
     int error = br_link_set(link->tx_fd, SOL_PACKET, PACKET_VNET_HDR, 1);
 
     if (!error)
-        error = br_link_bind(link->tx_fd, ifindex, 0);
+        error = br_link_bind(link->tx_fd, link->ifindex, 0);
     br_link_set(link->tx_fd, SOL_SOCKET, SO_SNDBUFFORCE, BR_LINK_SNDBUF);
     return error;
+}
+
+static int br_link_socket(void)
+{
+    return socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+static int br_link_open(struct br_port_link *link, uint32_t slots)
+{
+    link->port.fd = link->ring_fd = br_link_socket();
+    link->plain_fd = link->ring_fd < 0 ? -1 : br_link_socket();
+    link->tx_fd = link->plain_fd < 0 ? -1 : br_link_socket();
+    int error = link->tx_fd < 0 ? -errno : 0;
+    if (!error)
+        error = br_link_open_plain(link);
+    if (!error)
+        error = br_link_open_rx(link, slots);
+    return error ? error : br_link_open_tx(link);
 }
 
 int br_port_open_link(struct br_port **port, const char *device, uint32_t slots)
@@ -306,13 +489,10 @@ int br_port_open_link(struct br_port **port, const char *device, uint32_t slots)
     link->port.ops = &br_link_ops;
     link->port.vnet = true;
     link->port.polled = true;
-    link->port.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    link->tx_fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int error = link->port.fd < 0 || link->tx_fd < 0 ? -errno : 0;
-    if (!error)
-        error = br_link_open_rx(link, (int)ifindex, slots);
-    if (!error)
-        error = br_link_open_tx(link, (int)ifindex);
+    link->port.edge = true;
+    link->ifindex = (int)ifindex;
+    link->released = UINT32_MAX; /* one behind `taken` */
+    const int error = br_link_open(link, slots);
     if (error) {
         br_link_close(&link->port);
         return error;

@@ -2,8 +2,12 @@
 #include "port/port.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "frame/vnet.h"
+
+/* What a frame takes of a buffer beside its bytes, at most. */
+enum { BR_READ_SPARE = BR_HEADROOM + BR_FRAME_MIN + BR_READ_LINE };
 
 enum br_drop br_port_tx_reason(int error)
 {
@@ -38,4 +42,21 @@ int br_port_pieces(struct iovec piece[BR_PORT_PIECES], uint8_t *vnet, const stru
     if (frame->tail_len)
         piece[n++] = (struct iovec){frame->tail, frame->tail_len};
     return n;
+}
+
+int br_read_buffer_open(struct br_read_buffer *buffer, uint32_t burst)
+{
+    const size_t len = (size_t)burst * BR_READ_SPARE + BR_PORT_BURST_BYTES + BR_READ_LEN;
+    void *bytes = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (bytes == MAP_FAILED)
+        return -errno;
+    *buffer = (struct br_read_buffer){.bytes = bytes, .len = len, .burst = burst};
+    return 0;
+}
+
+void br_read_buffer_close(struct br_read_buffer *buffer)
+{
+    if (buffer->bytes)
+        munmap(buffer->bytes, buffer->len);
 }

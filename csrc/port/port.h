@@ -2,8 +2,8 @@
  * port/port.h - the seam between the pipeline and the world: two calls on the hot side.
  *
  * rx(port, pool, frame[], cap)  fills up to cap descriptors and returns how many; 0: nothing now; -errno: the port
- * failed
- *      and wants no more polling. The heads belong to the pipeline until the next rx of this port; tails come from
+ *      failed and wants no more polling; -ESTALE: the kernel delivers no more by this way, and the port has another one
+ *      (renew). The heads belong to the pipeline until the next rx of this port; tails come from
  *      the pool and go back to it when the batch is done. A port that has only part of a frame sets BR_FRAME_TRUNCATED.
  *      It may stop after BR_PORT_BURST_BYTES, and then sets `more`.
  * tx(port, frame[], n)  hands n frames to the outside in order and returns how many went. Each frame is accounted
@@ -19,10 +19,12 @@
 #define BR_PORT_H
 
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 
 #include "count/counters.h"
 #include "frame/frame.h"
+#include "frame/vnet.h"
 #include "frame/pool.h"
 
 enum {
@@ -35,6 +37,7 @@ struct br_port;
 struct br_port_ops {
     int (*rx)(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap);
     uint32_t (*tx)(struct br_port *port, struct br_frame *const *frame, uint32_t n);
+    int (*renew)(struct br_port *port);       /* after -ESTALE: 0 and perhaps another fd, or -errno; may be NULL */
     uint64_t (*missed)(struct br_port *port); /* frames the kernel dropped before us, since open; may be NULL */
     int (*failure)(struct br_port *port);     /* after EPOLLERR: 0 if it can go on, else -errno; may be NULL */
     void (*close)(struct br_port *port);
@@ -48,8 +51,10 @@ struct br_port {
     uint16_t index;
     bool vnet;         /* tx takes partial checksums and super-frames */
     bool polled;       /* rx costs no system call when there is nothing: look every turn */
+    bool edge;         /* wants to be named by epoll at each wake-up, not as long as there is something (EPOLLET) */
     bool failed;       /* out of the poll set until it is opened again */
     bool ready;        /* the loop's note: worth an rx */
+    bool unchecked;    /* the loop's note: brought frames and was not found empty, when named, since */
     bool lone;         /* the loop's note: the last rx brought one frame and no more */
     bool more;         /* rx left frames behind, because those it brought are long */
     struct br_port_counters counters __attribute__((aligned(64)));
@@ -85,6 +90,44 @@ enum br_drop br_port_tx_reason(int error);
 /* A frame as it takes it: vnet header in the headroom (in `vnet`, BR_VNET_HLEN bytes, if there is none), head, tail.
  * Returns how many pieces that are. */
 int br_port_pieces(struct iovec piece[BR_PORT_PIECES], uint8_t *vnet, const struct br_frame *frame);
+
+/*
+ * Frames of a burst one behind the other, each with its headroom, for ports that read them one by one: a burst of small
+ * frames lies in two pages, and only pages that are used become resident.
+ */
+struct br_read_buffer {
+    uint8_t *bytes;
+    size_t len;
+    uint32_t burst; /* frames */
+};
+
+enum {
+    BR_READ_AT = BR_HEADROOM - BR_VNET_HLEN, /* from where a frame begins: its vnet header goes here, */
+    BR_READ_LEN = BR_VNET_HLEN + BR_TAIL_CAP, /* and so much is read, the longest super-frame and more */
+    BR_READ_LINE = 64,
+};
+
+int br_read_buffer_open(struct br_read_buffer *buffer, uint32_t burst);
+void br_read_buffer_close(struct br_read_buffer *buffer);
+
+/* The descriptor of a frame of which `len` bytes, vnet header included, were read to at + BR_READ_AT. */
+static inline struct br_frame br_read_frame(uint8_t *at, ssize_t len)
+{
+    return (struct br_frame){
+        .data = at + BR_HEADROOM,
+        .len = len > BR_VNET_HLEN ? (uint32_t)len - BR_VNET_HLEN : 0,
+        .headroom = BR_HEADROOM,
+        .offload = br_vnet_read(at + BR_READ_AT),
+    };
+}
+
+/* How far behind a frame the next one goes, headroom and padding included. */
+static inline uint32_t br_read_room(uint32_t frame_len)
+{
+    const uint32_t end = BR_HEADROOM + (frame_len < BR_FRAME_MIN ? BR_FRAME_MIN : frame_len);
+
+    return (end + BR_READ_LINE - 1) / BR_READ_LINE * BR_READ_LINE;
+}
 
 /* Opening: 0 and *port, or -errno. The port is closed with br_port_close. */
 int br_port_open_memory(struct br_port **port, uint32_t slots, bool vnet);

@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "frame/vnet.h"
@@ -28,18 +27,9 @@
 #define TUN_F_USO6 0x40
 #endif
 
-enum {
-    BR_TAP_READ_AT = BR_HEADROOM - BR_VNET_HLEN,
-    BR_TAP_READ_LEN = BR_VNET_HLEN + BR_TAIL_CAP, /* the longest super-frame, and more */
-    BR_TAP_LINE_LEN = 64,
-    BR_TAP_SPARE_LEN = BR_HEADROOM + BR_FRAME_MIN + BR_TAP_LINE_LEN, /* what a frame takes beside its bytes, at most */
-};
-
 struct br_port_tap {
     struct br_port port;
-    uint32_t burst;
-    uint8_t *buffer; /* frames of a burst one behind the other, each with its headroom */
-    size_t buffer_len;
+    struct br_read_buffer buffer;
 };
 
 static struct br_port_tap *br_tap(struct br_port *port)
@@ -47,37 +37,29 @@ static struct br_port_tap *br_tap(struct br_port *port)
     return (struct br_port_tap *)port;
 }
 
-/* What a frame takes of the buffer, headroom and padding included. */
-static uint32_t br_tap_room(uint32_t frame_len)
-{
-    const uint32_t end = BR_HEADROOM + (frame_len < BR_FRAME_MIN ? BR_FRAME_MIN : frame_len);
-
-    return (end + BR_TAP_LINE_LEN - 1) / BR_TAP_LINE_LEN * BR_TAP_LINE_LEN;
-}
-
 static int br_tap_rx(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
 {
-    const uint32_t most = cap < br_tap(port)->burst ? cap : br_tap(port)->burst;
-    uint8_t *at = br_tap(port)->buffer;
+    const struct br_read_buffer *buffer = &br_tap(port)->buffer;
+    uint8_t *at = buffer->bytes;
     uint32_t n_bytes = 0;
     uint32_t n = 0;
     (void)pool;
 
-    for (; n < most && n_bytes < BR_PORT_BURST_BYTES; n++) {
-        const ssize_t len = read(port->fd, at + BR_TAP_READ_AT, BR_TAP_READ_LEN);
+    for (uint32_t n_reads = 0; n_reads < cap && n_reads < buffer->burst && n_bytes < BR_PORT_BURST_BYTES; n_reads++) {
+        const ssize_t len = read(port->fd, at + BR_READ_AT, BR_READ_LEN);
 
+        if (len < 0 && errno == EINVAL) { /* tun_put_user: a super-frame whose kind has no number; the next may do */
+            port->counters.rx_refused++;
+            continue;
+        }
         if (len < 0 && n == 0 && errno != EAGAIN && errno != EINTR)
             return -errno;
         if (len < 0)
             break;
-        frame[n] = (struct br_frame){
-            .data = at + BR_HEADROOM,
-            .len = len > BR_VNET_HLEN ? (uint32_t)len - BR_VNET_HLEN : 0,
-            .headroom = BR_HEADROOM,
-            .offload = br_vnet_read(at + BR_TAP_READ_AT),
-        };
+        frame[n] = br_read_frame(at, len);
         n_bytes += frame[n].len;
-        at += br_tap_room(frame[n].len);
+        at += br_read_room(frame[n].len);
+        n++;
     }
     port->more = n_bytes >= BR_PORT_BURST_BYTES;
     return (int)n;
@@ -121,8 +103,7 @@ static void br_tap_close(struct br_port *port)
 {
     if (port->fd >= 0)
         close(port->fd);
-    if (br_tap(port)->buffer)
-        munmap(br_tap(port)->buffer, br_tap(port)->buffer_len);
+    br_read_buffer_close(&br_tap(port)->buffer);
     free(port);
 }
 
@@ -166,15 +147,10 @@ int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst)
     memset(tap, 0, sizeof(*tap));
     tap->port.ops = &br_tap_ops;
     tap->port.vnet = true;
-    tap->burst = burst;
-    tap->buffer_len = (size_t)burst * BR_TAP_SPARE_LEN + BR_PORT_BURST_BYTES + BR_TAP_READ_LEN;
-    tap->buffer = mmap(NULL, tap->buffer_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (tap->buffer == MAP_FAILED)
-        tap->buffer = NULL;
     tap->port.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     int error = tap->port.fd < 0 ? -errno : 0;
-    if (!error && !tap->buffer)
-        error = -ENOMEM;
+    if (!error)
+        error = br_read_buffer_open(&tap->buffer, burst);
     if (!error)
         error = br_tap_attach(tap->port.fd, device);
     if (error) {

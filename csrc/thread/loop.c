@@ -10,6 +10,9 @@
  *      A port that brought one frame last time is read once when it wakes the loop: that nothing follows is for epoll
  *      to say, which is asked anyway, not for a second read. Ports that can be looked at for free (`polled`: a
  *      shared-memory ring) are looked at every turn.
+ * Checking: what wakes the loop may be frames and, behind them, one that the kernel refused together with all that
+ *      would come after it (port/link.c). So a port whose fd is edge-triggered is looked at once more BR_LOOP_CHECK
+ *      after a burst, as if epoll had named it.
  * Waiting: when a whole turn brought nothing, every ring slot is back with the kernel and every fd was drained; then
  *      the loop looks on, sleeps, or sleeps on, as the setting `waiting` allows (thread/loop.h) and the last milliseconds
  *      advise. An idle bridge makes no system call at all until something happens.
@@ -26,6 +29,7 @@ enum {
     BR_LOOP_PORTS = 64,  /* ready ports epoll reports at once */
     BR_LOOP_LOOK = 50,   /* microseconds between two looks at ports that were quiet, while others are busy */
     BR_LOOP_GLANCE = 2,  /* the same while all are quiet */
+    BR_LOOP_CHECK = 10000, /* microseconds after which a port that brought frames is asked whether it still can */
     BR_LOOP_BRIEF = 2,   /* microseconds; who slept less did not sleep */
     BR_LOOP_PATIENCE = 16,
     BR_LOOP_PATIENCE_MAX = 4096,
@@ -79,6 +83,13 @@ static void br_loop_discard(struct br_bridge *bridge, struct br_port *port, enum
     }
 }
 
+static int br_loop_name(const struct br_bridge *bridge, const struct br_port *port)
+{
+    struct epoll_event event = {.events = EPOLLIN | (port->edge ? EPOLLET : 0), .data.u32 = port->index};
+
+    return epoll_ctl(bridge->epoll_fd, EPOLL_CTL_ADD, port->fd, &event) < 0 ? -errno : 0;
+}
+
 static int br_loop_watch_port(struct br_bridge *bridge, const struct br_port_config *old, const struct br_port_config *new)
 {
     const bool had = br_loop_watches(old);
@@ -91,8 +102,7 @@ static int br_loop_watch_port(struct br_bridge *bridge, const struct br_port_con
     if (!wants || (had && old->port->fd == new->port->fd))
         return 0;
     new->port->ready = true; /* something may have arrived before we watched */
-    struct epoll_event event = {.events = EPOLLIN, .data.u32 = new->port->index};
-    return epoll_ctl(bridge->epoll_fd, EPOLL_CTL_ADD, new->port->fd, &event) < 0 ? -errno : 0;
+    return br_loop_name(bridge, new->port);
 }
 
 /* Change the poll set from one snapshot to another; on failure it is as it was. */
@@ -112,17 +122,40 @@ int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const
     return 0;
 }
 
+static void br_loop_tell(struct br_bridge *bridge, const struct br_port *port, enum br_event_kind kind, int error)
+{
+    br_events_put(&bridge->events, &(struct br_event){
+                                       .port = port->index,
+                                       .old_port = UINT16_MAX,
+                                       .kind = (uint16_t)kind,
+                                       .error = (uint16_t)-error,
+                                   });
+}
+
 static void br_loop_fail(struct br_bridge *bridge, struct br_port *port, int error)
 {
     port->failed = true;
     port->ready = false;
     epoll_ctl(bridge->epoll_fd, EPOLL_CTL_DEL, port->fd, NULL);
-    br_events_put(&bridge->events, &(struct br_event){
-                                       .port = port->index,
-                                       .old_port = UINT16_MAX,
-                                       .kind = BR_EVENT_port_error,
-                                       .error = (uint16_t)-error,
-                                   });
+    br_loop_tell(bridge, port, BR_EVENT_port_error, error);
+}
+
+/* The kernel delivers no more by the way a port received, and the port has another. */
+static __attribute__((noinline, cold)) void br_loop_renew(struct br_bridge *bridge, struct br_port *port)
+{
+    const int old_fd = port->fd;
+    int error = port->ops->renew(port);
+
+    if (!error) {
+        epoll_ctl(bridge->epoll_fd, EPOLL_CTL_DEL, old_fd, NULL);
+        error = br_loop_name(bridge, port);
+    }
+    if (error) {
+        br_loop_fail(bridge, port, error);
+        return;
+    }
+    port->ready = true; /* something may have arrived before we watched */
+    br_loop_tell(bridge, port, BR_EVENT_rx_refused, 0);
 }
 
 static void br_loop_note(struct br_bridge *bridge, const struct epoll_event *event)
@@ -193,13 +226,31 @@ static bool br_loop_gathers(struct br_loop *loop, const struct br_waiting_rule *
     return loop->gathering && rule->gather;
 }
 
+/* Cycles to the next check; 0: it is due, also when the clock leapt. */
+static uint64_t br_loop_check_in(const struct br_thread *thread)
+{
+    const uint64_t left = thread->loop.check_at - thread->stamp;
+
+    return left > BR_LOOP_CHECK * thread->loop.microsecond ? 0 : left;
+}
+
+/* How long to sleep at most, in milliseconds; -1: for ever. */
+static int br_loop_timeout(const struct br_thread *thread)
+{
+    const uint64_t left = br_loop_check_in(thread);
+
+    if (!thread->loop.check_at)
+        return -1;
+    return left ? (int)(left / (1000 * thread->loop.microsecond)) + 1 : 0;
+}
+
 /* Sleep until something happens, and learn from how long that took. */
 static void br_loop_sleep(struct br_bridge *bridge, const struct br_waiting_rule *rule)
 {
     struct br_loop *loop = &bridge->thread.loop;
     const uint64_t start = bridge->thread.stamp;
 
-    br_loop_wait(bridge, -1);
+    br_loop_wait(bridge, br_loop_timeout(&bridge->thread));
     const uint64_t slept = bridge->thread.stamp - start;
     loop->n_taken = 0;
     loop->brief = slept < BR_LOOP_BRIEF * loop->microsecond;
@@ -231,6 +282,27 @@ static void br_loop_rest(struct br_bridge *bridge)
     }
 }
 
+static inline void br_loop_check_later(struct br_thread *thread, struct br_port *port)
+{
+    port->unchecked = true;
+    if (!thread->loop.check_at)
+        thread->loop.check_at = thread->stamp + BR_LOOP_CHECK * thread->loop.microsecond;
+}
+
+/* Look at ports that brought frames as if epoll had named them. */
+static void br_loop_check(struct br_bridge *bridge)
+{
+    const struct br_snapshot *snapshot = bridge->snapshot;
+
+    bridge->thread.loop.check_at = 0;
+    for (uint32_t i = 0; i < snapshot->n_ports; i++) {
+        struct br_port *port = snapshot->port[snapshot->port_index[i]].port;
+
+        port->ready |= port->unchecked;
+        port->unchecked = false;
+    }
+}
+
 /* One burst of one port, through to the end; frames received. */
 static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_config *config)
 {
@@ -241,13 +313,17 @@ static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_con
 
     if (n <= 0) {
         port->ready = false;
-        if (n < 0)
+        if (n == -ESTALE && port->ops->renew)
+            br_loop_renew(bridge, port);
+        else if (n < 0)
             br_loop_fail(bridge, port, n);
         br_stage_end(thread, BR_STAGE_polling);
         return 0;
     }
     port->ready = (uint32_t)n == thread->burst || port->more;
     port->lone = n == 1;
+    if (port->edge)
+        br_loop_check_later(thread, port);
     port->counters.rx_cycles += br_stage_end(thread, BR_STAGE_rx);
     br_pipeline_run(bridge, config, (uint32_t)n);
     return (uint32_t)n;
@@ -315,6 +391,8 @@ uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait)
         br_loop_rest(bridge);
     else
         br_loop_look(bridge, 0);
+    if (thread->loop.check_at && br_loop_check_in(thread) == 0)
+        br_loop_check(bridge);
     const uint32_t n = br_loop_ports(bridge);
     if (n) {
         thread->loop.worked = thread->stamp;

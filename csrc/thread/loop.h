@@ -26,6 +26,7 @@ struct br_loop {
     uint64_t microsecond; /* in cycles */
     uint64_t looked;      /* when epoll was last asked */
     uint64_t worked;      /* end of the last turn that brought frames */
+    uint64_t check_at;    /* when ports that brought frames are looked at once more; 0: there are none */
     uint64_t spin;        /* cycles that spinning is worth at the moment */
     uint32_t n_taken;     /* frames since the last sleep */
     uint32_t n_brief;     /* sleeps in a row that were shorter than gathering would be */

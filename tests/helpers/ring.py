@@ -40,6 +40,17 @@ class Ring:
         self._next = (self._next + 1) % self._n_slots
         return header, data, vnet
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next slot has a frame."""
+        header = RingHeader.parse(self._memory, self._next * self._slot_len)
+        return bool(header.status & kernel.TP_STATUS_USER)
+
+    def keep_slot_before(self) -> None:
+        """Keep the slot before the next one from the kernel."""
+        at = (self._next - 1) % self._n_slots * self._slot_len
+        struct.pack_into("=I", self._memory, at, kernel.TP_STATUS_USER)
+
     def close(self) -> None:
         self._memory.close()
 

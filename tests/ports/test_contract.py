@@ -16,29 +16,36 @@ import pytest
 from helpers import frames, kernel
 from helpers.bridge import SECRET, check_conservation
 from helpers.kernel import VnetHeader
-from helpers.net import HERE, Net, PacketSocket, wait_until
+from helpers.net import HERE, Net, PacketSocket, Tap, wait_until
 from model import Frame, Offload
 
+from bridge.config.port import PortConfig
 from bridge.core import _core
+from bridge.ports import vlan_filter
 
 A, B = frames.host(1), frames.host(2)
 ALL = frames.BROADCAST
 BURST = 8
 SIZES = [0, 1, 2, BURST - 1, BURST, BURST + 1, 5 * BURST]
 GSO_NUMBERS = {"none": 0, "tcp4": kernel.VNET_GSO_TCPV4, "tcp6": kernel.VNET_GSO_TCPV6, "udp": 5}
+UFO = frames.udp(ALL, A, payload_len=3000)
 GSO_NAMES = {number: name for name, number in GSO_NUMBERS.items()}
 
 
 class Outside:
     """The world behind a port: how frames get in and out, and how its device misbehaves."""
 
-    kind: str
+    kind: str  # as the port names it
+    devices: tuple[str, ...] = ()  # that have an MTU
 
     def __init__(self, net: Net) -> None:
         self.net = net
 
     def open(self, bridge: _core.Bridge) -> _core.Port:
         raise NotImplementedError
+
+    def prepare(self, stage: Stage) -> None:
+        """Bring the open port to where the contract is to hold."""
 
     def put(self, *sent: Frame) -> None:
         raise NotImplementedError
@@ -84,7 +91,7 @@ class KernelOutside(Outside):
     """A packet socket on the device the bridge's frames arrive at."""
 
     device: str  # of the port
-    socket: PacketSocket
+    socket: PacketSocket | Tap
 
     def put(self, *sent: Frame) -> None:
         for data, _tag, offload in sent:
@@ -123,6 +130,7 @@ class KernelOutside(Outside):
 class TapOutside(KernelOutside):
     kind = "tap"
     device = "t"
+    devices = ("t",)
 
     def open(self, bridge: _core.Bridge) -> _core.Port:
         port = bridge.open_tap(0, "t")
@@ -134,11 +142,39 @@ class TapOutside(KernelOutside):
 class LinkOutside(KernelOutside):
     kind = "link"
     device = "a"
+    devices = ("a", "b")
 
     def open(self, bridge: _core.Bridge) -> _core.Port:
         self.net.veth("a", "b")
         self.socket = self.net.packet_socket("b", vnet=True)
         return bridge.open_link(0, "a", slots=64)
+
+
+class HeldTapOutside(KernelOutside):
+    """A link on a tap that another process holds, as QEMU does: what is sent has whatever header the guest likes."""
+
+    kind = "link"
+    device = "t"
+    devices = ("t",)
+
+    def open(self, bridge: _core.Bridge) -> _core.Port:
+        self.socket = self.net.tap(
+            "t", vnet=True, offload=kernel.TUN_F_CSUM | kernel.TUN_F_TSO4 | kernel.TUN_F_TSO6
+        )
+        return bridge.open_link(0, "t", slots=64)
+
+    def put_refused(self) -> None:
+        """Send a super-frame of a kind that no packet socket takes."""
+        header = VnetHeader(kernel.VNET_NEEDS_CSUM, kernel.VNET_GSO_UDP, UFO.hdr_len, 1000, UFO.csum_start, 6)
+        self.socket.send(UFO.data, header)
+
+
+class RefusedOutside(HeldTapOutside):
+    """The same once the kernel had such a frame for the port: its ring is wedged."""
+
+    def prepare(self, stage: Stage) -> None:
+        self.put_refused()
+        stage.wait_refused(1)
 
 
 def shifted(offload: Offload, by: int) -> Offload:
@@ -158,6 +194,7 @@ class Stage:
         self.memory = self.bridge.open_memory(1, slots=1024)
         self.received = 0
         self.configure()
+        outside.prepare(self)
 
     def configure(self, tpid: int = frames.TPID_Q, mtu: int = 1500, up: bool = True) -> None:
         """Both ports carry VLAN 10 tagged and VLAN 1 untagged."""
@@ -181,6 +218,15 @@ class Stage:
         got.extend(self.memory.drain())
         check_conservation(self.bridge.counters().ports)
         return got
+
+    def wait_refused(self, n: int) -> None:
+        """Turn until n super-frames were refused by the kernel."""
+
+        def enough() -> bool:
+            self.turn()
+            return self.values()["rx_refused"] == n
+
+        wait_until(enough, f"{n} refused super-frames")
 
     def turn(self) -> None:
         while n := self.bridge.turn():
@@ -213,8 +259,11 @@ KINDS = {
     "memory": MemoryOutside,
     "tap": TapOutside,
     "link": LinkOutside,
+    "held tap": HeldTapOutside,
+    "refused": RefusedOutside,
 }
 DEVICES = ["tap", "link"]
+HELD = ["held tap", "refused"]
 
 
 def make_stage(net: Net, kind: str) -> Stage:
@@ -223,7 +272,7 @@ def make_stage(net: Net, kind: str) -> Stage:
     return stage
 
 
-@pytest.fixture(params=["memory", *(pytest.param(kind, marks=pytest.mark.root) for kind in DEVICES)])
+@pytest.fixture(params=["memory", *(pytest.param(kind, marks=pytest.mark.root) for kind in DEVICES + HELD)])
 def stage(request: pytest.FixtureRequest, net: Net) -> Stage:
     return make_stage(net, request.param)
 
@@ -237,6 +286,12 @@ def device_stage(request: pytest.FixtureRequest, net: Net) -> Stage:
 @pytest.fixture
 def link_stage(net: Net) -> Stage:
     return make_stage(net, "link")
+
+
+@pytest.fixture
+def held_stage(net: Net) -> Stage:
+    """A link on a tap that another process holds."""
+    return make_stage(net, "held tap")
 
 
 def numbered(i: int, *tags: bytes, size: int = 60) -> Frame:
@@ -315,9 +370,8 @@ def test_every_length_byte_for_byte(stage: Stage, length: int) -> None:
 @pytest.mark.parametrize("length", [1965, 1984, 1985, 2000, 2048, 4000, 9014])
 def test_jumbo_frames_byte_for_byte(stage: Stage, length: int) -> None:
     """Around the end of a slot and of a head buffer, and beyond."""
-    if stage.outside.kind != "memory":
-        for device in {"tap": ["t"], "link": ["a", "b"]}[stage.outside.kind]:
-            HERE.set_link(device, mtu=9000)
+    for device in stage.outside.devices:
+        HERE.set_link(device, mtu=9000)
     stage.configure(mtu=9000)
     frame = Frame(frames.sized(ALL, A, length - 14))
     stage.outside.put(frame)
@@ -492,6 +546,75 @@ def test_frames_the_ring_had_no_room_for(link_stage: Stage) -> None:
     link_stage.memory.drain()
     link_stage.outside.put(numbered(1))
     assert link_stage.receive(1) == [numbered(1)]
+
+
+# -- super-frames that the kernel refuses
+
+
+def test_receiving_goes_on_after_a_refused_super_frame(held_stage: Stage) -> None:
+    """The kernel drops a super-frame of a kind it has no number for, and the ring with it. It costs itself only."""
+    stage = held_stage
+    stage.outside.put(numbered(0))
+    assert stage.receive(1) == [numbered(0)]
+    for n in (1, 2, 3):
+        stage.outside.put_refused()
+        stage.wait_refused(n)
+        sent = [numbered(i) for i in range(20)]
+        stage.outside.put(*sent)
+        assert stage.receive(20) == sent
+    values = stage.values()
+    assert (values["rx_frames"], values["rx_refused"], values["rx_missed"]) == (61, 3, 0)
+    assert [event.kind for event in stage.bridge.events()[0] if event.kind.startswith("rx")] == ["rx_refused"]
+
+
+def test_refused_super_frames_among_others_are_counted(held_stage: Stage) -> None:
+    """What came in the moment before the ring was given up is counted as missed; later nothing is."""
+    stage = held_stage
+    for n in (1, 2):
+        stage.outside.put(*(numbered(i) for i in range(10)))
+        stage.outside.put_refused()
+        stage.outside.put(*(numbered(i) for i in range(10)))
+        stage.wait_refused(n)
+        stage.turn()
+    values = stage.values()
+    assert (values["rx_frames"], values["rx_refused"], values["rx_missed"]) == (30, 2, 10)
+    assert stage.memory.drain()[10:] == 2 * [numbered(i) for i in range(10)]
+
+
+def test_a_sleeping_data_thread_hears_of_a_refused_super_frame(held_stage: Stage) -> None:
+    """Nothing else happens: the drop itself must wake it."""
+    bridge = held_stage.bridge
+    with running(bridge):
+        wait_until(lambda: at_rest(bridge), "the loop to come to rest")
+        held_stage.outside.put_refused()
+        wait_until(lambda: held_stage.values()["rx_refused"] == 1, "the refused frame to be counted")
+        held_stage.outside.put(*(numbered(i) for i in range(20)))
+        wait_until(lambda: held_stage.values()["rx_frames"] == 20, "20 frames after the refused one")
+        wait_until(lambda: at_rest(bridge), "the loop to come to rest")
+
+
+def test_a_ring_that_was_full_is_not_given_up(held_stage: Stage) -> None:
+    """Frames are missed there, too, and the data thread is woken for nothing now and then."""
+    stage = held_stage
+    for _ in range(3):
+        stage.outside.put(*(numbered(i) for i in range(500)))
+        stage.turn()
+    assert stage.values()["rx_missed"] > 3 * 400
+    assert stage.values()["rx_refused"] == 0
+    stage.outside.put_refused()
+    stage.wait_refused(1)
+
+
+def test_the_filter_in_the_kernel_stays_when_the_ring_goes(held_stage: Stage) -> None:
+    stage = held_stage
+    program = vlan_filter.program(PortConfig("p", "link", device="t", mode="trunk", pvid=1, vids=(10,)))
+    assert program is not None
+    vlan_filter.attach(stage.port.fd, program)
+    stage.outside.put_refused()
+    stage.wait_refused(1)
+    stage.outside.put(numbered(1, frames.tag(11)), numbered(2, frames.tag(10)))
+    assert stage.receive(1) == [numbered(2, frames.tag(10))]
+    assert stage.values()["rx_frames"] == 1
 
 
 # -- the device goes away

@@ -1,0 +1,100 @@
+"""Whatever a guest writes into its offload headers, others and its own next frame are served.
+
+guest: a tap that this test holds, as QEMU does ══ t0: link ═╗
+a: a tap of the bridge ═════════════════════════════════════╬═ framebridge ═ eth1 ── veth ── eth0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from helpers import frames, kernel
+from helpers.daemon import Daemon, link, tap
+from helpers.kernel import VnetHeader
+from helpers.net import Net
+
+from bridge.control.client import Client
+
+pytestmark = pytest.mark.root
+
+A, GUEST = frames.host(1), frames.host(2)
+UFO = frames.udp(A, GUEST, payload_len=3000)
+UFO_HEADER = VnetHeader(
+    kernel.VNET_NEEDS_CSUM, kernel.VNET_GSO_UDP, UFO.hdr_len, 1000, UFO.csum_start, UFO.csum_offset
+)
+
+
+def numbered(i: int) -> bytes:
+    return frames.ethernet(A, GUEST, payload=i.to_bytes(2, "big") * 30)
+
+
+class Held:
+    """A guest that writes its own offload headers, the guest `a`, a trunk to the outside; all in VLAN 10."""
+
+    def __init__(self, net: Net, start: Callable[..., Daemon]) -> None:
+        self.spaces = {name: net.namespace() for name in ("a", "middle", "outside")}
+        self.guest = net.tap("t0", self.spaces["middle"], vnet=True)
+        net.veth("eth1", "eth0", self.spaces["middle"], self.spaces["outside"])
+        self.ports = {
+            "guest": link("guest", "t0", access=10),
+            "a": tap("a", self.spaces["a"], access=10),
+            "uplink": link("uplink", "eth1", trunk=[10]),
+        }
+        self.bridge = start(self.spaces["middle"], *self.ports.values())
+        self.a = net.packet_socket("tap0", self.spaces["a"])
+        self.a.send(frames.ethernet(GUEST, A))  # so that it is known
+        self.bridge.wait(lambda: self.bridge.fdb(), "the guest a to be known")
+
+    def count(self, name: str) -> int:
+        return int(self.bridge.stats("guest")[name])
+
+    def wait_count(self, name: str, n: int) -> None:
+        self.bridge.wait(lambda: self.count(name) == n, f"{name} {n}")
+
+    def check_passes(self) -> None:
+        """Twenty frames arrive."""
+        sent = [numbered(i) for i in range(20)]
+        for frame in sent:
+            self.guest.send(frame)
+        assert [self.a.wait().data for _ in sent] == sent
+
+
+@pytest.fixture
+def held(net: Net, start: Callable[..., Daemon]) -> Held:
+    return Held(net, start)
+
+
+def test_a_guest_cannot_stop_its_port(held: Held) -> None:
+    """UFO is nothing a packet socket can hand over, and the kernel's receive ring ends with it. The port does not."""
+    held.check_passes()
+    with Client(str(held.bridge.socket)) as client:
+        events = client.stream("Monitor", {})
+        assert next(events) == []
+        held.guest.send(UFO.data, UFO_HEADER)
+        held.wait_count("rx_refused", 1)
+        held.check_passes()
+        assert (
+            next(row for rows in events for row in rows if row["event"].startswith("rx"))["port"] == "guest"
+        )
+    held.bridge.wait_log("port guest: the kernel refused a super-frame")
+
+    for i in range(20):  # from now on each costs only itself
+        held.guest.send(UFO.data, UFO_HEADER)
+        held.guest.send(numbered(i))
+    assert [held.a.wait().data for _ in range(20)] == [numbered(i) for i in range(20)]
+    held.wait_count("rx_refused", 21)
+    assert (held.count("rx_frames"), held.count("rx_missed")) == (60, 0)
+    assert held.bridge.port("guest")["state"] == "up"
+    assert held.bridge.drops() == {}
+
+
+def test_a_port_attached_anew_has_its_ring_again(held: Held) -> None:
+    """And loses it again with the next one."""
+    for _ in range(2):
+        held.guest.send(UFO.data, UFO_HEADER)
+        held.wait_count("rx_refused", 1)
+        held.check_passes()
+        held.bridge.rows("port", "del", "guest")
+        held.bridge.rows("reload")
+        held.bridge.wait_state("guest", "up")
