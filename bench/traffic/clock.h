@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#include "../../csrc/cycles.h" /* br_cycles_now(): the counter the bridge bills by */
+#include "../../csrc/count/cycles.h" /* br_cycles_now(): the counter the bridge bills by */
 
 static inline uint64_t bt_clock_read(clockid_t id)
 {
