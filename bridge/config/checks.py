@@ -28,6 +28,8 @@ TPIDS = {"802.1Q": 0x8100, "802.1ad": 0x88A8}
 RESERVED_BASE = 0x0180C2000000
 RESERVED_NAMES = {"stp": 0x0, "pause": 0x1, "lacp": 0x2, "eapol": 0x3, "provider-stp": 0x8, "lldp": 0xE}
 
+PROBLEMS_MAX = 200  # told at once
+
 Check = Callable[[object], Any]
 Keys = Mapping[str, tuple[str, Check]]  # TOML key: (field it is kept in, check)
 
@@ -59,19 +61,22 @@ class Report:
         return self._make_lines()
 
     def add(self, path: KeyPath, message: str) -> None:
-        """Note a problem with the key at `path`."""
+        """Note a problem with the key at `path`; ConfigError if it is one too many to go on."""
         place = ".".join(part for part in (self._where, format_path(path)) if part)
         self._problems.append(Problem(place, message, find_line(self._lines, path)))
+        if len(self._problems) >= PROBLEMS_MAX:
+            self.raise_problems(Problem("", f"more than {PROBLEMS_MAX} problems; mend these and check again"))
 
     def place(self, path: KeyPath) -> str:
         """Say where a key stands, for use inside a message."""
         line = find_line(self._lines, path)
         return f"{format_path(path)} (line {line})" if line else format_path(path)
 
-    def raise_problems(self) -> None:
+    def raise_problems(self, *last: Problem) -> None:
         """Raise ConfigError if anything was found."""
         if self._problems:
-            raise ConfigError(sorted(self._problems, key=lambda problem: problem.line or 0), self._source)
+            found = sorted(self._problems, key=lambda problem: problem.line or 0)
+            raise ConfigError([*found, *last], self._source)
 
 
 class Table:
@@ -112,24 +117,28 @@ class Table:
         self._known.add(key)
         if key not in self:
             return None
-        found: set[Any] = set()
+        found = _Union()
         for index, element in enumerate(self._array(key, f"write {key} = [...]")):
             try:
-                found |= _unseen(set(check(element)), found)
+                found.add(check(element))
             except BadValueError as error:
                 self.fail(str(error), key, index)
-        return found
+        return found.values()
 
     def table(self, key: str) -> Table:
         """Return the sub-table, an empty one if the key is absent."""
         self._known.add(key)
         return Table(self._raw.get(key, {}), (*self.path, key), self.report)
 
-    def tables(self, key: str) -> list[Table]:
-        """Return the tables of an array of tables."""
+    def tables(self, key: str, limit: int) -> list[Table]:
+        """Return the tables of an array of tables, which are no more than `limit`."""
         self._known.add(key)
         elements = self._array(key, f"write [[{key}]] above each of its tables") if key in self else []
-        return [Table(raw, (*self.path, key, index), self.report) for index, raw in enumerate(elements)]
+        if len(elements) > limit:
+            self.fail(too_many(len(elements), key, limit), key, limit)
+        return [
+            Table(raw, (*self.path, key, index), self.report) for index, raw in enumerate(elements[:limit])
+        ]
 
     def refuse_unknown(self) -> None:
         """Report the keys that nobody has asked for."""
@@ -146,10 +155,40 @@ class Table:
         return []
 
 
-def _unseen(new: set[Any], found: set[Any]) -> set[Any]:
-    if twice := new & found:
-        raise BadValueError(f"{min(twice)} is listed twice; list it once")
-    return new
+class _Union:
+    """Values, each of them once. Of ranges of numbers a bit a number is kept: they cost no more than their text."""
+
+    def __init__(self) -> None:
+        self._values: set[Any] = set()
+        self._ranges: list[range] = []  # which have nothing in common
+        self._bits = 0  # of the numbers in them
+
+    def add(self, new: Iterable[Any]) -> None:
+        """Take all of them; BadValueError if one is there already."""
+        if isinstance(new, range):
+            bits = (1 << len(new)) - 1 << new.start
+            if both := bits & self._bits:
+                raise _listed_twice((both & -both).bit_length() - 1)
+            self._bits |= bits
+            self._ranges.append(new)
+            return
+        values = {*new}
+        if both_have := values & self._values:
+            raise _listed_twice(min(both_have))
+        self._values |= values
+
+    def values(self) -> set[Any]:
+        """Give all."""
+        return self._values.union(*self._ranges)
+
+
+def _listed_twice(value: object) -> BadValueError:
+    return BadValueError(f"{value} is listed twice; list it once")
+
+
+def too_many(count: int, what: str, limit: int) -> str:
+    """Say that there are more tables of a kind than a bridge can have."""
+    return f"{count} {what}s, but a bridge has at most {limit}; remove some"
 
 
 def plain_table(value: object, keys: Keys) -> dict[str, object]:
@@ -346,12 +385,12 @@ def tpid(value: object) -> int:
 vid = integer(1, VID_MAX, "a VLAN ID")
 
 
-def _numbers(one: Check, what: str) -> Callable[[object], Iterable[int]]:
+def _numbers(one: Check, what: str) -> Callable[[object], range]:
     """Make a check for one number or a range of them; `what` names an example of each."""
 
-    def check(value: object) -> Iterable[int]:
+    def check(value: object) -> range:
         if not isinstance(value, str):
-            return (one(value),)
+            return range(one(value), one(value) + 1)
         match = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", value)
         if not match:
             raise BadValueError(f"expected {what}, got {show(value)}")

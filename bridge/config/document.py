@@ -38,8 +38,8 @@ from bridge.config.bridge import (
     toml_value,
     vlan_table,
 )
-from bridge.config.checks import Report, Table, did_you_mean, show
-from bridge.config.lines import KeyPath, error_line, line_map
+from bridge.config.checks import FDB_MAX, VID_MAX, Report, Table, did_you_mean, show, too_many
+from bridge.config.lines import KeyPath, error_line, line_map, too_deep
 from bridge.config.port import PortConfig, port_table, read_port
 from bridge.config.security import check_totals
 from bridge.config.vids import format_vids
@@ -116,26 +116,19 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 def parse(text: str, source: str = "") -> Config:
     """Validate the text of a file; `source` names it in messages."""
+    if len(text) > FILE_MAX:
+        raise _refusal(f"has {len(text)} characters; a configuration has at most {FILE_MAX}", source)
+    if found := too_deep(text):
+        raise _refusal(found[1], source, found[0])
     try:
         document = tomllib.loads(text)
-    except RecursionError:
-        raise _refusal(
-            "arrays or tables are nested too deeply; nothing here needs more than three", source
-        ) from None
     except ValueError as error:
         raise _refusal(f"not valid TOML: {error}", source, error_line(error, text)) from None
-    report = Report(source, make_lines=partial(_find_lines, text))
+    # Where keys stand is only asked when there is something to report, for it takes longer than reading.
+    report = Report(source, make_lines=partial(line_map, text))
     config = _read_config(Table(document, (), report))
     report.raise_problems()
     return config
-
-
-def _find_lines(text: str) -> Mapping[KeyPath, int]:
-    """Say where keys stand: only asked when there is something to report, for it takes longer than reading."""
-    try:
-        return line_map(text)
-    except RecursionError:  # just shallow enough for tomllib
-        return {}
 
 
 def with_port(config: Config, port: PortConfig) -> Config:
@@ -203,11 +196,11 @@ def _refusal(message: str, source: str = "", line: int | None = None) -> ConfigE
 def _read_config(root: Table) -> Config:
     bridge = read_bridge(root.table("bridge"))
     metrics = read_metrics(root.table("metrics"), present="metrics" in root)
-    ports = [(table.path, read_port(table)) for table in root.tables("port")]
-    vlans = [(table.path, read_vlan(table)) for table in root.tables("vlan")]
-    entries = [(table.path, read_entry(table)) for table in root.tables("fdb")]
-    budgets = [(table.path, read_budget(table)) for table in root.tables("budget")]
-    mirrors = [(table.path, read_mirror(table)) for table in root.tables("mirror")]
+    ports = [(table.path, read_port(table)) for table in root.tables("port", PORTS_MAX)]
+    vlans = [(table.path, read_vlan(table)) for table in root.tables("vlan", VID_MAX)]
+    entries = [(table.path, read_entry(table)) for table in root.tables("fdb", FDB_MAX)]
+    budgets = [(table.path, read_budget(table)) for table in root.tables("budget", BUDGETS_MAX)]
+    mirrors = [(table.path, read_mirror(table)) for table in root.tables("mirror", MIRRORS_MAX)]
     cost = read_cost(root.table("cost"))
     move_guard = read_move_guard(root.table("move_guard"), present="move_guard" in root)
     loop_detection = read_loop_detection(root.table("loop_detection"), present="loop_detection" in root)
@@ -236,10 +229,10 @@ def _combine(
     report: Report,
 ) -> Config:
     """Check what no table can know alone and put the parts together, sorted."""
-    if len(ports) > PORTS_MAX:
-        report.add(
-            ports[PORTS_MAX][0], f"{len(ports)} ports, but a bridge has at most {PORTS_MAX}; remove some"
-        )
+    for found, limit in ((ports, PORTS_MAX), (budgets, BUDGETS_MAX), (mirrors, MIRRORS_MAX)):
+        if len(found) > limit:
+            path = found[limit][0]
+            report.add(path, too_many(len(found), str(path[0]), limit))
     _check_unique(report, ports, "name", lambda port: port.name, "give each port its own name")
     one_device = "a device is one port, which vlan = { trunk = [...] } lets carry several VLANs"
     _check_unique(report, ports, "device", lambda port: port.device and (port.device, port.netns), one_device)
@@ -250,13 +243,9 @@ def _combine(
     for path, entry in entries:
         if bridge.address and entry.mac == bridge.address:
             report.add((*path, "mac"), "this is bridge.address, which never has an entry; remove the entry")
-    if len(budgets) > BUDGETS_MAX:
-        report.add(budgets[BUDGETS_MAX][0], f"a bridge has at most {BUDGETS_MAX} budgets; remove some")
     _check_unique(report, budgets, "name", lambda budget: budget.name, "give each budget its own name")
     _check_budget_ports(report, ports, budgets)
     check_totals(report, ports)
-    if len(mirrors) > MIRRORS_MAX:
-        report.add(mirrors[MIRRORS_MAX][0], f"a bridge has at most {MIRRORS_MAX} mirrors; remove some")
     _check_unique(report, mirrors, "name", lambda mirror: mirror.name, "give each mirror its own name")
     _check_unique(report, mirrors, "file", lambda mirror: mirror.file, "give each mirror its own file")
     check_mirrors(report, ports, mirrors)

@@ -1,8 +1,10 @@
-"""Where each key of a TOML document stands: the positions that tomllib does not give.
+"""What tomllib does not say of a TOML document: where each key stands, and whether it is too deep to be read.
 
-Pure. The text must be TOML that tomllib accepts; nothing is validated here. A key path is a tuple of keys and
-array indexes: `("port", 1, "vlan", "access")` is written `port[1].vlan.access`. Lines count from 1. The
-grammar is TOML 1.0.
+Pure. A key path is a tuple of keys and array indexes: `("port", 1, "vlan", "access")` is written
+`port[1].vlan.access`. Lines count from 1. The grammar is TOML 1.0.
+
+Work and memory of tomllib and of `line_map` grow with the square of the depth of a path: 20,000 dots in a header come
+to two gigabytes. So `too_deep` is asked first; it takes any text and one pass. `line_map` takes what tomllib accepts.
 """
 
 from __future__ import annotations
@@ -28,6 +30,18 @@ _TOKEN = re.compile(
     r"|(?P<mark>.)",
     re.DOTALL,
 )
+# What can open, close or separate, in any text. Possessive: a string that does not end is found out in one pass.
+_STEP = re.compile(
+    r'"""(?:[^"\\]++|\\.|"{1,2}(?!"))*+"{3,5}'
+    r"|'''(?:[^']++|'{1,2}(?!'))*+'{3,5}"
+    r'|"(?:[^"\\\n]++|\\.)*+"'
+    r"|'[^'\n]*+'"
+    r"|#[^\n]*+"
+    r"|[\[\]{}.,=\n\"']",
+    re.DOTALL,
+)
+KEYS_MAX = 8  # of a dotted key
+DEPTH_MAX = 16  # of brackets in brackets
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _END_OF_SCALAR = frozenset({",", "]", "}", "\n", ""})
 
@@ -35,6 +49,30 @@ _END_OF_SCALAR = frozenset({",", "]", "}", "\n", ""})
 class _Token(NamedTuple):
     text: str
     line: int
+
+
+def too_deep(text: str) -> tuple[int, str] | None:
+    """Return line and description of the first thing in any text that is nested deeper than anything needs."""
+    line, dots, depth = 1, 0, 0
+    for match in _STEP.finditer(text):
+        step = match[0]
+        if step == ".":
+            dots += 1
+            if dots >= KEYS_MAX:
+                return line, f"a key of more than {KEYS_MAX} parts; nothing here needs more than three"
+        elif step in "[{":
+            dots, depth = 0, depth + 1
+            if depth > DEPTH_MAX:
+                return line, "arrays or tables are nested too deeply; nothing here needs more than three"
+        elif step in "]},=\n":
+            dots = 0
+            depth -= step in "]}" and depth > 0
+            line += step == "\n"
+        elif step in "\"'":
+            return None  # a string that does not end, which tomllib says better
+        else:
+            line += step.count("\n")
+    return None
 
 
 def line_map(text: str) -> dict[KeyPath, int]:

@@ -45,12 +45,17 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A verb as the socket sees it. `changes`: not for onlookers; without it the method only looks."""
+    """A verb as the socket sees it.
+
+    `changes`: not for onlookers; without it the method only looks. `is_costly`: its work grows with what the caller
+    sends, so onlookers take turns.
+    """
 
     name: str
     summary: str
     parameters: Mapping[str, Parameter]
     changes: bool
+    is_costly: bool
     verb: Callable[..., Awaitable[Any]]
 
     def checked(self, given: Message) -> Message:
@@ -69,7 +74,11 @@ class Method:
 
 
 def method(
-    interface: str = INTERFACE, *, changes: bool = False, options: Mapping[str, str] | None = None
+    interface: str = INTERFACE,
+    *,
+    changes: bool = False,
+    is_costly: bool = False,
+    options: Mapping[str, str] | None = None,
 ) -> Callable[[Verb], Verb]:
     """Publish a verb: `port_show` becomes the method PortShow of the interface.
 
@@ -86,7 +95,8 @@ def method(
             for p in signature
             if p.kind is not p.VAR_KEYWORD
         } | {name: Parameter(name, kind, optional=True) for name, kind in (options or {}).items()}
-        METHODS[full_name] = Method(full_name, inspect.getdoc(verb) or "", parameters, changes, verb)
+        summary = inspect.getdoc(verb) or ""
+        METHODS[full_name] = Method(full_name, summary, parameters, changes, is_costly, verb)
         return verb
 
     return publish

@@ -4,16 +4,18 @@ Job: check parameters, ask or change the engine, give rows (flat dicts) or raise
 a varlink error. No sockets here (see bridge.control.server). Thread: control.
 Invariants: a method's name, parameters and description are the name, signature and docstring of its verb, and
 docs/control-protocol.md is tested against them. Changes of the configuration happen one after the other, and
-each is judged as a whole configuration, exactly like a file.
+each is judged as a whole configuration, exactly like a file. Configurations are read and judged in a worker thread, for
+one may be long; those of onlookers one at a time, with a rest after each, so that they have at most a part of a core.
 Refuses: what bridge.methods refuses; parameters that no file could have; ports and FDB entries that do not exist.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bridge import __version__
@@ -57,6 +59,7 @@ logger = logging.getLogger(__package__)
 # What an FDB entry may be asked to be; every filter given has to fit.
 FDB_FILTERS = {"port": "string", "vlan": "int", "mac": "string", "state": "string", "older": "int"}
 ROWS_MAX = 100_000  # of a view of the bill
+REST = 4.0  # of onlookers between two costly calls, in times of what the first one took
 FORWARD_DELAY = (
     15  # seconds; IEEE 802.1Q-2022 table 13-5: an entry may be so silent after a change of the topology
 )
@@ -70,6 +73,8 @@ class Service:
         self._config_path = config_path
         self._notifier = notifier or Notifier()
         self._changing = asyncio.Lock()
+        self._onlooking = asyncio.Lock()
+        self._rested = 0.0  # time of the loop
 
     async def call(self, call: Call, *, may_change: bool) -> Iterable[Row] | Message | Subscription:
         """Answer a call with rows, other parameters, or a stream of events. Raises ControlError only."""
@@ -79,8 +84,10 @@ class Service:
         if known.verb is Service.monitor and (call.oneway or not call.more):
             raise ControlError("a stream of replies needs 'more': true", EXPECTED_MORE)
         parameters = known.checked(call.parameters)
+        turn = self._turn() if known.is_costly and not may_change else contextlib.nullcontext()
         try:
-            answer: Iterable[Row] | Message | Subscription = await known.verb(self, **parameters)
+            async with turn:
+                answer: Iterable[Row] | Message | Subscription = await known.verb(self, **parameters)
         except ControlError:
             raise
         except ConfigError as error:
@@ -96,6 +103,18 @@ class Service:
                 f"{type(error).__name__}: {error} (the daemon's log has more)", INTERNAL
             ) from error
         return answer
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Keep the costly calls of onlookers apart."""
+        now = asyncio.get_running_loop().time
+        async with self._onlooking:
+            await asyncio.sleep(self._rested - now())
+            began = now()
+            try:
+                yield
+            finally:
+                self._rested = now() + REST * (now() - began)
 
     @method(SERVICE)
     async def get_info(self) -> Message:
@@ -282,15 +301,17 @@ class Service:
         self._engine.cost.clear("" if name is None else _checked("name", checks.name, name))
         return []
 
-    @method()
+    @method(is_costly=True)
     async def check_plan(self, toml: str, source: str = "") -> list[Row]:
         """Validate the text of a configuration file. Rows: what a reload with it would do."""
-        return action_rows(plan(self._engine.config, configs.parse(toml, source)))
+        before = self._engine.config
+        return await asyncio.to_thread(lambda: action_rows(plan(before, configs.parse(toml, source))))
 
-    @method()
+    @method(is_costly=True)
     async def check_audit(self, toml: str, source: str = "") -> list[Row]:
         """Audit the ports of a configuration file, as the daemon sees their devices. Rows as for PortAudit."""
-        return [finding.row for finding in await self._engine.audit(configs.parse(toml, source))]
+        config = await asyncio.to_thread(configs.parse, toml, source)
+        return [finding.row for finding in await self._engine.audit(config)]
 
     @method(changes=True)
     async def reload(self, toml: str | None = None, source: str = "") -> list[Row]:
@@ -316,7 +337,7 @@ class Service:
 
     async def _change(self, edit: Callable[[Config], Config]) -> list[Row]:
         async with self._changing:  # what is edited is what is in force, and nothing comes between
-            actions = await self._engine.apply(edit(self._engine.config))
+            actions = await self._engine.apply(await asyncio.to_thread(edit, self._engine.config))
         for action in actions:
             logger.info("%s", action)
         return action_rows(actions)

@@ -100,7 +100,9 @@ def test_a_name_is_used_once_and_there_is_a_limit() -> None:
     with pytest.raises(ConfigError, match="already taken"):
         parse(BUDGET + BUDGET)
     many = "".join(f'[[budget]]\nname = "b{n}"\nframes_per_second = 1\n' for n in range(BUDGETS_MAX + 1))
-    with pytest.raises(ConfigError, match=f"at most {BUDGETS_MAX} budgets"):
+    with pytest.raises(
+        ConfigError, match=f"{BUDGETS_MAX + 1} budgets, but a bridge has at most {BUDGETS_MAX};"
+    ):
         parse(many)
 
 

@@ -722,6 +722,34 @@ def test_a_call_in_progress_is_answered_when_the_daemon_ends(
         assert wire.receive() is None
 
 
+# -- long work
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [("CheckPlan", {"toml": ""}), ("CheckAudit", {"toml": ""}), ("Reload", {"toml": ""}), ("Reload", {})],
+)
+def test_a_configuration_that_takes_long_to_judge_holds_nobody_up(
+    server: Served, wire: Wire, monkeypatch: pytest.MonkeyPatch, method: str, parameters: dict[str, Any]
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow_parse(text: str, source: str = "") -> Any:
+        begun.set()
+        assert go_on.wait(10)
+        return parse(server.config_path.read_text())
+
+    monkeypatch.setattr("bridge.config.document.parse", slow_parse)
+    with Wire(server.path) as other:
+        wire.send({"method": f"org.framebridge.{method}", "parameters": parameters})
+        assert begun.wait(10)
+        try:
+            assert rows(other.call("Version"))
+        finally:
+            go_on.set()
+        assert rows(wire.receive() or {}) == []
+
+
 # -- permissions
 
 
@@ -810,6 +838,36 @@ def connected_as(uid: int, path: str, count: int) -> Iterator[None]:
         for end in (held[0], *release):
             os.close(end)
         os.waitpid(child, 0)
+
+
+def test_costly_calls_of_onlookers_take_turns_and_nobody_else_waits_for_them(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(config) as server:
+        service = server.server._service
+        running: list[str] = []
+        go_on = threading.Event()
+
+        def slow_parse(text: str, source: str = "") -> Any:
+            running.append(source)
+            assert go_on.wait(10)
+            return parse(config.read_text())
+
+        def check(who: str) -> asyncio.Task[Any]:
+            call = Call("org.framebridge.CheckPlan", {"toml": "", "source": who})
+            return asyncio.ensure_future(service.call(call, may_change=who == "root"))
+
+        async def story() -> list[Any]:
+            tasks = [check(who) for who in ("one", "two", "three", "root")]
+            while len(running) < 2:
+                await asyncio.sleep(0.001)
+            assert sorted(running) == ["one", "root"]
+            go_on.set()
+            return await asyncio.gather(*tasks)
+
+        monkeypatch.setattr("bridge.config.document.parse", slow_parse)
+        assert server.do(story) == [[]] * 4
+        assert running[2:] == ["two", "three"]
 
 
 def test_idle_onlookers_do_not_lock_out_who_may_change_things(public: Path) -> None:

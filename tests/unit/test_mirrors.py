@@ -124,7 +124,9 @@ def test_names_files_and_the_number_of_mirrors() -> None:
     table = '[[mirror]]\nname = "{}"\nfile = "/{}"\n'
     assert "give each mirror its own name" in refusal(table.format("m", 1) + table.format("m", 2))
     assert "give each mirror its own file" in refusal(table.format("m", 1) + table.format("n", 1))
-    assert "at most 8 mirrors" in refusal("".join(table.format(f"m{n}", n) for n in range(9)))
+    assert "9 mirrors, but a bridge has at most 8" in refusal(
+        "".join(table.format(f"m{n}", n) for n in range(9))
+    )
 
 
 @pytest.mark.parametrize(
