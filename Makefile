@@ -3,9 +3,11 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+export FRAMEBRIDGE_STRICT := 1
 
-.PHONY: build demo test test-overload test-conformance test-vm lint bench bench-compare bench-baseline bench-accounting bench-lab docs debug \
-        test-debug clean system-packages
+.PHONY: build demo check test test-all format lint types test-quick test-whole test-storms test-overload test-benchmarks test-dist \
+        test-sanitized test-sanitized-storms test-conformance test-vm bench bench-compare bench-baseline bench-accounting \
+        bench-lab docs debug clean system-packages
 
 # Debian packages the lab and the tests use; skipped where they are installed or there is no apt.
 SYSTEM_COMMANDS := ip:iproute2 ping:iputils-ping iperf3:iperf3 tcpdump:tcpdump ethtool:ethtool gcc:gcc pgrep:procps
@@ -34,18 +36,51 @@ build: $(VENV)/.built
 demo: build
 	$(BIN)/framebridge lab
 
+# Three lanes. Each runs all its parts, also when one failed, and ends with a table of them and the sum (tests/run). Each
+# part is a target of its own; pytest takes more: `make test-whole ARGS="-k vlan --durations=20"`.
+LANE := format lint types
+check: build  # while working: a minute or three
+	@tests/run $(LANE) test-quick
+
+test: build  # before a landing, and in CI: a quarter of an hour
+	@tests/run $(LANE) test-whole test-storms test-sanitized test-benchmarks test-dist
+
+test-all: build  # other switches, second wires, storms for minutes, another kernel: an hour and more
+	@tests/run $(LANE) test-whole test-storms test-sanitized test-benchmarks test-dist \
+	    test-conformance test-overload test-sanitized-storms test-vm
+
+format: build
+	$(BIN)/ruff format --check .
+
 lint: build
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+
+types: build
 	$(BIN)/mypy
 
-test: lint test-debug
-	$(BIN)/python -m pytest
+# A test process per CPU, each in a network namespace of its own (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n auto --dist worksteal
+test-quick: build
+	HYPOTHESIS_PROFILE=short $(PYTEST) $(PARALLEL) -m "smoke or not (slow or storm or wide)" $(ARGS)
 
-# The same storms as in `make test`, for longer: a minute of overload each way, hundreds of changes under traffic.
-STORMS := $(addprefix tests/integration/test_,overload.py order.py churn.py)
+test-whole: build
+	$(PYTEST) $(PARALLEL) -m "not (storm or wide)" $(ARGS)
+
+test-storms: build
+	$(PYTEST) -m "storm and not wide" $(ARGS)
+
+# The same storms for longer: a minute of overload each way, hundreds of changes under traffic.
 test-overload: build
-	FRAMEBRIDGE_OVERLOAD_SECONDS=60 FRAMEBRIDGE_CHURN_ROUNDS=600 $(BIN)/python -m pytest $(STORMS) -rP
+	FRAMEBRIDGE_OVERLOAD_SECONDS=60 FRAMEBRIDGE_CHURN_ROUNDS=600 $(PYTEST) -m storm -rP $(ARGS)
+
+# Every benchmark once: is what it measures what it says; no timing.
+test-benchmarks: build
+	$(PYTEST) bench/micro --benchmark-disable $(PARALLEL) $(ARGS)
+
+# What people install: sdist, wheel, and the command from the wheel in a fresh environment.
+test-dist: build
+	tests/run-dist build/dist $(PYTHON)
 
 docs: build
 	$(BIN)/python docs/counters.py
@@ -83,14 +118,17 @@ debug: build
 	@rm -f $(DEBUG)/bridge/core/*.so $(DEBUG)/bridge/core/_core.c
 	cd $(DEBUG) && FRAMEBRIDGE_SANITIZE=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 
-test-debug: debug
-	tests/run-sanitized $(DEBUG) $(BIN)/python
+test-sanitized: debug
+	tests/run-sanitized $(DEBUG) $(BIN)/python $(PARALLEL) -m "not (storm or wide)" $(ARGS)
 
-# The same scenarios through framebridge and Open vSwitch; see docs/differences.md.
+test-sanitized-storms: debug
+	tests/run-sanitized $(DEBUG) $(BIN)/python -m "storm" $(ARGS)
+
+# The same scenarios through framebridge on both its wires and through Open vSwitch; see docs/differences.md.
 test-conformance: build
 	@command -v ovs-vswitchd >/dev/null || [ -x /usr/sbin/ovs-vswitchd ] || { apt-get update -qq && RUNLEVEL=1 \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openvswitch-switch >/dev/null; }
-	$(BIN)/python -m pytest tests/conformance
+	$(PYTEST) $(PARALLEL) tests/conformance $(ARGS)
 
 # A second kernel, Debian's, in an emulated machine over this file system: 8021q, netem, the Linux bridge, Open vSwitch's
 # kernel datapath. And here: a real guest of QEMU, the scenarios through Open vSwitch. Ends well, with the reason, where

@@ -18,22 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from helpers import kernel
+from helpers import kernel, profiles
 from helpers import net as nets
 
 pytest.register_assert_rewrite("helpers.bridge", "helpers.daemon", "helpers.hosts")
-settings.register_profile(
-    "framebridge",
-    deadline=None,
-    print_blob=True,
-    derandomize=bool(os.environ.get("CI")),  # the same lives for the same code; new ones are a developer's
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("framebridge")
+profiles.register()
 
 why_no_network = pytest.StashKey[str]()
 

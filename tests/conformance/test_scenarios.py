@@ -31,7 +31,7 @@ def played_on(target: type[Target]) -> Callable[..., None]:
 
 
 test_memory_ports = played_on(MemoryTarget)
-test_links = pytest.mark.root(played_on(LinkTarget))
-test_taps = pytest.mark.root(played_on(TapTarget))
-test_open_vswitch = pytest.mark.root(played_on(OvsTarget))
-test_linux_bridge = pytest.mark.root(played_on(LinuxBridgeTarget))
+test_links = pytest.mark.root(pytest.mark.slow(played_on(LinkTarget)))
+test_taps = pytest.mark.root(pytest.mark.slow(played_on(TapTarget)))
+test_open_vswitch = pytest.mark.root(pytest.mark.wide(played_on(OvsTarget)))
+test_linux_bridge = pytest.mark.root(pytest.mark.wide(played_on(LinuxBridgeTarget)))

@@ -1,22 +1,20 @@
 """Source guard against its slow oracle (tests/guards.py): packets of every kind, cut short, damaged and rearranged.
 
 Each frame goes alone through a bridge of two memory ports; what became of it, and what was told of it, must be what the
-oracle says. FRAMEBRIDGE_PACKETS=N asks for N packets instead of the default.
+oracle says.
 """
 
 from __future__ import annotations
 
-import os
-
 import guards
 import pytest
 from helpers import frames, packets
+from helpers.profiles import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.core import _core
 
-PACKETS = int(os.environ.get("FRAMEBRIDGE_PACKETS", "2000"))
 MAC = frames.host(1)
 OTHER = frames.host(2)
 LINK_LOCAL, OTHER_LINK_LOCAL = "fe80::ff:fe00:1", "fe80::ff:fe00:2"  # what MAC and OTHER come to
@@ -140,7 +138,7 @@ def make_bridge() -> tuple[_core.Bridge, _core.MemoryPort, _core.MemoryPort]:
 def test_the_guard_finds_what_the_oracle_finds() -> None:
     core, guarded, beyond = make_bridge()
 
-    @settings(max_examples=PACKETS)
+    @settings(max_examples=examples(2000))
     @given(damaged_frames())
     def judge(frame: bytes) -> None:
         assert guarded.inject([frame]) == 1

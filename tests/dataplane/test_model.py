@@ -2,13 +2,10 @@
 
 A life is a sequence of steps that hypothesis draws; after every step counters, drop reasons and FDB of
 both are the same and every ledger balances, and what the ports sent is the same byte for byte
-(helpers.bridge.Lab). A failing life is shrunk to its shortest form. FRAMEBRIDGE_LIVES=N asks for N
-lives instead of the default.
+(helpers.bridge.Lab). A failing life is shrunk to its shortest form. HYPOTHESIS_PROFILE says how many lives.
 """
 
 from __future__ import annotations
-
-import os
 
 import pytest
 from helpers import frames, packets, router_frames
@@ -20,7 +17,6 @@ from model import FLOODS, TPIDS, Config, Frame, Mirror, Offload, PortConfig
 
 from bridge.core import _core
 
-LIVES = int(os.environ.get("FRAMEBRIDGE_LIVES", "100"))
 PORTS_MAX = 5
 SLOTS = 64
 BATCH_MAX = 12
@@ -429,7 +425,7 @@ class Bridges(RuleBasedStateMachine):
             self.lab.events()
 
 
-Bridges.TestCase.settings = settings(max_examples=LIVES, stateful_step_count=25)
+Bridges.TestCase.settings = settings(stateful_step_count=25)
 TestBridges = pytest.mark.timeout(900)(Bridges.TestCase)
 
 

@@ -31,7 +31,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from bridge.errors import ControlError
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.root, pytest.mark.storm, pytest.mark.timeout(600)]
 
 ROUNDS = int(os.environ.get("FRAMEBRIDGE_CHURN_ROUNDS", "60"))
 STATES = ("a", "b", "c", "uplink", "d", "e")

@@ -32,7 +32,7 @@ from helpers.net import Namespace, Net, PacketSocket, Received
 from bench.lab import traffic
 from bench.lab.traffic import Sink, Stream
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.storm]
 
 Start = Callable[..., Daemon]
 MTU = 9000

@@ -29,7 +29,7 @@ from scapy.layers.vrrp import VRRP
 from bench.lab import traffic
 from bench.lab.traffic import Outcome, Sink, Stream
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.storm, pytest.mark.timeout(300)]
 
 Start = Callable[..., Daemon]
 OVERLOAD = float(os.environ.get("FRAMEBRIDGE_OVERLOAD_SECONDS", "5"))

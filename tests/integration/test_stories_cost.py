@@ -59,6 +59,7 @@ def busy_cycles(bridge: Daemon) -> int:
     return int(cycles)
 
 
+@pytest.mark.smoke
 @pytest.mark.root
 def test_every_view_of_a_mixed_load_adds_up(lan: Lan) -> None:
     mix(lan)

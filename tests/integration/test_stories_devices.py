@@ -37,6 +37,7 @@ def learned(pair: Pair, port: str) -> set[str]:
     return {mac for (_, mac), (where, _) in pair.bridge.fdb().items() if where == port}
 
 
+@pytest.mark.smoke
 def test_carrier_is_lost_and_comes_back(pair: Pair) -> None:
     assert pair.guest.ping(pair.far) == (3, 3)
     assert learned(pair, "far") == {pair.far.mac}

@@ -26,6 +26,7 @@ def announcement(step: int) -> bytes:
     return frames.ethernet(frames.BROADCAST, VIRTUAL, payload=bytes([step]) * 46)
 
 
+@pytest.mark.smoke
 def test_traffic_follows_a_mac_on_its_first_frame_there_and_back(lan: Lan) -> None:
     """A to B to A: one frame of the new owner moves the address, with no pause and no damping."""
     one, other, wire = lan.wire("a"), lan.wire("b"), lan.wire("outside")

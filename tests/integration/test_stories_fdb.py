@@ -38,6 +38,7 @@ def kept(lan: Lan, directory: Path) -> Path:
     return file
 
 
+@pytest.mark.smoke
 def test_after_a_restart_known_unicast_is_not_flooded(lan: Lan, kept: Path, start: Start) -> None:
     speak(lan, "a", 1)
     speak(lan, "b", 2)

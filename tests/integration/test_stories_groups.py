@@ -21,6 +21,7 @@ VIRTUAL = "00:00:5e:00:01:33"  # VRRP group 51
 CLUSTER = "239.192.51.1"  # as corosync chooses its mcastaddr
 
 
+@pytest.mark.smoke
 def test_a_vrrp_advert_reaches_every_router_of_its_vlan(lan: Lan) -> None:
     """RFC 5798 5.2.3: to 224.0.0.18, protocol 112, from the virtual MAC; byte for byte."""
     master, backup, stranger, wire = (lan.wire(name) for name in ("a", "b", "c", "outside"))

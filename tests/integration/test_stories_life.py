@@ -17,6 +17,7 @@ pytestmark = pytest.mark.root
 Start = Callable[..., Daemon]
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_the_middle_of_traffic(net: Net, lan: Lan, directory: Path, number: int) -> None:
     guest, external = lan.guest("a", 1), lan.external(10)

@@ -38,6 +38,7 @@ def middle(net: Net) -> Namespace:
     return space
 
 
+@pytest.mark.smoke
 def test_metrics_agree_with_the_command_and_survive_a_lost_device(
     net: Net, middle: Namespace, start: Callable[..., Daemon]
 ) -> None:

@@ -52,6 +52,7 @@ def pings(lan: Lan) -> None:
     assert guest.ping(external, PINGS) == (PINGS, PINGS)
 
 
+@pytest.mark.smoke
 def test_a_ping_is_seen_on_a_second_tap(lan: Lan, watcher: Any) -> None:
     lan.bridge.rows("mirror", "add", "ids", "to_port", "watch", "direction", "rx", "ports", "a,uplink")
     sent = frames.ethernet(frames.BROADCAST, frames.host(1), payload=100)

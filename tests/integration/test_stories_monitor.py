@@ -71,6 +71,7 @@ def test_an_address_ages(net: Net, lan: Lan) -> None:
     assert lan.bridge.fdb() == {}
 
 
+@pytest.mark.smoke
 def test_the_life_of_a_port(net: Net, lan: Lan) -> None:
     monitor = Monitor(net, lan)
     lan.spaces["outside"].set_link("eth0", state="down")

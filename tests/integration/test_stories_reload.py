@@ -23,6 +23,7 @@ def tagged(frame: bytes, vid: int) -> bytes:
     return frame[:12] + frames.tag(vid) + frame[12:]
 
 
+@pytest.mark.smoke
 def test_a_reload_changes_what_it_names_and_others_lose_nothing(lan: Lan) -> None:
     guest, external, wire = lan.guest("a", 1), lan.external(10), lan.wire("outside")
     with stream(guest, external) as out, stream(external, guest) as back:
@@ -74,6 +75,7 @@ def test_a_port_of_the_new_file_is_there_at_once(net: Net, lan: Lan) -> None:
     assert wire.wait().data == frames.ethernet(frames.BROADCAST, frames.host(1))
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("extra", "message"),
     [

@@ -27,6 +27,7 @@ def rejected(lan: Lan) -> dict[str, int]:
     return {reason: n for (port, way, reason), n in lan.bridge.drops().items() if (port, way) == ("a", "rx")}
 
 
+@pytest.mark.smoke
 def test_a_spoofing_guest_reaches_nobody_and_moves_nothing(lan: Lan) -> None:
     guest, victim, gateway = lan.guest("a", 5), lan.guest("b", 6), lan.external(10, 1)
     secure(lan, "a", "locked", "on", "allow", guest.mac, "source_guard", f"{guest.mac} {guest.ip}")

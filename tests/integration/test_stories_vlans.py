@@ -19,6 +19,7 @@ pytestmark = pytest.mark.root
 A, B, C = frames.host(1), frames.host(2), frames.host(3)
 
 
+@pytest.mark.smoke
 def test_guests_reach_the_hosts_of_their_vlan_both_ways(lan: Lan) -> None:
     ten, other_ten, twenty = lan.guest("a", 1), lan.guest("b", 2), lan.guest("c", 1)
     far_ten, far_twenty = lan.external(10), lan.external(20)
@@ -103,6 +104,7 @@ def test_the_native_vlan_is_untagged_on_the_trunk(lan: Lan) -> None:
     assert guest.wait() == (frames.ethernet(A, B), None, None)
 
 
+@pytest.mark.smoke
 def test_what_a_port_does_not_take_is_dropped_by_name(lan: Lan) -> None:
     guest, wire = lan.wire("c"), lan.wire("outside")
     for tag in (frames.tag(40), frames.tag(4095), frames.tag(20) + frames.tag(7)):

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 from config_strategies import NARROW, configs
+from helpers.profiles import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -219,13 +220,11 @@ def test_one_device_name_in_two_namespaces_is_two_devices() -> None:
     assert len(parse(text).ports) == 2
 
 
-@settings(deadline=None)
 @given(configs())
 def test_what_is_written_reads_back(config: Config) -> None:
     assert parse(to_toml(config)) == config
 
 
-@settings(deadline=None)
 @given(configs())
 def test_a_port_table_reads_back(config: Config) -> None:
     for port in config.ports:
@@ -839,19 +838,19 @@ def assert_reads_or_explains(text: str) -> None:
         assert parse(to_toml(result)) == result
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.text() | st.text(alphabet="[]{}=.,\"'\\#\n abport1\ud800\0"))
 def test_arbitrary_text(text: str) -> None:
     assert_reads_or_explains(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.lists(ROWS, max_size=14).map("\n".join))
 def test_arbitrary_rows(text: str) -> None:
     assert_reads_or_explains(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.dictionaries(st.sampled_from(sorted(port_table(GUESTS))) | st.text(), JSON, max_size=8))
 def test_arbitrary_port_objects(table: Mapping[str, object]) -> None:
     result = attempt(parse_port, table)
@@ -958,7 +957,6 @@ def test_a_port_that_is_not_there(call: Callable[..., object]) -> None:
     assert live_problems(call, BASE, "xyz") == ["there is no port 'xyz'"]
 
 
-@settings(deadline=None)
 @given(configs(NARROW), st.data())
 def test_taking_a_port_out_and_putting_it_back(config: Config, data: st.DataObject) -> None:
     if not config.ports:

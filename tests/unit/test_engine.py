@@ -13,6 +13,7 @@ import pytest
 from helpers import frames
 from helpers.aio import story, until
 from helpers.clock import ManualClock
+from helpers.profiles import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -340,7 +341,7 @@ ANY_CONFIG = st.lists(
 ).map(lambda ports: config(*ports))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.tuples(ANY_CONFIG, st.sampled_from("abcd")), max_size=6))
 def test_any_sequence_of_changes_keeps_the_books_and_the_promise(steps: list[tuple[Config, str]]) -> None:
     async def test() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from helpers import frames, packets
 from helpers.clock import ManualClock
+from helpers.profiles import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -843,7 +844,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.table.learning.count_by_port() == by_port
 
 
-AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=30)
 TestAnyOrder = AnyOrder.TestCase
 
 

@@ -92,8 +92,8 @@ def test_a_manager_that_is_gone_or_full_harms_nobody(tmp_path: Path, manager: so
     ("usec", "pid", "seconds"),
     [
         ("20000000", None, 20.0),
-        ("20000000", str(os.getpid()), 20.0),
-        ("20000000", "1", None),
+        pytest.param("20000000", str(os.getpid()), 20.0, id="ours"),
+        pytest.param("20000000", "1", None, id="another"),
         ("0", None, None),
         ("soon", None, None),
         (None, None, None),

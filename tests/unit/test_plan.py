@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from config_strategies import NARROW, configs
+from helpers.profiles import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -117,26 +118,24 @@ def run(state: Config | None, *actions: Action) -> Config | None:
 CONFIGS = configs(NARROW)
 
 
-@settings(deadline=None)
 @given(CONFIGS)
 def test_from_nothing(new: Config) -> None:
     assert run(None, *plan(None, new)) == new
 
 
-@settings(deadline=None)
 @given(CONFIGS)
 def test_nothing_to_do(config: Config) -> None:
     assert plan(config, config) == ()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(CONFIGS, CONFIGS)
 def test_there_and_back(a: Config, b: Config) -> None:
     assert run(a, *plan(a, b)) == b
     assert run(a, *plan(a, b), *plan(b, a)) == a
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(CONFIGS, CONFIGS, st.data())
 def test_inverses_in_reverse_order_undo_any_prefix(a: Config, b: Config, data: st.DataObject) -> None:
     done = plan(a, b)[: data.draw(st.integers(0, len(plan(a, b))))]
@@ -144,7 +143,6 @@ def test_inverses_in_reverse_order_undo_any_prefix(a: Config, b: Config, data: s
     assert all(action.inverse.inverse == action for action in done)
 
 
-@settings(deadline=None)
 @given(CONFIGS, CONFIGS)
 def test_removals_then_changes_then_additions(a: Config, b: Config) -> None:
     def phase(action: Action) -> int:

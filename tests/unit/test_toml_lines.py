@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from textwrap import dedent
 
 import pytest
+from helpers.profiles import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -231,7 +232,7 @@ def documents(draw: Draw) -> str:
     return writer.statements() + "".join(writer.block() for _ in range(int(writer.pick("0", "1", "3"))))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(documents())
 def test_random_documents(text: str) -> None:
     lines = line_map(text)
