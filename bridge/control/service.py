@@ -46,7 +46,7 @@ from bridge.control.protocol import (
 )
 from bridge.errors import ConfigError, ControlError, FramebridgeError
 from bridge.events import Subscription
-from bridge.fdb.view import FLUSHABLE
+from bridge.fdb.known import FLUSHABLE
 from bridge.mac import format_mac
 from bridge.mirror.mirrors import parse_mirror
 from bridge.systemd.notify import Notifier

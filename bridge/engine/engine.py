@@ -42,13 +42,14 @@ from bridge.core._core import HISTOGRAM_BOUNDS, Bridge, Port, cycles_now
 from bridge.devices.devices import Links
 from bridge.engine.data_plane import Plane
 from bridge.engine.data_thread import DataThread
+from bridge.engine.events import CoreEvents
 from bridge.engine.reconcile import PortKeeper
 from bridge.engine.status import Rows
 from bridge.errors import ApplyError, FramebridgeError, PortError
 from bridge.events import Events, Subscription
 from bridge.fdb.file import SAVE_EVERY, FdbFile
 from bridge.fdb.learning import Learning
-from bridge.fdb.view import Filters
+from bridge.fdb.rows import Filters
 from bridge.mac import format_mac
 from bridge.metrics.server import MetricsServer
 from bridge.mirror.mirrors import MirrorConfig, Mirrors
@@ -95,19 +96,13 @@ class Engine:
         self._turns = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._berths = Berths(clock)
-        self._protection = Protection(core, clock, emit, own_address(config.bridge), self._berths.mark)
-        self._learning = Learning(
-            core,
-            clock,
-            emit,
-            self._berths.port_failed,
-            self._budget_changed,
-            lambda: self._events.has_audience,
-            moved=lambda *move: self._protection.moved(self._learning, *move),
-            probed=self._protection.probed,
-            rx_refused=self._rx_refused,
+        self._core_events = CoreEvents(core, emit)
+        self._learning = learning = Learning(core, clock, self._events, self._core_events.drain)
+        self._protection = Protection(
+            core, clock, emit, own_address(config.bridge), self._berths.mark, learning
         )
-        self._fdb_file = FdbFile(self._learning, lambda: self.config)
+        learning.known.on_change(self._protection)
+        self._fdb_file = FdbFile(learning.store, lambda: self.config)
         self._ledger = Ledger(core)
         self.cost = Meter(
             core,
@@ -129,6 +124,9 @@ class Engine:
             cost=self.cost,
             restore=self._fdb_file.restore,
         )
+        self._core_events.connect(
+            fdb=learning, protection=self._protection, budgets=self._plane.budgets, ports=self._berths
+        )
         self._keeper = PortKeeper(
             core, self._links, clock, self._berths, self._plane, self._protection.blocks
         )
@@ -137,7 +135,7 @@ class Engine:
         )
         self.rows = Rows(core, self._berths, self._plane, self._learning, self._ledger, self.cost)
         self._metrics = MetricsServer(self.rows.state)
-        self._thread = DataThread(core, self._learning.take)
+        self._thread = DataThread(core, self._core_events.take)
 
     # -- life --------------------------------------------------------------------------------------
 
@@ -229,7 +227,7 @@ class Engine:
         for name in self._ledger.names:
             if name not in self._berths:
                 self._ledger.close(name)
-        self._learning.keep_pins(self._berths.port_names)
+        self._learning.static.keep(self._berths.port_names)
         await self._links.keep(self._berths.namespaces)
         self._auditor.ports_changed()
 
@@ -292,9 +290,9 @@ class Engine:
                 self._plane.refresh()
             case "add_entry", None, StaticEntry() as after:
                 self._plane.commit()  # the FDB has to know its port
-                self._learning.pin(after)
+                self._learning.static.add(after)
             case "delete_entry", StaticEntry() as before, None:
-                self._learning.unpin(before.vid, before.mac)
+                self._learning.static.remove(before.vid, before.mac)
             case _:
                 raise ValueError(f"not an action: {action!r}")
 
@@ -318,7 +316,7 @@ class Engine:
             for what, work in (
                 ("ageing", self._learning.tick),
                 ("the bill", self.cost.sample),
-                ("protection", lambda: self._protection.tick(self._learning)),
+                ("protection", self._protection.tick),
                 ("budgets", self.rows.budgets),  # so that their end is told when nothing comes any more
             ):
                 try:
@@ -337,20 +335,6 @@ class Engine:
                 await self._fdb_file.save()
             except Exception:
                 log.exception("the file of the FDB")
-
-    def _budget_changed(self, kind: str, place: int) -> None:
-        if (budget := self._plane.budgets.at(place)) is None:
-            return
-        log.log(logging.WARNING if kind == "budget_over" else logging.INFO, "%s: %s", kind, budget.name)
-        if budget.floods:
-            event = "storm-begin" if kind == "budget_over" else "storm-end"
-            self._events.emit(event, port=budget.port, flood=budget.floods[0])
-        else:
-            self._events.emit(kind.replace("_", "-"), budget=budget.name)
-
-    def _rx_refused(self, index: int) -> None:
-        if (name := self._berths.rx_refused(index)) is not None:
-            self._events.emit("rx-refused", port=name)
 
     def _mirror_changed(self, name: str, state: str, reason: str) -> None:
         level = logging.INFO if state == "closed" else logging.WARNING
@@ -402,7 +386,7 @@ class Engine:
             if kind == "dynamic":
                 self._learning.authorise(vlan, mac, self._berths.index(port or None))
             else:
-                self._learning.pin(entry)
+                self._learning.static.add(entry)
             self._take_over(vlan, mac, entry)
 
     async def fdb_delete(self, vlan: int, mac: int) -> bool:

@@ -20,7 +20,7 @@ from bridge.config.vids import format_vids
 from bridge.core._core import Bridge
 from bridge.engine.data_plane import Plane
 from bridge.fdb.learning import Learning
-from bridge.fdb.view import Filters
+from bridge.fdb.rows import Filters
 from bridge.metrics.families import PortState, State
 from bridge.ports.attachment import Berth
 from bridge.ports.table import Berths
@@ -44,7 +44,7 @@ class Rows:
     def ports(self, name: str | None = None) -> list[Row]:
         """One row per port: configuration, state, totals."""
         tallies = self._ledger.tallies(self._berths.attached_indexes(name))
-        entries = self._learning.count_by_port()
+        entries = self._learning.rows.count_by_port()
         return [
             _port_row(berth, tallies[berth.config.name], entries.get(berth.index, 0))
             for berth in self._berths.chosen(name)
@@ -58,7 +58,7 @@ class Rows:
 
     def vlans(self) -> list[Row]:
         """One row per VLAN that a port carries or the configuration names."""
-        return _vlan_rows(self._berths.chosen(None), self._plane.vlans, self._learning.count_by_vlan())
+        return _vlan_rows(self._berths.chosen(None), self._plane.vlans, self._learning.rows.count_by_vlan())
 
     def fdb_stream(
         self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
@@ -67,7 +67,7 @@ class Rows:
 
         The table is read now; each row is made when it is asked for.
         """
-        return self._learning.rows(self._berths.index(port), vlan, **more)
+        return self._learning.rows.show(self._berths.index(port), vlan, **more)
 
     def fdb(self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]) -> list[Row]:
         """Give all rows of `fdb_stream`."""
@@ -100,7 +100,7 @@ class Rows:
         return State(
             version=__version__,
             bridge=self._plane.bridge.name,
-            ports=_port_states(self._berths.chosen(None), self._learning.count_by_port()),
+            ports=_port_states(self._berths.chosen(None), self._learning.rows.count_by_port()),
             tallies=self._ledger.tallies(self._berths.attached_indexes(), counters),
             thread=counters.thread,
             fdb=counters.fdb,

@@ -1,7 +1,7 @@
 """The FDB in a file, so that a restart does not flood what was known: `bridge.fdb_file`.
 
 Job: write dynamic and sticky entries at a clean end, and every SAVE_EVERY seconds if something changed; read them
-once, at the start, and hand those of a port to `Learning` when it first carries traffic, also if that is later. What is
+once, at the start, and hand those of a port to `Store` when it first carries traffic, also if that is later. What is
 static or drop belongs to the configuration. Thread: control; the table is written down in a worker.
 
 Format: JSON, one line for each entry, `seen` in whole seconds of Unix time (0 where entries do not age):
@@ -13,9 +13,10 @@ Format: JSON, one line for each entry, `seen` in whole seconds of Unix time (0 w
 
 The file is replaced as a whole (rename after fsync), so a reader sees the old one or the new one, also after a crash.
 Not restored: what was silent for ageing_time by the clock of the wall, the time the bridge did not run included;
-entries of ports that do not exist, or that do not carry the VLAN or do not learn; what is known by then, or pinned;
-dynamic entries beyond a limit (sticky ones were set by hand: no limit holds for them); dynamic entries of an automatic
-bridge on one that is controlled by now, and of a locked port that does not allow them: nobody has let them in.
+entries of ports that do not exist, or that do not carry the VLAN or do not learn; what is known by then, or was set by
+hand; dynamic entries beyond a limit (sticky ones were set by hand: no limit holds for them); dynamic entries of an
+automatic bridge on one that is controlled by now, and of a locked port that does not allow them: nobody has let them
+in.
 
 Refuses, with a line in the log and nothing else: a file that cannot be read or written, is damaged, or is of another
 bridge. A file of something else is never overwritten: a typing error must not cost a configuration.
@@ -39,7 +40,7 @@ from bridge.config.bridge import BridgeConfig
 from bridge.config.checks import BadValueError
 from bridge.config.document import Config
 from bridge.config.security import admits
-from bridge.fdb.learning import Learning, Saved
+from bridge.fdb.store import Saved, Store
 from bridge.mac import format_mac
 
 log = logging.getLogger(__package__)
@@ -138,9 +139,9 @@ class FdbFile:
     """The file of one bridge; `config` gives the configuration in force."""
 
     def __init__(
-        self, learning: Learning, config: Callable[[], Config], wall: Callable[[], float] = time.time
+        self, store: Store, config: Callable[[], Config], wall: Callable[[], float] = time.time
     ) -> None:
-        self._learning = learning
+        self._store = store
         self._config = config
         self._wall = wall
         self._waiting: defaultdict[str, list[Record]] = defaultdict(list)  # by port; until it carries traffic
@@ -175,9 +176,9 @@ class FdbFile:
         """Restore the entries of ports that carry traffic by now; returns how many. Each port has one turn."""
         if not self._waiting:
             return 0
-        ready = [name for name in self._learning.port_names if name in self._waiting]
+        ready = [name for name in self._store.port_names if name in self._waiting]
         records = [record for name in ready for record in self._waiting.pop(name)]
-        return self._learning.restore(self._returning(records))
+        return self._store.restore(self._returning(records))
 
     def _returning(self, records: Iterable[Record]) -> Iterator[Saved]:
         config, now = self._config(), self._wall()
@@ -200,9 +201,7 @@ class FdbFile:
         names = {port.name for port in config.ports}
         waiting = [one for name in names & self._waiting.keys() for one in self._waiting[name]]
         try:
-            await asyncio.to_thread(
-                self._write, config.bridge, self._learning.remember(), waiting, self._wall()
-            )
+            await asyncio.to_thread(self._write, config.bridge, self._store.remember(), waiting, self._wall())
         except (FdbFileError, OSError) as error:
             if self._trouble != (trouble := _reason(error)):
                 self._trouble = trouble

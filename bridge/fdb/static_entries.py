@@ -1,31 +1,21 @@
-"""Pinned FDB entries: static, sticky and drop, from the configuration or by command.
+"""Entries set by hand: static, sticky and drop, from the configuration or by command.
 
-Job: which there are, and which of them the table has. They are in it while their port carries their VLAN. A sticky one
-ages and is flushed like a learned one, has then *lapsed*, and returns with its port or when it is pinned again; static
-and drop stay. In a full table a learned entry gives way to them. Thread: control.
+Job: hold the entries that were set, and keep in the table those whose port carries their VLAN. A sticky one ages and is
+flushed like a learned one; it is *suspended* then, and returns with its port or when it is set again. Static and drop
+entries stay. In a full table a learned entry gives way to them. Thread: control.
 
-Refuses: a pin for which a table full of pinned entries has no room; what was pinned before it stays.
+Refuses: an entry for which a table full of entries set by hand has no room; the one that was set before it stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from bridge.config.bridge import StaticEntry
-from bridge.config.port import PortConfig
 from bridge.core._core import Bridge
 from bridge.errors import FramebridgeError
+from bridge.fdb.known import KnownEntries, make_key, split_key
 from bridge.mac import format_mac
-
-
-def make_key(vid: int, mac: int) -> int:
-    """Give the key of an address in a VLAN."""
-    return vid << 48 | mac
-
-
-def split_key(key: int) -> tuple[int, int]:
-    """Give VLAN and address of a key."""
-    return key >> 48, key & (1 << 48) - 1
 
 
 def no_room(mac: int) -> FramebridgeError:
@@ -36,99 +26,90 @@ def no_room(mac: int) -> FramebridgeError:
     )
 
 
-class Pins:
-    """The pinned entries of one FDB, by key."""
+class StaticEntries:
+    """The entries of one FDB that were set by hand, by key."""
 
-    def __init__(
-        self,
-        core: Bridge,
-        ports: Callable[[], Mapping[int, PortConfig]],
-        drain: Callable[[], None],
-        note: Callable[[int, int, str], None],
-        strike: Callable[[int], None],
-    ) -> None:
-        """`ports` gives those that carry traffic, by index; `drain` handles the events that wait.
-
-        `note(key, port, kind)` and `strike(key)` hear of what was put into the table and taken out.
-        """
+    def __init__(self, core: Bridge, known: KnownEntries) -> None:
         self._core = core
-        self._ports = ports
-        self._drain = drain
-        self._note = note
-        self._strike = strike
-        self._pinned: dict[int, StaticEntry] = {}
+        self._known = known
+        self._entries: dict[int, StaticEntry] = {}
         self._installed: dict[int, tuple[int, str]] = {}  # those in the table: port, kind
-        self._lapsed: set[int] = set()  # sticky ones that aged or were flushed
+        self._suspended: set[int] = set()  # sticky ones that aged or were flushed
 
     def __len__(self) -> int:
-        return len(self._pinned)
+        return len(self._entries)
 
     def __contains__(self, key: int) -> bool:
-        return key in self._pinned
+        return key in self._entries
 
-    def pin(self, entry: StaticEntry) -> None:
+    def add(self, entry: StaticEntry) -> None:
         """Hold an entry in the table whenever its port is there."""
         key = make_key(entry.vid, entry.mac)
-        before = self._pinned.get(key)
-        self._pinned[key] = entry
-        self._lapsed.discard(key)
+        self._known.held.discard(key)
+        before = self._entries.get(key)
+        self._entries[key] = entry
+        self._suspended.discard(key)
         if self._sync([key]):
-            self._pinned.pop(key)
+            self._entries.pop(key)
             if before is not None:
-                self._pinned[key] = before
+                self._entries[key] = before
             raise no_room(entry.mac)
 
-    def unpin(self, vid: int, mac: int) -> bool:
-        """Let go of a pinned entry; False: it was none."""
+    def remove(self, vid: int, mac: int) -> bool:
+        """Let go of an entry; False: there was none."""
         key = make_key(vid, mac)
-        self._lapsed.discard(key)
-        if self._pinned.pop(key, None) is None:
+        self._suspended.discard(key)
+        if self._entries.pop(key, None) is None:
             return False
         self._sync([key])
         return True
 
     def keep(self, names: Iterable[str]) -> None:
-        """Let go of entries of ports that do not exist any more."""
+        """Let go of the entries of ports that do not exist any more."""
         kept = {"", *names}
-        for entry in [entry for entry in self._pinned.values() if entry.port not in kept]:
-            self.unpin(entry.vid, entry.mac)
-
-    def replaced(self, key: int) -> None:
-        """Take note that the table has another entry of this key, which is not pinned."""
-        self._pinned.pop(key, None)
-        self._installed.pop(key, None)
-        self._lapsed.discard(key)
-
-    def restored(self, entry: StaticEntry, port: int) -> None:
-        """Take note that the table has this one again."""
-        key = make_key(entry.vid, entry.mac)
-        self._pinned[key] = entry
-        self._installed[key] = port, entry.kind
-
-    def aged(self, key: int) -> None:
-        """Take note that an entry aged."""
-        if self._installed.pop(key, None):
-            self._lapsed.add(key)
-
-    def struck(self, keys: Iterable[int]) -> None:
-        """Take note that entries are not in the table any more."""
-        for key in keys:
-            self._installed.pop(key, None)
-
-    def lapse(self, keys: Collection[int]) -> None:
-        """Keep away those of these that are pinned."""
-        self._lapsed |= keys & self._pinned.keys()
-
-    def forgive(self, port: str) -> None:
-        """Let those of a port that went away return with it."""
-        self._lapsed -= {key for key in self._lapsed if self._pinned[key].port == port}
+        for entry in [entry for entry in self._entries.values() if entry.port not in kept]:
+            self.remove(entry.vid, entry.mac)
 
     def sync(self) -> list[StaticEntry]:
         """Put all into the table or take them out, as ports want it; returns those it has no room for."""
-        return self._sync([*self._pinned])
+        return self._sync([*self._entries])
+
+    # -- what happened to the table
+
+    def replaced(self, key: int) -> None:
+        """Forget an entry: the table has another one of this key, which was not set by hand."""
+        self._entries.pop(key, None)
+        self._installed.pop(key, None)
+        self._suspended.discard(key)
+
+    def restored(self, entry: StaticEntry, port: int) -> None:
+        """Note that the table has this one again."""
+        key = make_key(entry.vid, entry.mac)
+        self._entries[key] = entry
+        self._installed[key] = port, entry.kind
+
+    def aged(self, key: int) -> None:
+        """Note that an entry aged."""
+        if self._installed.pop(key, None):
+            self._suspended.add(key)
+
+    def gone(self, keys: Iterable[int]) -> None:
+        """Note that entries are no longer in the table."""
+        for key in keys:
+            self._installed.pop(key, None)
+
+    def suspend(self, keys: Collection[int]) -> None:
+        """Keep out of the table those of these keys that were set by hand."""
+        self._suspended |= keys & self._entries.keys()
+
+    def resume(self, port: str) -> None:
+        """Let the suspended entries of a port that went away return with it."""
+        self._suspended -= {key for key in self._suspended if self._entries[key].port == port}
+
+    # -- the table
 
     def _sync(self, keys: Iterable[int]) -> list[StaticEntry]:
-        carriers = {port.name: (index, port.members) for index, port in self._ports().items()}
+        carriers = {port.name: (index, port.members) for index, port in self._known.ports.items()}
         changes = []
         for key in keys:
             place = self._place(key, carriers)
@@ -138,27 +119,27 @@ class Pins:
                 changes.append((key, *place))
         results = self._core.fdb_set_many([(*split_key(key), port, kind) for key, port, kind in changes])
         if changes:
-            self._drain()  # of before, and who gave way: one that is pinned now may be among them
+            self._known.drain()  # events of before, and who gave way: an entry of this list may be among them
         refused = []
         for (key, port, kind), done in zip(changes, results, strict=True):
             if done:
                 self._installed[key] = port, kind
-                self._note(key, port, kind)
+                self._known.add(key, port, kind)
             else:
-                refused.append(self._pinned[key])
+                refused.append(self._entries[key])
         return refused
 
     def _place(self, key: int, carriers: Mapping[str, tuple[int, frozenset[int]]]) -> tuple[int, str] | None:
         """Find where the table should have an entry, and as what; None: nowhere."""
-        entry = self._pinned.get(key)
+        entry = self._entries.get(key)
         if entry is None:
             return None
         if entry.kind == "drop":
             return -1, entry.kind
         index, members = carriers.get(entry.port, (-1, frozenset()))
-        return (index, entry.kind) if entry.vid in members and key not in self._lapsed else None
+        return (index, entry.kind) if entry.vid in members and key not in self._suspended else None
 
     def _withdraw(self, key: int) -> None:
         if self._installed.pop(key, None):
             self._core.fdb_delete(*split_key(key))
-            self._strike(key)
+            self._known.remove(key)

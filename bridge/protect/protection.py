@@ -1,8 +1,8 @@
-"""Protection of the bridge from loops and moving addresses: hears what happened, decides, and acts.
+"""Protection of the bridge from loops and moving addresses: follows the FDB and the probes, decides, and acts.
 
-Job: between the events of the data plane (as Learning hands them on), the rules of `[move_guard]` and
-`[loop_detection]`, and what they may do: tell, hold an address where it was, block a port. Owner of the blocked ports
-and of the loop probes.
+Job: judge moves of addresses (a listener of the FDB) and probes that come back by the rules of `[move_guard]` and
+`[loop_detection]`, and do what they allow: emit an event, hold an address where it was, block a port. Owner of the
+blocked ports and of the loop probes.
 Thread: control. Invariants: of the two ends of a loop one is blocked at most; what is done ends by itself after the
 recovery time, unless that is 0; events of before that are still under way change nothing that was decided.
 """
@@ -20,6 +20,7 @@ from bridge.clock import Clock
 from bridge.config.port import PortConfig
 from bridge.core._core import Bridge, probe_frame
 from bridge.events import Emit
+from bridge.fdb.known import Change
 from bridge.mac import format_mac
 from bridge.protect.blocking import Blocks
 from bridge.protect.loop_detection import LoopDetectionConfig, MoveStorms, Prober, weaker
@@ -27,17 +28,19 @@ from bridge.protect.move_guard import MoveGuard, MoveGuardConfig
 
 log = logging.getLogger(__package__)
 
-TOLD_MAX = 32  # restless addresses that are told of in a second, each by its name; the others are counted
+REPORTED_MAX = (
+    32  # flapping addresses that are reported in a second, each by its name; the others are counted
+)
 
 
 class Holder(Protocol):
-    """What can keep an address where it is: Learning."""
+    """Whoever can keep an address where it is: Learning."""
 
     def hold(self, vid: int, mac: int, port: int) -> bool:
-        """Keep an address on a port; False: it is pinned already, or the port is gone."""
+        """Keep an address on a port; False: it was set by hand, or the port is gone."""
 
     def is_held(self, vid: int, mac: int) -> bool:
-        """Tell whether it is kept: no longer, when its entry aged, was flushed, or replaced."""
+        """Check whether it is kept: no longer, when its entry aged, was flushed, or replaced."""
 
     def release(self, vid: int, mac: int) -> None:
         """Let it move again."""
@@ -47,21 +50,29 @@ class Protection:
     """The guard of one bridge. `own_address` is the source of its probes."""
 
     def __init__(
-        self, core: Bridge, clock: Clock, emit: Emit, own_address: int, changed: Callable[[str], None]
+        self,
+        core: Bridge,
+        clock: Clock,
+        emit: Emit,
+        own_address: int,
+        changed: Callable[[str], None],
+        holder: Holder,
     ) -> None:
+        """`changed(port)` has a port looked at again that was blocked or let back."""
         self.blocks = Blocks(clock, emit, changed)
         self.own_address = own_address
         self.instance = secrets.randbits(64)
         self._core = core
         self._clock = clock
         self._emit = emit
+        self._holder = holder
         self._guard = MoveGuard(clock)
         self._held: dict[tuple[int, int], float | None] = {}  # until when
-        self._restless_told = 0  # since the last tick
+        self._flapping_reported = 0  # since the last tick
         self._detection = LoopDetectionConfig()
         self._prober = Prober()
         self._storms = MoveStorms(clock)
-        self._told: set[tuple[int, int, int]] = set()  # loops, since the last round
+        self._reported: set[tuple[int, int, int]] = set()  # loops, since the last round
         self._ports: dict[int, PortConfig] = {}
         self._switched = asyncio.Event()
 
@@ -75,18 +86,24 @@ class Protection:
         self._switched.set()
 
     def set_ports(self, ports: Mapping[int, PortConfig]) -> None:
-        """Say which ports carry traffic, in the order they were added."""
+        """Take over the ports that carry traffic, in the order they were added."""
         self._ports = dict(ports)
 
     # -- what happened
 
-    def moved(self, holder: Holder, vid: int, mac: int, port: int, old_port: int) -> None:
+    def fdb_changed(self, change: Change) -> None:
         """Judge a move of an address from one port to another."""
+        if change.what != "moved":
+            return
+        _, vid, mac, port, _, old_port = change
         if self._guard.moved(vid, mac):
-            self._restless(holder, vid, mac, port, old_port)
+            self._flapping(vid, mac, port, old_port)
         threshold = self._detection.moving_addresses if self._detection.interval else 0
         if threshold and self._storms.moved(vid, mac, port, old_port, threshold):
             self._found("loop-suspected", (port, vid), (old_port, vid))
+
+    def fdb_reset(self) -> None:
+        """Nothing: moves are reported one by one."""
 
     def probed(self, vid: int, nonce: int, port: int) -> None:
         """Judge a probe of this bridge that came back."""
@@ -94,30 +111,30 @@ class Protection:
         if origin is None or not self._detection.interval:
             return  # of long ago, or an invention
         pair = min(port, origin[0]), max(port, origin[0]), vid
-        if pair not in self._told:
-            self._told.add(pair)
+        if pair not in self._reported:
+            self._reported.add(pair)
             self._found("loop", (port, vid), origin)
 
-    def _restless(self, holder: Holder, vid: int, mac: int, port: int, old_port: int) -> None:
+    def _flapping(self, vid: int, mac: int, port: int, old_port: int) -> None:
         """Act on an address that moved too often."""
         name, old_name = self._name(port), self._name(old_port)
         rules = self._guard.config
         what = f"{format_mac(mac)} in VLAN {vid} moved {rules.moves} times within {rules.window:g} s"
         if rules.action != "log":
             self._guard.forget(vid, mac)  # what comes after the recovery is counted anew
-        if name in self.blocks or old_name in self.blocks or holder.is_held(vid, mac):
+        if name in self.blocks or old_name in self.blocks or self._holder.is_held(vid, mac):
             return  # dealt with: this is an event of before
-        self._restless_told += 1
-        if self._restless_told <= TOLD_MAX:
+        self._flapping_reported += 1
+        if self._flapping_reported <= REPORTED_MAX:
             log.warning("%s, last from port %s to port %s: %s", what, old_name, name, rules.action)
             self._emit("mac-moving", mac=mac, vlan=vid, port=name, old_port=old_name, action=rules.action)
-        if rules.action == "hold" and holder.hold(vid, mac, old_port):
+        if rules.action == "hold" and self._holder.hold(vid, mac, old_port):
             self._held[vid, mac] = self._clock.now() + rules.recovery if rules.recovery else None
         elif rules.action == "block" and name is not None:
             self.blocks.block(name, what, rules.recovery)
 
     def _found(self, event: str, here: tuple[int, int], there: tuple[int, int]) -> None:
-        """Tell of a loop between two ports, given as index and VLAN, and block one of them."""
+        """Report a loop between two ports, given as index and VLAN, and block one of them."""
         (port, vid), (other, other_vid) = here, there
         name, other_name = self._name(port), self._name(other)
         if name is None or other_name is None or name in self.blocks or other_name in self.blocks:
@@ -137,28 +154,28 @@ class Protection:
 
     # -- time
 
-    def tick(self, holder: Holder) -> None:
+    def tick(self) -> None:
         """Let go of what has been held or blocked long enough: call it once a second."""
         self.blocks.expire()
-        if self._restless_told > TOLD_MAX:
+        if self._flapping_reported > REPORTED_MAX:
             log.warning(
                 "%d more addresses moved too often: %s",
-                self._restless_told - TOLD_MAX,
+                self._flapping_reported - REPORTED_MAX,
                 self._guard.config.action,
             )
-        self._restless_told = 0
+        self._flapping_reported = 0
         now = self._clock.now()
         for (vid, mac), until in [*self._held.items()]:
-            if not holder.is_held(vid, mac):
+            if not self._holder.is_held(vid, mac):
                 del self._held[vid, mac]
             elif until is not None and until <= now:
                 del self._held[vid, mac]
-                holder.release(vid, mac)
+                self._holder.release(vid, mac)
                 self._emit("mac-released", mac=mac, vlan=vid)
 
     def probe(self) -> None:
         """Send one round of probes."""
-        self._told.clear()
+        self._reported.clear()
         probes = self._prober.round(self._ports)
         self._core.originate(
             (

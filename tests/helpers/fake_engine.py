@@ -17,7 +17,7 @@ from bridge.config.port import PortConfig
 from bridge.config.vids import format_vids
 from bridge.errors import ApplyError, PortError
 from bridge.events import Events, Subscription
-from bridge.fdb.view import Filters
+from bridge.fdb.rows import Filters
 from bridge.mac import format_mac
 from helpers.clock import ManualClock
 from helpers.fake_bill import FakeMeter

@@ -20,7 +20,7 @@ from bridge.config.document import Config
 from bridge.config.port import PortConfig
 from bridge.config.security import Stations
 from bridge.fdb.file import VERSION, FdbFile, FdbFileError, Record, read_text, replace_file, write_text
-from bridge.fdb.learning import Saved
+from bridge.fdb.store import Saved
 
 NOW = 1_800_000_000
 MAC = 0x020000000001

@@ -16,13 +16,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from bridge.account.budgets import BudgetConfig
 from bridge.config.bridge import BridgeConfig, StaticEntry
 from bridge.config.port import PortConfig
 from bridge.config.security import GuardRule, Stations, secure
-from bridge.core._core import Bridge, Event, MemoryPort, Snapshot
+from bridge.core._core import Bridge, MemoryPort, Snapshot
+from bridge.engine.events import CoreEvents
 from bridge.errors import FramebridgeError
-from bridge.fdb.learning import Learning, Saved
-from bridge.fdb.requests import REQUESTS_MAX, TOLD_MAX
+from bridge.events import Events
+from bridge.fdb.known import Change, split_key
+from bridge.fdb.learning import Learning
+from bridge.fdb.requests import REPORTED_MAX, REQUESTS_MAX
+from bridge.fdb.store import Saved
 
 VID = 10
 
@@ -39,17 +44,77 @@ def mac(number: int) -> int:
     return frames.number(frames.host(number))
 
 
+class Told(Events):
+    """Keeps what is emitted; somebody listens."""
+
+    has_audience = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[dict[str, Any]] = []
+
+    def emit(self, event: str, /, **fields: Any) -> None:
+        self.rows.append({"event": event, **fields})
+
+
+class Follower:
+    """A listener that keeps a copy of the FDB, as the kernel offload does."""
+
+    def __init__(self, learning: Learning) -> None:
+        self.learning = learning
+        self.entries: dict[tuple[int, int], tuple[int, str]] = {}
+        self.changes: list[Change | None] = []  # None: a reset
+        learning.known.on_change(self)
+
+    def fdb_changed(self, change: Change) -> None:
+        self.changes.append(change)
+        if change.what == "removed":
+            assert self.entries.pop((change.vid, change.mac), None) == (change.port, change.kind)
+        else:
+            self.entries[change.vid, change.mac] = change.port, change.kind
+
+    def fdb_reset(self) -> None:
+        self.changes.append(None)
+        self.entries = self.known()
+
+    def known(self) -> dict[tuple[int, int], tuple[int, str]]:
+        return {split_key(key): (one.port, one.kind) for key, one in self.learning.known.entries.items()}
+
+    def heard(self) -> list[Change | None]:
+        """Changes since the last call."""
+        heard, self.changes = self.changes, []
+        return heard
+
+
+class Owners:
+    """Owners of core events that are not about the FDB, and what they were handed."""
+
+    def __init__(self) -> None:
+        self.handed: list[tuple[Any, ...]] = []
+
+    def probed(self, vid: int, nonce: int, port: int) -> None:
+        self.handed.append(("probe", vid, nonce, port))
+
+    def port_failed(self, index: int, errno: int) -> None:
+        self.handed.append(("port_error", index, errno))
+
+    def at(self, place: int) -> BudgetConfig:
+        self.handed.append(("budget", place))
+        return BudgetConfig("noisy", "frames", 1.0)
+
+
 class Table:
     """A data plane of memory ports under a `Learning`; ports are named a, b, c by their index."""
 
     def __init__(self, *ports: PortConfig, events: int = 16384, capacity: int = 4096, **bridge: Any) -> None:
         self.clock = ManualClock()
         self.core = Bridge(fdb_capacity=capacity, events=events)
-        self.told: list[dict[str, Any]] = []
-        self.failed: list[tuple[int, int]] = []
-        self.learning = Learning(
-            self.core, self.clock, self.tell, lambda port, errno: self.failed.append((port, errno))
-        )
+        self.told = Told()
+        self.events = CoreEvents(self.core, self.told.emit)
+        self.learning = Learning(self.core, self.clock, self.told, self.drain)
+        self.owners = Owners()
+        self.events.connect(fdb=self.learning, protection=self.owners, budgets=self.owners, ports=self.owners)
+        self.follower = Follower(self.learning)
         self.bridge = BridgeConfig(**bridge)
         self.configs = dict(enumerate(ports or (access("a"), access("b"))))
         self.ports: dict[int, MemoryPort] = {index: self.core.open_memory(index) for index in self.configs}
@@ -57,8 +122,8 @@ class Table:
         self.vlan_limits: dict[int, int] = {}
         self.apply()
 
-    def tell(self, event: str, /, **fields: Any) -> None:
-        self.told.append({"event": event, **fields})
+    def drain(self) -> None:
+        self.events.drain()
 
     def apply(self) -> None:
         """What the engine does after every change."""
@@ -97,7 +162,7 @@ class Table:
         for port in self.ports.values():
             port.drain()
         if drain:
-            self.learning.drain()
+            self.drain()
 
     def pass_time(self, seconds: int) -> None:
         for _ in range(seconds):
@@ -109,14 +174,13 @@ class Table:
         return {int(row["mac"][-2:], 16): row["port"] for row in self.rows()}
 
     def rows(self, **filters: int) -> list[dict[str, Any]]:
-        return [*self.learning.rows(**filters)]
+        return [*self.learning.rows.show(**filters)]
 
     def heard(self, event: str) -> list[dict[str, Any]]:
         """Events of a kind since the last call, without their kind."""
-        heard = [
-            {key: told[key] for key in told if key != "event"} for told in self.told if told["event"] == event
-        ]
-        self.told = [told for told in self.told if told["event"] != event]
+        told = self.told.rows
+        heard = [{key: row[key] for key in row if key != "event"} for row in told if row["event"] == event]
+        self.told.rows = [row for row in told if row["event"] != event]
         return heard
 
 
@@ -147,8 +211,8 @@ def test_rows_are_sorted_and_filters_all_have_to_fit() -> None:
     assert [row["mac"][-1] for row in table.rows(port=1, vid=10)] == ["3"]
     assert [row["port"] for row in table.rows(vid=20, mac=mac(2))] == ["b"]
     assert table.rows(vid=20, mac=mac(1)) == []
-    assert table.learning.count_by_port() == Counter({0: 2, 1: 2})
-    assert table.learning.count_by_vlan() == Counter({10: 3, 20: 1})
+    assert table.learning.rows.count_by_port() == Counter({0: 2, 1: 2})
+    assert table.learning.rows.count_by_vlan() == Counter({10: 3, 20: 1})
 
 
 def test_an_entry_is_gone_between_the_ageing_time_and_one_tick_later() -> None:
@@ -284,8 +348,8 @@ def test_a_move_is_told_with_both_ports_and_counted() -> None:
 
 def test_entries_of_a_port_that_goes_vanish_with_it_and_the_rest_stays() -> None:
     table = Table()
-    table.learning.pin(StaticEntry(VID, mac(3), "static", "a"))
-    table.learning.pin(StaticEntry(VID, mac(4), "drop"))
+    table.learning.static.add(StaticEntry(VID, mac(3), "static", "a"))
+    table.learning.static.add(StaticEntry(VID, mac(4), "drop"))
     table.send(0, 1)
     table.send(1, 2)
     table.up = {1}
@@ -294,12 +358,12 @@ def test_entries_of_a_port_that_goes_vanish_with_it_and_the_rest_stays() -> None
     table.up = {0, 1}
     table.apply()
     assert table.stations() == {2: "b", 3: "a", 4: None}
-    assert table.learning.count_by_port() == Counter({0: 1, 1: 1, -1: 1})
+    assert table.learning.rows.count_by_port() == Counter({0: 1, 1: 1, -1: 1})
 
 
 def test_a_port_that_loses_a_vlan_loses_its_entries_there() -> None:
     table = Table(trunk("a", 10, 20), trunk("b", 10, 20))
-    table.learning.pin(StaticEntry(20, mac(9), "static", "a"))
+    table.learning.static.add(StaticEntry(20, mac(9), "static", "a"))
     for vid in (10, 20):
         table.send(0, 1, vid=vid)
         table.send(1, 2, vid=vid)
@@ -329,13 +393,7 @@ def test_an_event_under_way_when_its_port_goes_leaves_no_trace() -> None:
     table.apply()
     table.pass_time(1)
     assert table.rows() == []
-    assert table.learning.count_by_port() == Counter()
-
-
-def test_a_failed_port_is_passed_on() -> None:
-    table = Table()
-    table.learning.handle([Event("port_error", 0, 0, 1, -1, 77)], 0)
-    assert table.failed == [(1, 77)]
+    assert table.learning.rows.count_by_port() == Counter()
 
 
 # -- pinned entries --------------------------------------------------------------------------------
@@ -343,19 +401,19 @@ def test_a_failed_port_is_passed_on() -> None:
 
 def test_a_static_entry_neither_ages_nor_moves_nor_is_flushed() -> None:
     table = Table(ageing_time=10)
-    table.learning.pin(StaticEntry(VID, mac(1), "static", "a"))
+    table.learning.static.add(StaticEntry(VID, mac(1), "static", "a"))
     table.send(1, 1)
     table.pass_time(30)
     assert table.learning.flush() == 0
     assert table.rows() == [
         {"mac": "02:00:00:00:00:01", "vlan": VID, "port": "a", "state": "static", "age": None}
     ]
-    assert table.learning.refusals.n_refused == Counter(static_move=1)
+    assert table.learning.requests.n_refused == Counter(static_move=1)
 
 
 def test_a_sticky_entry_ages_like_a_learned_one_and_returns_with_its_port() -> None:
     table = Table(ageing_time=10)
-    table.learning.pin(StaticEntry(VID, mac(1), "sticky", "a"))
+    table.learning.static.add(StaticEntry(VID, mac(1), "sticky", "a"))
     table.send(1, 1)
     assert table.stations() == {1: "a"}
     table.pass_time(11)
@@ -372,45 +430,45 @@ def test_a_sticky_entry_ages_like_a_learned_one_and_returns_with_its_port() -> N
 def test_a_sticky_entry_that_was_flushed_returns_when_it_is_pinned_again() -> None:
     table = Table()
     entry = StaticEntry(VID, mac(1), "sticky", "a")
-    table.learning.pin(entry)
+    table.learning.static.add(entry)
     assert table.learning.flush(port=0) == 1
     table.apply()
     assert table.stations() == {}
-    table.learning.pin(entry)
+    table.learning.static.add(entry)
     assert table.stations() == {1: "a"}
 
 
 def test_pinning_replaces_and_unpinning_removes() -> None:
     table = Table()
     table.send(0, 1)
-    table.learning.pin(StaticEntry(VID, mac(1), "static", "b"))
+    table.learning.static.add(StaticEntry(VID, mac(1), "static", "b"))
     assert [(row["port"], row["state"]) for row in table.rows()] == [("b", "static")]
-    table.learning.pin(StaticEntry(VID, mac(1), "drop"))
+    table.learning.static.add(StaticEntry(VID, mac(1), "drop"))
     assert [(row["port"], row["state"]) for row in table.rows()] == [(None, "drop")]
-    assert table.learning.unpin(VID, mac(1))
-    assert not table.learning.unpin(VID, mac(1))
+    assert table.learning.static.remove(VID, mac(1))
+    assert not table.learning.static.remove(VID, mac(1))
     assert table.rows() == []
 
 
 def test_a_pin_without_room_is_refused_and_the_one_before_it_stays() -> None:
     table = Table(capacity=1)
-    table.learning.pin(StaticEntry(VID, mac(1), "static", "a"))
+    table.learning.static.add(StaticEntry(VID, mac(1), "static", "a"))
     with pytest.raises(
         FramebridgeError, match=r"no room for 02:00:00:00:00:02 in the FDB: .* by hand; .*fdb_size"
     ):
-        table.learning.pin(StaticEntry(VID, mac(2), "static", "a"))
+        table.learning.static.add(StaticEntry(VID, mac(2), "static", "a"))
     with pytest.raises(FramebridgeError, match="full of entries set by hand"):
         table.learning.authorise(VID, mac(2), 1)
     assert table.stations() == {1: "a"}
-    assert not table.learning.unpin(VID, mac(2))
+    assert not table.learning.static.remove(VID, mac(2))
 
 
 def test_a_pin_that_finds_no_room_when_its_port_comes_is_told() -> None:
     table = Table(capacity=1)
     table.up = {1}
     table.apply()
-    table.learning.pin(StaticEntry(VID, mac(1), "static", "a"))
-    table.learning.pin(StaticEntry(VID, mac(2), "drop"))
+    table.learning.static.add(StaticEntry(VID, mac(1), "static", "a"))
+    table.learning.static.add(StaticEntry(VID, mac(2), "drop"))
     table.up = {0, 1}
     table.apply()
     assert table.heard("fdb-refused") == [{"mac": mac(1), "vlan": VID, "port": "a", "reason": "refused_full"}]
@@ -422,11 +480,11 @@ def test_what_is_set_by_hand_takes_the_place_of_who_was_silent_longest(bridge: d
     for number, port in ((1, 0), (2, 0), (3, 1)):
         table.learning.authorise(VID, mac(number), port)
         table.pass_time(1)
-    table.learning.pin(StaticEntry(VID, mac(4), "static", "b"))
+    table.learning.static.add(StaticEntry(VID, mac(4), "static", "b"))
     assert table.stations() == {2: "a", 3: "b", 4: "b"}
     table.learning.authorise(VID, mac(5), 0)  # of ports with one each, not its own pays
     assert table.stations() == {2: "a", 4: "b", 5: "a"}
-    table.learning.pin(StaticEntry(VID, mac(6), "drop"))
+    table.learning.static.add(StaticEntry(VID, mac(6), "drop"))
     assert table.stations() == {4: "b", 5: "a", 6: None}
     assert table.heard("fdb-evicted") == [
         {"mac": mac(1), "vlan": VID, "port": "a", "by": "b"},
@@ -434,7 +492,7 @@ def test_what_is_set_by_hand_takes_the_place_of_who_was_silent_longest(bridge: d
         {"mac": mac(2), "vlan": VID, "port": "a", "by": None},
     ]
     assert table.learning.counters.evicted == 3
-    assert table.learning.count_by_port() == Counter({0: 1, 1: 1, -1: 1})
+    assert table.learning.rows.count_by_port() == Counter({0: 1, 1: 1, -1: 1})
 
 
 def test_a_learned_one_that_gave_way_and_is_set_in_the_same_command_is_there() -> None:
@@ -443,21 +501,21 @@ def test_a_learned_one_that_gave_way_and_is_set_in_the_same_command_is_there() -
     table.up = {1}
     table.apply()
     for number in (1, 2, 3):
-        table.learning.pin(StaticEntry(VID, mac(number), "static", "a"))
+        table.learning.static.add(StaticEntry(VID, mac(number), "static", "a"))
     table.send(1, 2, 3, 4)
     table.up = {0, 1}
     table.apply()
     assert table.stations() == {1: "a", 2: "a", 3: "a"}
-    assert table.learning.count_by_port() == Counter({0: 3})
+    assert table.learning.rows.count_by_port() == Counter({0: 3})
     table.learning.resync()
-    assert table.learning.count_by_port() == Counter({0: 3})
+    assert table.learning.rows.count_by_port() == Counter({0: 3})
 
 
 def test_letting_in_replaces_what_was_set_and_keeps_to_the_vlans_of_the_port() -> None:
     table = Table()
-    table.learning.pin(StaticEntry(VID, mac(1), "static", "a"))
+    table.learning.static.add(StaticEntry(VID, mac(1), "static", "a"))
     table.learning.authorise(VID, mac(1), 1)
-    assert not table.learning.unpin(VID, mac(1))
+    assert not table.learning.static.remove(VID, mac(1))
     assert [(row["port"], row["state"]) for row in table.rows()] == [("b", "dynamic")]
     with pytest.raises(FramebridgeError, match="carries no traffic of VLAN 20"):
         table.learning.authorise(20, mac(2), 1)
@@ -466,9 +524,9 @@ def test_letting_in_replaces_what_was_set_and_keeps_to_the_vlans_of_the_port() -
 def test_pins_of_ports_that_are_no_more_are_let_go() -> None:
     table = Table()
     for number, port in ((1, "a"), (2, "b")):
-        table.learning.pin(StaticEntry(VID, mac(number), "static", port))
-    table.learning.pin(StaticEntry(VID, mac(3), "drop"))
-    table.learning.keep_pins(["b"])
+        table.learning.static.add(StaticEntry(VID, mac(number), "static", port))
+    table.learning.static.add(StaticEntry(VID, mac(3), "drop"))
+    table.learning.static.keep(["b"])
     assert table.stations() == {2: "b", 3: None}
 
 
@@ -495,7 +553,7 @@ def test_refusals_are_counted_all_and_told_once_a_tick(limits: dict[str, int], r
     table.send(0, *range(1, 8))
     told = table.heard("fdb-refused")
     assert [(event["port"], event["vlan"], event["reason"]) for event in told] == [("a", VID, reason)]
-    assert table.learning.refusals.n_refused == Counter({reason: 5})
+    assert table.learning.requests.n_refused == Counter({reason: 5})
     assert len(table.rows()) == 2
     table.pass_time(1)
     table.send(0, 9)
@@ -521,7 +579,7 @@ def test_controlled_mode_installs_nobody_unasked() -> None:
     with pytest.raises(FramebridgeError, match="02:00:00:00:00:04 in VLAN 10 has not been seen"):
         table.learning.authorise(VID, mac(4))
 
-    table.learning.pin(StaticEntry(VID, mac(2), "drop"))  # denied
+    table.learning.static.add(StaticEntry(VID, mac(2), "drop"))  # denied
     table.send(1, 2)
     assert table.heard("fdb-request") == []
 
@@ -576,8 +634,8 @@ def test_one_let_in_may_leave_but_not_come_back() -> None:
 def test_a_port_tells_of_few_strangers_and_counts_all() -> None:
     table = Table(access("a", locked=True), access("b"))
     table.send(0, *range(1, 101))
-    assert len(table.heard("fdb-locked")) == TOLD_MAX
-    assert table.learning.refusals.n_refused["locked"] == 100
+    assert len(table.heard("fdb-locked")) == REPORTED_MAX
+    assert table.learning.requests.n_refused["locked"] == 100
     table.pass_time(1)
     table.send(0, 1)
     assert len(table.heard("fdb-locked")) == 1
@@ -616,7 +674,7 @@ def test_source_guard_tells_who_spoke_from_where() -> None:
     spoofed = [packets.ipv4(frames.host(1), "10.0.0.1"), packets.ipv6(frames.host(1), "fd00::1")]
     table.ports[0].inject([spoofed[0], *spoofed, packets.arp(frames.host(2), "10.0.0.1")[:40]])
     table.core.turn()
-    table.learning.drain()
+    table.drain()
     common = {"mac": mac(1), "vlan": VID, "port": "a", "finding": "address"}
     assert table.heard("source-guard") == [
         {**common, "address": "10.0.0.1"},
@@ -632,12 +690,12 @@ def test_source_guard_tells_who_spoke_from_where() -> None:
 def test_lost_events_cost_one_resync_at_the_next_tick() -> None:
     table = Table(events=8)
     table.send(0, *range(1, 101), drain=False)
-    table.learning.drain()
+    table.drain()
     lost = table.learning.counters.lost
     assert lost > 0
-    assert table.learning.count_by_port() == Counter({0: 100 - lost})
+    assert table.learning.rows.count_by_port() == Counter({0: 100 - lost})
     table.pass_time(1)
-    assert table.learning.count_by_port() == Counter({0: 100})
+    assert table.learning.rows.count_by_port() == Counter({0: 100})
     assert table.heard("fdb-resync") == [{"lost": lost, "added": lost, "removed": 0}]
     table.pass_time(5)
     assert table.learning.counters.resyncs == 1
@@ -679,8 +737,8 @@ def test_flushing_counts_tells_and_respects_its_filters() -> None:
 def test_deleting_removes_any_kind_once() -> None:
     table = Table()
     table.send(0, 1)
-    table.learning.pin(StaticEntry(VID, mac(2), "static", "a"))
-    table.learning.pin(StaticEntry(VID, mac(3), "drop"))
+    table.learning.static.add(StaticEntry(VID, mac(2), "static", "a"))
+    table.learning.static.add(StaticEntry(VID, mac(3), "drop"))
     assert [table.learning.delete(VID, mac(number)) for number in (1, 2, 3)] == [True] * 3
     assert [table.learning.delete(VID, mac(number)) for number in (1, 2, 3)] == [False] * 3
     assert table.rows() == []
@@ -770,7 +828,7 @@ class AnyOrder(RuleBasedStateMachine):
         name = "" if kind == "drop" else "abc"[index]
         entry = StaticEntry(vid, mac(number), kind, name)
         same = self.pins.get((vid, number)) == entry and (vid, number) in self.entries
-        self.table.learning.pin(entry)
+        self.table.learning.static.add(entry)
         if not same:
             was_pinned = self.pins.pop((vid, number), None) is not None
             there = self.entries.get((vid, number))
@@ -841,7 +899,11 @@ class AnyOrder(RuleBasedStateMachine):
         }
         assert told == {key: (ports[entry.port], entry.kind) for key, entry in self.entries.items()}
         by_port = Counter(entry.port for entry in self.entries.values())
-        assert self.table.learning.count_by_port() == by_port
+        assert self.table.learning.rows.count_by_port() == by_port
+        assert self.table.follower.entries == self.table.follower.known()
+        assert self.table.follower.known() == {
+            (vid, mac(number)): (entry.port, entry.kind) for (vid, number), entry in self.entries.items()
+        }
 
 
 AnyOrder.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=30)
@@ -859,7 +921,7 @@ def test_who_gives_way_is_told_counted_and_gone_from_the_mirror() -> None:
     table.send(1, 3)
     assert table.heard("fdb-evicted") == [{"mac": mac(1), "vlan": VID, "port": "a", "by": "b"}]
     assert table.learning.counters.evicted == 1
-    assert table.learning.count_by_port() == Counter({0: 1, 1: 1})
+    assert table.learning.rows.count_by_port() == Counter({0: 1, 1: 1})
     assert table.stations() == {2: "a", 3: "b"}
 
 
@@ -867,10 +929,10 @@ def test_the_mirror_follows_a_flood_whose_events_were_lost() -> None:
     table = Table(mac_limit=8, events=64)
     for first in range(1, 241, 60):
         table.send(0, *range(first, first + 60), drain=False)
-    table.learning.drain()
+    table.drain()
     table.pass_time(1)
     assert table.learning.counters.resyncs == 1
-    assert table.learning.count_by_port() == Counter({0: 8})
+    assert table.learning.rows.count_by_port() == Counter({0: 8})
 
 
 def test_a_storm_of_moves_ends_right_with_a_mirror_of_bounded_size() -> None:
@@ -880,7 +942,7 @@ def test_a_storm_of_moves_ends_right_with_a_mirror_of_bounded_size() -> None:
         table.send(turn % 2, *range(1, 21), drain=turn % 100 == 99)
     table.pass_time(1)
     assert table.stations() == dict.fromkeys(range(1, 21), "b")
-    assert table.learning.count_by_port() == Counter({1: 20})
+    assert table.learning.rows.count_by_port() == Counter({1: 20})
     assert table.core.counters().ports[1].values["moved"] == 500 * 20
 
 
@@ -890,8 +952,8 @@ def test_a_storm_of_moves_ends_right_with_a_mirror_of_bounded_size() -> None:
 def aged_table() -> Table:
     """Stations 1 (a, VLAN 10), 2 (b, VLAN 10), 3 (a, VLAN 20), silent for 19, 9 and 0 seconds; 7 sticky, 8 static."""
     table = Table(trunk("a", 10, 20), trunk("b", 10, 20))
-    table.learning.pin(StaticEntry(10, mac(7), "sticky", "a"))
-    table.learning.pin(StaticEntry(10, mac(8), "static", "a"))
+    table.learning.static.add(StaticEntry(10, mac(7), "sticky", "a"))
+    table.learning.static.add(StaticEntry(10, mac(8), "static", "a"))
     table.send(0, 1, vid=10)
     table.pass_time(10)
     table.send(1, 2, vid=10)
@@ -925,13 +987,13 @@ def test_flush_and_rows_know_the_same_filters_and_all_have_to_fit(
     filters: dict[str, Any], gone: set[int]
 ) -> None:
     table = aged_table()
-    shown = table.learning.rows(**filters)
+    shown = table.learning.rows.show(**filters)
     flushable = {int(row["mac"][-2:], 16) for row in shown if row["state"] != "static"}  # type: ignore[index]
     assert flushable == gone
     before = table.stations().keys()
     assert table.learning.flush(**filters) == len(gone)
     assert table.stations().keys() == before - gone
-    assert sum(table.learning.count_by_port().values()) == len(before) - len(gone)
+    assert sum(table.learning.rows.count_by_port().values()) == len(before) - len(gone)
     assert table.heard("fdb-flushed")[0]["entries"] == len(gone)
 
 
@@ -949,7 +1011,7 @@ def test_fast_ageing_leaves_who_speaks_and_changes_no_ageing_time() -> None:
 def test_an_age_is_refused_where_entries_do_not_age() -> None:
     table = Table(ageing_time=0)
     table.send(0, 1)
-    for ask in (table.learning.flush, table.learning.rows):
+    for ask in (table.learning.flush, table.learning.rows.show):
         with pytest.raises(FramebridgeError, match="nobody knows how old an entry is"):
             ask(older=15)
     assert table.stations() == {1: "a"}
@@ -975,19 +1037,19 @@ def test_ageing_time_changes_live_in_both_directions() -> None:
 
 def test_what_is_remembered_comes_back_with_its_age_and_ages_on() -> None:
     before = Table(ageing_time=60)
-    before.learning.pin(StaticEntry(VID, mac(8), "static", "a"))
-    before.learning.pin(StaticEntry(VID, mac(7), "sticky", "b"))
+    before.learning.static.add(StaticEntry(VID, mac(8), "static", "a"))
+    before.learning.static.add(StaticEntry(VID, mac(7), "sticky", "b"))
     before.send(0, 1)
     before.pass_time(40)
     before.send(1, 2)
-    saved = [*before.learning.remember()]
+    saved = [*before.learning.store.remember()]
     assert [(one.mac, one.port, one.kind, one.silent) for one in sorted(saved)] == [
         (mac(1), "a", "dynamic", 39),
         (mac(2), "b", "dynamic", 0),
         (mac(7), "b", "sticky", 39),
     ]
     after = Table(ageing_time=60, fdb_file="/nowhere")
-    assert after.learning.restore(saved) == 3
+    assert after.learning.store.restore(saved) == 3
     assert after.stations() == {1: "a", 2: "b", 7: "b"}
     assert [row["age"] for row in after.rows()] == [39, 0, 39]
     after.send(1, 7)
@@ -999,7 +1061,7 @@ def test_what_is_remembered_comes_back_with_its_age_and_ages_on() -> None:
 
 def test_restoring_keeps_to_ports_vlans_limits_and_what_is_there() -> None:
     table = Table(access("a", mac_limit=2), access("b"), fdb_file="/nowhere")
-    table.learning.pin(StaticEntry(VID, mac(4), "static", "b"))
+    table.learning.static.add(StaticEntry(VID, mac(4), "static", "b"))
     table.send(1, 3)
     wanted = [
         (1, VID, "a"),
@@ -1011,9 +1073,9 @@ def test_restoring_keeps_to_ports_vlans_limits_and_what_is_there() -> None:
         (6, VID, "a"),
     ]
     saved = [Saved(vid, mac(number), port, "dynamic", 1.0) for number, vid, port in wanted]
-    assert table.learning.restore(saved) == 2
+    assert table.learning.store.restore(saved) == 2
     assert table.stations() == {1: "a", 3: "b", 4: "b", 5: "a"}
-    assert table.learning.count_by_port() == Counter({0: 2, 1: 2})
+    assert table.learning.rows.count_by_port() == Counter({0: 2, 1: 2})
     table.learning.flush()
     assert table.stations() == {4: "b"}
 
@@ -1023,10 +1085,10 @@ def test_sticky_ones_come_back_first_beyond_limits_and_in_the_place_of_a_learned
     table.send(1, 8, 9)
     wanted = [(1, "dynamic", "b"), (2, "sticky", "a"), (3, "sticky", "a")]
     saved = [Saved(VID, mac(number), port, kind, 1.0) for number, kind, port in wanted]
-    assert table.learning.restore(saved) == 2
+    assert table.learning.store.restore(saved) == 2
     assert table.stations() == {2: "a", 3: "a", 9: "b"}
     assert table.heard("fdb-evicted") == [{"mac": mac(8), "vlan": VID, "port": "b", "by": "a"}]
-    assert table.learning.count_by_port() == Counter({0: 2, 1: 1})
+    assert table.learning.rows.count_by_port() == Counter({0: 2, 1: 1})
 
 
 # -- storms ------------------------------------------------------------------------------------------
@@ -1039,10 +1101,10 @@ def test_events_are_taken_in_slices_and_the_descriptor_tells_of_the_rest() -> No
     assert ([event.mac & 0xFF for event in first], lost) == ([*range(1, 41)], 0)
     assert select.select([table.core.event_fd], [], [], 0)[0]
     table.learning.handle(first, lost)
-    table.learning.take()
+    table.events.take()
     assert not select.select([table.core.event_fd], [], [], 0)[0]
     assert table.learning.counters.learned == 100
-    assert table.learning.count_by_port()[0] == 100
+    assert table.learning.rows.count_by_port()[0] == 100
 
 
 def test_a_storm_of_moves_with_a_ring_far_too_small_ends_where_the_frames_did() -> None:
@@ -1050,7 +1112,7 @@ def test_a_storm_of_moves_with_a_ring_far_too_small_ends_where_the_frames_did() 
     stations = range(1, 201)
     for turn in range(40):
         table.send(turn % 2, *stations, drain=turn % 4 == 0)
-        assert sum(table.learning.count_by_port().values()) <= len(stations)
+        assert sum(table.learning.rows.count_by_port().values()) <= len(stations)
     table.send(0, *stations[:100])
     table.send(1, *stations[100:])
     table.pass_time(1)
@@ -1059,19 +1121,143 @@ def test_a_storm_of_moves_with_a_ring_far_too_small_ends_where_the_frames_did() 
     assert counters.resyncs == 1
     assert counters.learned + counters.moved + counters.lost == 40 * 200 + 100
     assert {row["port"] for row in table.rows()} == {"a", "b"}
-    assert table.learning.count_by_port() == {0: 100, 1: 100}
+    assert table.learning.rows.count_by_port() == {0: 100, 1: 100}
     assert [row["port"] for row in table.rows()] == ["a"] * 100 + ["b"] * 100
 
 
 def test_without_an_audience_nothing_is_said_and_the_same_is_known() -> None:
     table = Table()
-    quiet = Learning(table.core, table.clock, table.tell, lambda *_: None, has_audience=lambda: False)
-    quiet.configure(table.bridge)
-    quiet.set_ports(table.configs)
-    table.told.clear()
-    table.send(0, 1, 2, drain=False)
-    table.send(1, 2, drain=False)
-    quiet.drain()
-    assert table.told == []
-    assert quiet.count_by_port() == {0: 1, 1: 1}
-    assert (quiet.counters.learned, quiet.counters.moved) == (2, 1)
+    table.told.has_audience = False
+    table.send(0, 1, 2)
+    table.send(1, 2)
+    assert table.told.rows == []
+    assert table.learning.rows.count_by_port() == {0: 1, 1: 1}
+    assert (table.learning.counters.learned, table.learning.counters.moved) == (2, 1)
+    assert table.follower.entries == {(VID, mac(1)): (0, "dynamic"), (VID, mac(2)): (1, "dynamic")}
+
+
+# -- the seam: others that follow the FDB --------------------------------------------------------------
+
+
+def test_a_listener_hears_who_is_learned_moves_ages_and_is_deleted() -> None:
+    table = Table(ageing_time=10)
+    table.send(0, 1, 2)
+    table.send(1, 1)
+    table.learning.delete(VID, mac(2))
+    table.pass_time(12)
+    assert [change for change in table.follower.heard() if change is not None] == [
+        Change("added", VID, mac(1), 0, "dynamic"),
+        Change("added", VID, mac(2), 0, "dynamic"),
+        Change("moved", VID, mac(1), 1, "dynamic", old_port=0),
+        Change("removed", VID, mac(2), 0, "dynamic"),
+        Change("removed", VID, mac(1), 1, "dynamic"),
+    ]
+
+
+def test_a_listener_hears_of_entries_set_by_hand_held_and_released() -> None:
+    table = Table()
+    table.learning.static.add(StaticEntry(VID, mac(7), "static", "a"))
+    table.learning.static.add(StaticEntry(VID, mac(8), "drop"))
+    table.learning.static.remove(VID, mac(7))
+    table.send(1, 1)
+    table.learning.hold(VID, mac(1), 1)
+    table.learning.release(VID, mac(1))
+    assert table.follower.heard() == [
+        Change("added", VID, mac(7), 0, "static"),
+        Change("added", VID, mac(8), -1, "drop"),
+        Change("removed", VID, mac(7), 0, "static"),
+        Change("added", VID, mac(1), 1, "dynamic"),
+        Change("added", VID, mac(1), 1, "sticky"),
+        Change("added", VID, mac(1), 1, "dynamic"),
+    ]
+
+
+def test_a_listener_hears_of_an_entry_that_gave_way_and_of_one_refused_where_it_went() -> None:
+    table = Table(access("a", mac_limit=1), access("b"), mac_limit=3)
+    table.send(0, 1)
+    table.send(1, 2)
+    table.send(0, 2)  # at its limit: not learned there, and no longer known where it was
+    table.pass_time(1)
+    table.send(1, 3, 4, 5)
+    assert table.follower.heard() == [
+        Change("added", VID, mac(1), 0, "dynamic"),
+        Change("added", VID, mac(2), 1, "dynamic"),
+        Change("removed", VID, mac(2), 1, "dynamic"),
+        Change("added", VID, mac(3), 1, "dynamic"),
+        Change("added", VID, mac(4), 1, "dynamic"),
+        Change("removed", VID, mac(3), 1, "dynamic"),
+        Change("added", VID, mac(5), 1, "dynamic"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.learning.flush(),
+        lambda table: table.learning.flush(older=0),
+        lambda table: (table.up.discard(0), table.apply()),
+        lambda table: (table.configs.update({0: access("a", 20)}), table.apply()),
+    ],
+    ids=["flush", "flush of the silent", "a port that leaves", "a VLAN that leaves"],
+)
+def test_a_listener_hears_of_many_at_once_as_a_reset(change: Any) -> None:
+    table = Table()
+    table.send(0, 1, 2, 3)
+    table.follower.heard()
+    change(table)
+    assert table.follower.heard() == [None]
+    assert table.follower.entries == {}
+    table.pass_time(2)
+    assert table.follower.heard() == [], "a resync that finds nothing new reports nothing"
+
+
+def test_a_listener_is_right_again_after_events_were_lost() -> None:
+    table = Table(events=16)
+    for turn in range(5):
+        table.send(turn % 2, *range(1, 101), drain=False)
+    table.drain()
+    assert table.learning.counters.lost > 0
+    table.pass_time(1)
+    assert table.follower.entries == {(VID, mac(number)): (0, "dynamic") for number in range(1, 101)}
+
+
+class Holding:
+    """A listener that holds an address where it was, as the move guard does."""
+
+    def __init__(self, learning: Learning) -> None:
+        self.learning = learning
+
+    def fdb_changed(self, change: Change) -> None:
+        if change.what == "moved":
+            self.learning.hold(change.vid, change.mac, change.old_port)
+
+    def fdb_reset(self) -> None:
+        pass
+
+
+def test_what_a_listener_changes_is_reported_to_all_after_what_it_heard() -> None:
+    table = Table()
+    table.learning.known.on_change(Holding(table.learning))
+    late = Follower(table.learning)
+    table.send(0, 1)
+    table.send(1, 1)
+    expected = [
+        Change("added", VID, mac(1), 0, "dynamic"),
+        Change("moved", VID, mac(1), 1, "dynamic", old_port=0),
+        Change("added", VID, mac(1), 0, "sticky"),
+    ]
+    assert table.follower.heard() == late.heard() == expected
+
+
+def test_a_listener_that_fails_is_logged_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Holding):
+        def fdb_changed(self, change: Change) -> None:
+            raise RuntimeError("no netlink")
+
+    table = Table()
+    table.learning.known.on_change(Broken(table.learning))
+    late = Follower(table.learning)
+    table.send(0, 1)
+    assert table.stations() == {1: "a"}
+    assert late.heard() == [Change("added", VID, mac(1), 0, "dynamic")]
+    assert "no netlink" in caplog.text

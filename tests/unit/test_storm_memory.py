@@ -17,11 +17,14 @@ import pytest
 from helpers import frames
 from helpers.clock import ManualClock
 
+from bridge.account.budgets import Budgets
 from bridge.config.bridge import BridgeConfig
 from bridge.config.port import PortConfig
 from bridge.core._core import Bridge, Snapshot
+from bridge.engine.events import CoreEvents
 from bridge.events import Events
 from bridge.fdb.learning import Learning
+from bridge.ports.table import Berths
 from bridge.protect.loop_detection import LoopDetectionConfig
 from bridge.protect.move_guard import MoveGuardConfig
 from bridge.protect.protection import Protection
@@ -62,18 +65,17 @@ class Storm:
         self.core = Bridge(fdb_capacity=capacity, events=1024, burst=BURST)
         self.events = Events()
         self.monitor = self.events.subscribe()
+        self.core_events = CoreEvents(self.core, self.events.emit)
+        self.learning = Learning(self.core, self.clock, self.events, self.core_events.drain)
         self.protection = Protection(
-            self.core, self.clock, self.events.emit, 0x02000000FFFF, lambda port: None
+            self.core, self.clock, self.events.emit, 0x02000000FFFF, lambda port: None, self.learning
+        )
+        self.learning.known.on_change(self.protection)
+        self.core_events.connect(
+            fdb=self.learning, protection=self.protection, budgets=Budgets(), ports=Berths(self.clock)
         )
         self.protection.guard_moves(MoveGuardConfig(moves=5, window=10))
         self.protection.detect_loops(LoopDetectionConfig(interval=1.0, moving_addresses=5))
-        self.learning = Learning(
-            self.core,
-            self.clock,
-            self.events.emit,
-            lambda port, errno: None,
-            moved=lambda *move: self.protection.moved(self.learning, *move),
-        )
         configs = {
             index: PortConfig(f"p{index}", "memory", pvid=VID, mac_limit=mac_limit) for index in (0, 1)
         }
@@ -90,11 +92,11 @@ class Storm:
     def rage(self, turns: int) -> None:
         for turn in range(turns):
             self.core.turn()
-            self.learning.take()
+            self.core_events.take()
             if turn % TURNS_A_SECOND == 0:
                 self.clock.advance(1)
                 self.learning.tick()
-                self.protection.tick(self.learning)
+                self.protection.tick()
 
 
 @pytest.mark.parametrize(
