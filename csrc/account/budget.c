@@ -32,19 +32,6 @@ static void br_budget_refill_one(struct br_bridge *bridge, uint32_t index, uint6
     br_budget_tell(bridge, index, told ? BR_EVENT_budget_over : BR_EVENT_budget_under);
 }
 
-/* Write another budget into a snapshot that has room for it. */
-void br_budget_add(struct br_snapshot *snapshot, const struct br_budget *budget)
-{
-    const uint32_t list = budget->port == BR_ANY_PORT ? BR_PORTS_MAX : budget->port;
-    uint16_t *end = &snapshot->budget_first[list];
-
-    while (*end)
-        end = &snapshot->budget[*end - 1].next;
-    snapshot->budget[snapshot->n_budgets] = *budget;
-    snapshot->budget[snapshot->n_budgets].next = 0;
-    *end = (uint16_t)++snapshot->n_budgets;
-}
-
 /* The budgets that frames of a port may be asked about, as places + 1: those of the port, then those of no port. */
 static inline uint32_t br_budget_begin(const struct br_snapshot *snapshot, uint16_t port)
 {

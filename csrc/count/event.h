@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "count/counters.h"
-#include "fdb/fdb.h"
+#include "count/limits.h"
 
 enum { BR_HINTS_MAX = 512 };
 

@@ -14,17 +14,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "fdb/fdb.h"
+#include "count/counters.h"
+#include "count/limits.h"
+#include "frame/way.h"
 
 enum {
-    BR_CAPTURE_LEAST = 1 << 18, /* bytes of a ring: several of the longest frames */
-    BR_CAPTURE_MOST = 1 << 26,
     BR_CAPTURE_PIECES = 4,
     BR_CAPTURE_BLOCK_LEN = 256, /* of a packet block beside the frame, at most */
     BR_NO_INTERFACE = UINT32_MAX,
 };
-
-enum br_way { BR_RX, BR_TX, BR_WAYS };
 
 /* A frame in pieces, in order. */
 struct br_capture_piece {

@@ -26,33 +26,10 @@
 #include "frame/frame.h"
 #include "frame/pool.h"
 #include "frame/vlan.h"
+#include "snapshot/mirror_rules.h"
 
 enum {
-    BR_MIRRORS_MAX = 8, /* one bit each in a byte */
     BR_MIRROR_COPIES = 256,
-    BR_MIRROR_SNAPLEN_MIN = 64, /* a cut copy needs no padding */
-};
-
-struct br_mirror {
-    uint32_t serial;  /* of the definition, not 0; another one starts from nothing */
-    uint32_t snaplen; /* bytes, 0: whole */
-    struct br_capture *capture; /* NULL: to a port */
-    uint16_t target;  /* index of that port */
-    uint8_t queue;    /* the first mirror with this target */
-    bool by_frames;   /* the rate is in frames, not in bits */
-    double rate;      /* units a cycle of the clock, 0: no limit */
-    double burst;     /* units */
-};
-
-/* The mirrors of a snapshot. In every uint8_t below bit m is mirror m. */
-struct br_mirrors {
-    uint32_t n;
-    uint8_t to_port;
-    uint8_t frames; /* copies what goes on */
-    uint8_t drops;  /* copies what ends */
-    uint8_t at[BR_WAYS][BR_PORTS_MAX];
-    uint8_t vlan[BR_VLANS]; /* 0: frames without a VLAN */
-    struct br_mirror mirror[BR_MIRRORS_MAX];
 };
 
 struct br_mirror_state {

@@ -21,6 +21,7 @@
 
 #include "thread/bridge.h"
 #include "frame/classify.h"
+#include "frame/mac.h"
 
 enum {
     BR_IGMP_REPORT_1 = 0x12, /* RFC 1112 appendix I; the others RFC 2236 section 2.1, RFC 3376 section 4 */
@@ -28,17 +29,6 @@ enum {
     BR_IGMP_LEAVE = 0x17,
     BR_IGMP_REPORT_3 = 0x22,
 };
-
-/* Whether an address is that of a router group, not of a router. */
-static inline bool br_mac_is_virtual_router(uint64_t mac)
-{
-    return mac >> 8 == 0x00005e0001 ||  /* VRRP on IPv4, RFC 9568 section 7.3; CARP uses the same */
-           mac >> 8 == 0x00005e0002 ||  /* VRRP on IPv6 */
-           mac >> 8 == 0x00000c07ac ||  /* HSRP, RFC 2281 section 5.3 */
-           mac >> 12 == 0x00000c9ff ||  /* HSRP version 2 */
-           mac >> 12 == 0x000573a00 ||  /* HSRP on IPv6 */
-           mac >> 24 == 0x0007b4;       /* GLBP */
-}
 
 static inline bool br_igmp_is_report(uint8_t type)
 {

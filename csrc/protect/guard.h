@@ -27,43 +27,11 @@
 #include <stdint.h>
 
 #include "count/counters.h"
-#include "fdb/fdb.h"
 #include "frame/frame.h"
+#include "snapshot/guard_rules.h"
 
 enum {
-    BR_ALLOWED_MAX = 4096,     /* ranges of all ports together */
-    BR_GUARD_RULES_MAX = 4096, /* of all ports together */
     BR_GUARD_CHAIN_MAX = 8,    /* IPv6 extension headers of one packet */
-};
-
-/* Addresses from first to last. Ranges of a port are sorted and do not overlap. */
-struct br_mac_range {
-    uint64_t first;
-    uint64_t last;
-};
-
-/* IPv4: the upper half of the first word, the rest zero. */
-struct br_guard_rule {
-    uint64_t address[2];
-    uint64_t mask[2];
-    uint64_t mac; /* 0: whichever */
-};
-
-/* Where a port's part of the tables is. */
-struct br_guard_port {
-    uint16_t allowed;
-    uint16_t n_allowed;
-    uint16_t rule;
-    uint16_t n_ipv4; /* rules for IPv4, then those for IPv6 */
-    uint16_t n_ipv6;
-};
-
-struct br_guards {
-    uint16_t n_allowed;
-    uint16_t n_rules;
-    struct br_guard_port port[BR_PORTS_MAX];
-    struct br_mac_range allowed[BR_ALLOWED_MAX];
-    struct br_guard_rule rule[BR_GUARD_RULES_MAX];
 };
 
 /* What a frame that ended spoke from, for people: `len` is 0, 4 or 16 bytes. */

@@ -12,7 +12,7 @@
 #ifndef BR_FORM_H
 #define BR_FORM_H
 
-#include "thread/bridge.h"
+#include "snapshot/port_config.h"
 #include "snapshot/translation.h"
 #include "frame/vlan.h"
 

@@ -1,6 +1,8 @@
 /* snapshot/may_leave.c - see snapshot/may_leave.h. */
 #include "snapshot/may_leave.h"
 
+#include "snapshot/snapshot.h"
+
 static void br_reach_note(struct br_snapshot *snapshot, uint16_t ingress, uint16_t egress)
 {
     if (br_reach(&snapshot->port[ingress], &snapshot->port[egress]) != BR_PASS)

@@ -8,7 +8,10 @@
 #ifndef BR_REACH_H
 #define BR_REACH_H
 
-#include "thread/bridge.h"
+#include "count/counters.h"
+#include "snapshot/port_config.h"
+
+struct br_snapshot;
 
 /*
  * BR_PASS, or why frames of `ingress` may not leave by `egress`. To itself a port sends only with `hairpin`; isolation

@@ -22,98 +22,23 @@
 #include "count/cycles.h"
 #include "count/event.h"
 #include "fdb/fdb.h"
+#include "fdb/read.h"
 #include "frame/frame.h"
 #include "protect/guard.h"
 #include "thread/loop.h"
 #include "mirror/mirror.h"
+#include "frame/mac.h"
 #include "frame/pool.h"
 #include "port/port.h"
+#include "snapshot/snapshot.h"
 
 enum {
-    BR_PORT_WORDS = BR_PORTS_MAX / 64,
     BR_WAKE_TAG = BR_PORTS_MAX,
     BR_COPIES = 8, /* heads for copies, by frames of a burst: two are enough where all ports are plain */
     BR_PROBES_TOLD = 64, /* remembered, so that a probe that circles is told of once a port */
 };
 
 #define BR_CLOCK_LEAP (1ull << 36) /* cycles no stage takes: at least ten seconds */
-
-/* A set of ports, one bit each. */
-struct br_port_set {
-    uint64_t word[BR_PORT_WORDS];
-};
-
-static inline void br_set_add(struct br_port_set *set, uint16_t port)
-{
-    set->word[port / 64] |= 1ull << port % 64;
-}
-
-static inline bool br_set_has(const struct br_port_set *set, uint16_t port)
-{
-    return set->word[port / 64] >> port % 64 & 1;
-}
-
-enum br_mode { BR_MODE_ACCESS, BR_MODE_TRUNK, BR_MODE_TUNNEL };
-enum br_priority_tags { BR_PRIORITY_TAGS_NEVER, BR_PRIORITY_TAGS_IF_NONZERO, BR_PRIORITY_TAGS_ALWAYS };
-enum br_direction { BR_DIRECTION_BOTH, BR_DIRECTION_INGRESS, BR_DIRECTION_EGRESS };
-enum br_flood_class { BR_FLOOD_UNKNOWN, BR_FLOOD_MULTICAST, BR_FLOOD_BROADCAST, BR_FLOOD_CLASSES };
-
-/* What the pipeline must know of a port: one cache line. */
-struct br_translation;
-struct br_port_config {
-    struct br_port *port;
-    uint32_t mtu;       /* layer-3 bytes */
-    uint32_t mac_limit; /* 0: none */
-    uint16_t pvid;      /* access or tunnel VLAN, native VLAN of a trunk, 0: none */
-    uint16_t tpid;
-    uint8_t mode;
-    bool up;
-    bool learning;
-    bool isolated;
-    struct br_translation *translation; /* of the snapshot; NULL: on the wire a VLAN has its own VID */
-    uint16_t bare;         /* the VLAN whose frames leave without its VID, 0: none; pvid, unless that leaves tagged */
-    uint16_t untagged_tci; /* PCP, in its place, of frames that come untagged */
-    uint16_t horizon;      /* split-horizon group, 0: none */
-    uint8_t priority_tags; /* enum br_priority_tags, for frames of `bare` */
-    uint8_t direction;     /* enum br_direction */
-    bool hairpin;
-    bool plain;            /* up, and frames leave untagged or under one tag with the VID of their VLAN */
-    bool locked;           /* protect/guard.h */
-    bool guarded;
-    bool blocked;          /* why it is not up */
-    uint8_t reserved[19];
-};
-
-static_assert(sizeof(struct br_port_config) == 64, "a port's configuration is one cache line");
-
-/* The whole configuration of the data plane; never written after it is applied. */
-struct br_snapshot {
-    uint16_t n_ports;
-    uint16_t port_index[BR_PORTS_MAX]; /* the ports in use */
-    uint16_t reserved_pass;            /* bit n: pass 01-80-C2-00-00-0n */
-    uint16_t age_ticks;
-    bool static_forward; /* R9: forward instead of drop */
-    uint8_t waiting;     /* enum br_waiting */
-    bool controlled;
-    bool evict;       /* a full table or VLAN takes new stations, in place of others */
-    bool vrrp_aware;  /* pipeline/moves.h */
-    bool local_first;
-    uint32_t mac_limit; /* of dynamic and sticky entries in all, 0: none */
-    struct br_port_set barred[BR_PORTS_MAX]; /* by ingress port: where its frames may not leave (snapshot/may_leave.h) */
-    struct br_port_set flood[BR_FLOOD_CLASSES]; /* up and willing */
-    struct br_port_config port[BR_PORTS_MAX] __attribute__((aligned(64)));
-    struct br_port_set vlan[BR_VLANS]; /* members */
-    uint32_t vlan_limit[BR_VLANS];
-    uint64_t vlan_learning_off[BR_VLANS / 64]; /* a bit for each VID */
-    struct br_udp_ports heartbeat;
-    struct br_guards guards;
-    uint64_t own_address;              /* of the bridge, 0: none */
-    uint64_t instance;                 /* in its loop probes */
-    uint32_t n_budgets;
-    uint16_t budget_first[BR_PORTS_MAX + 1]; /* of a port, last: of all; a place + 1, 0: none */
-    struct br_budget budget[BR_BUDGETS_MAX];
-    struct br_mirrors mirrors;
-};
 
 /* Where the FDB has the two stations of a frame: found and prefetched by admit. */
 struct br_stations {
@@ -282,21 +207,6 @@ static inline void br_drop(struct br_thread *thread, struct br_frame *frame, enu
     thread->ingress->rx_drops[reason]++;
 }
 
-/* What learning in a VLAN on a port is bound to. */
-static inline struct br_learn_rules br_learn_rules(const struct br_snapshot *snapshot, const struct br_port_config *port,
-                                                   uint16_t vid)
-{
-    return (struct br_learn_rules){
-        .port = port->port->index,
-        .controlled = snapshot->controlled,
-        .evict = snapshot->evict,
-        .age_ticks = snapshot->age_ticks,
-        .port_limit = port->mac_limit,
-        .vlan_limit = snapshot->vlan_limit[vid],
-        .total_limit = snapshot->mac_limit,
-    };
-}
-
 /* The place in the batch of a frame, or of what it is a copy of. */
 static inline uint32_t br_frame_origin(const struct br_thread *thread, const struct br_frame *frame)
 {
@@ -306,7 +216,6 @@ static inline uint32_t br_frame_origin(const struct br_thread *thread, const str
 }
 
 /* Data thread; see account/budget.c. */
-void br_budget_add(struct br_snapshot *snapshot, const struct br_budget *budget);
 void br_budget_refill(struct br_bridge *bridge, uint16_t port);
 void br_budget_refill_all(struct br_bridge *bridge);
 void br_budget_carry(struct br_thread *thread, const struct br_snapshot *old, const struct br_snapshot *snapshot);
