@@ -1,7 +1,7 @@
-"""The methods of the control interface as the socket sees them: METHODS, and the decorator that publishes a verb.
+"""A method of the control interface as the socket sees it, and the decorator that makes one of a function.
 
 Job: name, parameters with their types, and description of each method, made from the name, signature and docstring of
-its verb (bridge.service); what is wrong with the parameters of a call; the description of all in varlink's language.
+its function; what is wrong with the parameters of a call; the description of all in varlink's language.
 Pure. Refuses, as ControlError: unknown methods; unknown, missing or mistyped parameters.
 """
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import Any
 
 from bridge.config.checks import show
 from bridge.control.protocol import (
@@ -24,9 +25,6 @@ from bridge.control.protocol import (
 )
 from bridge.errors import ControlError
 
-Verb = TypeVar("Verb", bound=Callable[..., Awaitable[Any]])
-
-METHODS: dict[str, Method] = {}
 TYPES: dict[str, type] = {"string": str, "int": int, "bool": bool, "object": dict}  # varlink's name of each
 ANNOTATIONS = {"str": "string", "int": "int", "bool": "bool", "Message": "object"}
 
@@ -45,7 +43,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A verb as the socket sees it.
+    """A function as the socket sees it; its first parameter is the Context.
 
     `changes`: not for onlookers; without it the method only looks. `is_costly`: its work grows with what the caller
     sends, so onlookers take turns.
@@ -56,7 +54,7 @@ class Method:
     parameters: Mapping[str, Parameter]
     changes: bool
     is_costly: bool
-    verb: Callable[..., Awaitable[Any]]
+    function: Callable[..., Awaitable[Any]]
 
     def checked(self, given: Message) -> Message:
         """Return the parameters that are there, all known and of their types; null counts as absent."""
@@ -79,15 +77,15 @@ def method(
     changes: bool = False,
     is_costly: bool = False,
     options: Mapping[str, str] | None = None,
-) -> Callable[[Verb], Verb]:
-    """Publish a verb: `port_show` becomes the method PortShow of the interface.
+) -> Callable[[Callable[..., Awaitable[Any]]], Method]:
+    """Make a method of a function: `port_show` becomes the method PortShow of the interface.
 
     `options` are parameters that it takes as `**keywords`, all of which may be absent, with their types.
     """
 
-    def publish(verb: Verb) -> Verb:
-        full_name = f"{interface}.{verb.__name__.title().replace('_', '')}"
-        _, *signature = inspect.signature(verb).parameters.values()
+    def make(function: Callable[..., Awaitable[Any]]) -> Method:
+        full_name = f"{interface}.{function.__name__.title().replace('_', '')}"
+        _, *signature = inspect.signature(function).parameters.values()
         parameters = {
             p.name: Parameter(
                 p.name, ANNOTATIONS[p.annotation.removesuffix(" | None")], p.default is not p.empty
@@ -95,11 +93,15 @@ def method(
             for p in signature
             if p.kind is not p.VAR_KEYWORD
         } | {name: Parameter(name, kind, optional=True) for name, kind in (options or {}).items()}
-        summary = inspect.getdoc(verb) or ""
-        METHODS[full_name] = Method(full_name, summary, parameters, changes, is_costly, verb)
-        return verb
+        summary = inspect.getdoc(function) or ""
+        return Method(full_name, summary, parameters, changes, is_costly, function)
 
-    return publish
+    return make
+
+
+def published(*modules: ModuleType) -> dict[str, Method]:
+    """Gather the methods that modules define, by name, in the order they are written."""
+    return {one.name: one for module in modules for one in vars(module).values() if isinstance(one, Method)}
 
 
 def invalid(parameter: str, message: str) -> ControlError:
@@ -107,10 +109,10 @@ def invalid(parameter: str, message: str) -> ControlError:
     return ControlError(f"parameter {parameter!r}: {message}", INVALID_PARAMETER, {"parameter": parameter})
 
 
-def describe() -> str:
+def describe(methods: Mapping[str, Method]) -> str:
     """Write the interface in varlink's interface definition language (https://varlink.org/Interface-Definition)."""
     lines = ["# Control of a framebridge daemon.", f"interface {INTERFACE}", ""]
-    for known in METHODS.values():
+    for known in methods.values():
         interface, _, name = known.name.rpartition(".")
         if interface == INTERFACE:
             lines += [f"# {line}" for line in known.summary.splitlines()]
@@ -125,10 +127,10 @@ def describe() -> str:
     return "\n".join(lines) + "\n"
 
 
-def find_method(name: str) -> Method:
+def find_method(methods: Mapping[str, Method], name: str) -> Method:
     """Look a method up by its full name."""
-    if name in METHODS:
-        return METHODS[name]
+    if name in methods:
+        return methods[name]
     interface = name.rpartition(".")[0]
     if interface in (SERVICE, INTERFACE):
         raise ControlError(f"no method {name!r}", METHOD_NOT_FOUND, {"method": name})

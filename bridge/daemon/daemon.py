@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.bounded_server import raise_descriptor_limit
 from bridge.config.document import Config, load
+from bridge.control.context import status_line
 from bridge.control.protocol import INTERFACE, Call
 from bridge.control.server import ControlServer
-from bridge.control.service import Service, status_line
+from bridge.control.service import Service
 from bridge.control.socket_path import SocketClaim
 from bridge.errors import ControlError
 from bridge.systemd.notify import Notifier

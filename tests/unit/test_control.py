@@ -26,10 +26,9 @@ from hypothesis import strategies as st
 
 from bridge import __version__
 from bridge.config.document import parse
-from bridge.control.methods import METHODS
 from bridge.control.protocol import ERRORS, INTERNAL, MESSAGE_MAX, Call, encode_error
 from bridge.control.server import Limits
-from bridge.control.service import Service
+from bridge.control.service import METHODS, Service
 from bridge.control.socket_path import SocketClaim, peer_of
 from bridge.engine.engine import Engine
 from bridge.engine.status import Rows

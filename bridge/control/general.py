@@ -1,0 +1,83 @@
+"""Methods about the bridge as a whole: settings, counters, checks of a configuration, reload, events."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from bridge import __version__
+from bridge.config import document as configs
+from bridge.config.bridge import bridge_table
+from bridge.config.document import Config
+from bridge.config.plan import plan
+from bridge.control.context import Context, status_line
+from bridge.control.methods import method
+from bridge.control.parameters import action_rows
+from bridge.control.protocol import REFUSED, Row
+from bridge.errors import ControlError
+from bridge.events import Subscription
+from bridge.mac import format_mac
+
+
+@method()
+async def version(context: Context) -> list[Row]:
+    """Version, bridge name and process of the daemon."""
+    return [{"version": __version__, "bridge": context.engine.config.bridge.name, "pid": os.getpid()}]
+
+
+@method()
+async def bridge_show(context: Context) -> list[Row]:
+    """Give the settings of the bridge as a whole that are in force: the `[bridge]` table."""
+    bridge = context.engine.config.bridge
+    shown = {"control_socket": bridge.socket_path, "address": format_mac(context.engine.own_address)}
+    return [{"bridge": bridge.name, **bridge_table(bridge), **shown}]
+
+
+@method()
+async def stats_show(context: Context, port: str | None = None) -> list[Row]:
+    """One row per port with every counter; without `port`, a last row with the totals."""
+    return context.engine.rows.stats(context.known_port(port))
+
+
+@method()
+async def drops_show(context: Context, all: bool = False) -> list[Row]:  # noqa: A002
+    """One row per port, direction and drop reason that has a count; `all`: every reason."""
+    return context.engine.rows.drops(all)
+
+
+@method(is_costly=True)
+async def check_plan(context: Context, toml: str, source: str = "") -> list[Row]:
+    """Validate the text of a configuration file. Rows: what a reload with it would do."""
+    before = context.engine.config
+    return await asyncio.to_thread(lambda: action_rows(plan(before, configs.parse(toml, source))))
+
+
+@method(is_costly=True)
+async def check_audit(context: Context, toml: str, source: str = "") -> list[Row]:
+    """Audit the ports of a configuration file, as the daemon sees their devices. Rows as for PortAudit."""
+    config = await asyncio.to_thread(configs.parse, toml, source)
+    return [finding.row for finding in await context.engine.audit(config)]
+
+
+@method(changes=True)
+async def reload(context: Context, toml: str | None = None, source: str = "") -> list[Row]:
+    """Put a configuration in force: this text or, without it, the daemon's file. Rows: what was done."""
+
+    def read(_: Config) -> Config:
+        if toml is not None:
+            return configs.parse(toml, source)
+        if not context.config_path:
+            raise ControlError("this daemon was not started from a file: name one", REFUSED)
+        return configs.load(context.config_path)
+
+    context.notifier.reloading()
+    try:
+        return await context.change(read)
+    finally:
+        context.notifier.ready(status_line(context.engine))
+
+
+@method()
+async def monitor(context: Context) -> Subscription:
+    """Stream events, one row each, until either side hangs up. A first reply without rows: it began."""
+    return context.engine.subscribe()

@@ -1,0 +1,27 @@
+"""Methods about mirrors."""
+
+from __future__ import annotations
+
+from bridge.config import document as configs
+from bridge.control.context import Context
+from bridge.control.methods import method
+from bridge.control.protocol import Message, Row
+from bridge.mirror.mirrors import parse_mirror
+
+
+@method()
+async def mirror_show(context: Context) -> list[Row]:
+    """One row per mirror: what it copies, where to, its state, what became of the copies."""
+    return context.engine.rows.mirrors()
+
+
+@method(changes=True)
+async def mirror_add(context: Context, mirror: Message) -> list[Row]:
+    """Add a mirror, written like a [[mirror]] table of the file. Rows: what was done."""
+    return await context.change(lambda config: configs.with_mirror(config, parse_mirror(mirror)))
+
+
+@method(changes=True)
+async def mirror_del(context: Context, mirror: str) -> list[Row]:
+    """Remove a mirror; its file is ended and stays. Rows: what was done."""
+    return await context.change(lambda config: configs.without_mirror(config, mirror))
