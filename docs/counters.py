@@ -22,12 +22,19 @@ to, at every moment at which they can be read:
                 offered            = tx_frames + all tx drops
     in total    rx_frames + copies = tx_frames + all drops
 
+Frames that never came in stand beside that, by reasons of their own: what the kernel dropped in front of a port while
+it was attached. `rx_missed + rx_refused` is their sum, `drops show` lists them with direction `missed`. With them,
+`rx_frames + rx_missed + rx_refused` is what a guest sent, as soon as its queue is empty. Frames that a NIC or a driver
+lost before the kernel had them are in the statistics of the device only (`ip -s -s link`). Ports that are no more stay
+in the totals of both commands; what still waited in their queues when they left is there as `port_down`.
+
 A super-frame (GSO) counts as one frame; `rx_segments` and `tx_segments` tell the wire frames it stands for.
 """
 
 SECTIONS = (
     ("Of a port (`framebridge stats show`)", _core.PORT_COUNTERS),
     ("Why frames end (`framebridge drops show`)", _core.DROP_REASONS),
+    ("Why frames never came in (`framebridge drops show`, direction `missed`)", _core.MISSES),
     ("Stages of the data thread, in cycles (`framebridge cost show`)", _core.STAGES),
     ("Of the data thread", _core.THREAD_COUNTERS),
     ("Events to the control thread", _core.EVENTS),

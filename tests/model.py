@@ -289,6 +289,8 @@ class Model:
                 self._discard(
                     self.ports[index], "blocked" if self.config.ports[index].blocked else "port_down"
                 )
+        for index in self.config.ports.keys() - config.ports.keys():
+            self._discard(self.ports[index], "port_down")
         self._storm_left = {  # another limit starts afresh
             key: self._storm_left[key]
             if self.config.storms.get(key) == frames and key in self._storm_left
@@ -299,7 +301,7 @@ class Model:
         self.config = config
 
     def _discard(self, port: Port, reason: str) -> None:
-        """What came while a port was down is out of date when it comes up."""
+        """What came while a port was down is out of date when it comes up; what waits when it leaves is too late."""
         port.values["rx_batches"] += -(-len(port.waiting) // self.burst)
         while port.waiting:
             frame, _ = port.waiting.popleft()

@@ -5,22 +5,24 @@ device is lost and returns, and kept in the total when a port is removed: the to
 balances exactly (R12). Clearing is done by subtraction, so the data thread never stops for it.
 Thread: control. Invariant: every row comes from one reading at one batch boundary. Names and meanings come
 from the data plane's own tables.
+
+What the kernel dropped in front of ports stands beside the balance, as `misses`: such frames never came in. Those of
+rings are the data plane's, those of taps are read here, right after the batch boundary.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bridge.account.window import Egress
-from bridge.core._core import DROP_REASONS, PORT_COUNTERS, Bridge, Counters, PortCounters
+from bridge.core._core import DROP_REASONS, MISSES, PORT_COUNTERS, Bridge, Counters, Port, PortCounters
 
 Row = dict[str, object]
 
 _NAMES = [name for name, _ in PORT_COUNTERS]
-_REASONS = [name for name, _ in DROP_REASONS]
-_MEANINGS = dict(DROP_REASONS)
+TOTAL = "total"  # in place of a port's name
 
 
 @dataclass(slots=True)
@@ -30,13 +32,21 @@ class Tally:
     values: Counter[str] = field(default_factory=Counter)
     rx_drops: Counter[str] = field(default_factory=Counter)
     tx_drops: Counter[str] = field(default_factory=Counter)
+    misses: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Tally | PortCounters) -> Tally:
         """Add in place."""
         self.values.update(other.values)
         self.rx_drops.update(other.rx_drops)
         self.tx_drops.update(other.tx_drops)
+        self.misses.update(other.misses)
         return self
+
+    def miss(self, reason: str, frames: int) -> None:
+        """Add frames that the kernel dropped, of which the data plane does not know."""
+        if frames:
+            self.misses[reason] += frames
+            self.values["rx_missed"] += frames
 
     @property
     def drops(self) -> int:
@@ -59,20 +69,40 @@ class Tally:
             "tx_drops": self.tx_drops.total(),
         }
 
+    def reasons(self, port: str, *, every: bool) -> Iterator[Row]:
+        """Give a row for each direction and reason that has a count, or for every one."""
+        for direction, counts, reasons in (
+            ("rx", self.rx_drops, DROP_REASONS),
+            ("tx", self.tx_drops, DROP_REASONS),
+            ("missed", self.misses, MISSES),
+        ):
+            for reason, meaning in reasons:
+                if every or counts[reason]:
+                    yield {
+                        "port": port,
+                        "direction": direction,
+                        "reason": reason,
+                        "frames": counts[reason],
+                        "meaning": meaning,
+                    }
+
 
 class Ledger:
     """The books of one bridge; `ports` map the names of ports to their indexes, None: not attached."""
 
-    def __init__(self, core: Bridge) -> None:
+    def __init__(self, core: Bridge, dropped: Callable[[], Mapping[str, int]]) -> None:
+        """Hear from `dropped`, by name, how many frames the kernel dropped in front of taps while they are attached."""
         self._core = core
+        self._dropped = dropped
         self._past: dict[str, Tally] = {}  # of ports, from before they were last attached
         self._removed = Tally()
 
-    def carry(self, ports: Mapping[str, int]) -> None:
-        """Keep the counters of ports that are about to leave the snapshot; they must be quiet already."""
-        live = self._core.counters().ports
-        for name, index in ports.items():
-            self._past.setdefault(name, Tally()).add(live[index])
+    def carry(self, ports: Mapping[str, Port]) -> None:
+        """Keep the counters of ports that just left the snapshot."""
+        dropped = self._dropped()
+        for name, port in ports.items():
+            tally = self._past.setdefault(name, Tally()).add(self._core.final_counters(port))
+            tally.miss("tap_full", dropped.get(name, 0))
 
     def close(self, name: str) -> None:
         """Move the counters of a port that is no more to the total."""
@@ -85,11 +115,18 @@ class Ledger:
 
     def tallies(self, ports: Mapping[str, int | None], counters: Counters | None = None) -> dict[str, Tally]:
         """Give the counters of ports: as they were read, or read now."""
-        live = (counters or self._core.counters()).ports
+        tallies = self._counted(ports, (counters or self._core.counters()).ports)
+        for name, frames in self._dropped().items():
+            if name in tallies:
+                tallies[name].miss("tap_full", frames)
+        return tallies
+
+    def _counted(self, ports: Mapping[str, int | None], live: Mapping[int, PortCounters]) -> dict[str, Tally]:
+        """Give what the data plane counted of ports, with what is carried on."""
         tallies = {}
         for name, index in ports.items():
             tallies[name] = Tally().add(self._past.get(name, Tally()))
-            if index in live:
+            if index is not None and index in live:
                 tallies[name].add(live[index])
         return tallies
 
@@ -97,30 +134,25 @@ class Ledger:
         """Give what each port sent, and what that took."""
         return {
             name: Egress(tally.values["offered"], tally.values["tx_cycles"])
-            for name, tally in self.tallies(ports).items()
+            for name, tally in self._counted(ports, self._core.counters().ports).items()
         }
 
     def stats_rows(self, ports: Mapping[str, int | None]) -> list[Row]:
         """One row per port and a last one with the total, removed ports included, and its balance."""
         tallies = self.tallies(ports)
+        total = self._total(tallies)
+        rows = [tally.row(name) for name, tally in tallies.items()]
+        return [*rows, {**total.row(TOTAL), "balance": total.balance}]
+
+    def drops_rows(self, ports: Mapping[str, int | None], *, every: bool = False) -> list[Row]:
+        """One row per port, direction and reason that has a count, or for every reason; last the same of the total."""
+        tallies = self.tallies(ports)
+        named = [*tallies.items(), (TOTAL, self._total(tallies))]
+        return [row for name, tally in named for row in tally.reasons(name, every=every)]
+
+    def _total(self, tallies: Mapping[str, Tally]) -> Tally:
+        """Add up all ports there are or were."""
         total = Tally().add(self._removed)
         for tally in tallies.values():
             total.add(tally)
-        rows = [tally.row(name) for name, tally in tallies.items()]
-        return [*rows, {**total.row("total"), "balance": total.balance}]
-
-    def drops_rows(self, ports: Mapping[str, int | None], *, every: bool = False) -> list[Row]:
-        """One row per port, direction and reason that has a count, or for every reason."""
-        return [
-            {
-                "port": name,
-                "direction": direction,
-                "reason": reason,
-                "frames": drops[reason],
-                "meaning": _MEANINGS[reason],
-            }
-            for name, tally in self.tallies(ports).items()
-            for direction, drops in (("rx", tally.rx_drops), ("tx", tally.tx_drops))
-            for reason in _REASONS
-            if every or drops[reason]
-        ]
+        return total

@@ -36,6 +36,7 @@ cdef extern from "frame/vnet.h" nogil:
 cdef extern from "count/counters.h" nogil:
     enum:
         BR_DROP_N
+        BR_MISS_N
         BR_STAGE_N
         BR_EVENT_N
         BR_PORT_COUNTER_N
@@ -53,6 +54,7 @@ cdef extern from "count/counters.h" nogil:
         uint64_t *value
         uint64_t *rx_drops
         uint64_t *tx_drops
+        uint64_t *misses
 
     struct br_thread_counters:
         uint64_t *value
@@ -65,6 +67,7 @@ cdef extern from "count/names.h" nogil:
         const char *sentence
 
     const br_name *br_drop_names
+    const br_name *br_miss_names
     const br_name *br_stage_names
     const br_name *br_class_names
     const br_name *br_histogram_names
@@ -151,6 +154,7 @@ cdef extern from "port/port.h" nogil:
     int br_port_open_replay(br_port **port, uint32_t n_frames, uint32_t longest, uint32_t burst)
     int br_port_open_tap(br_port **port, const char *device, uint32_t burst)
     int br_port_open_link(br_port **port, const char *device, uint32_t slots)
+    const br_port_counters *br_port_read(br_port *port)
     void br_port_close(br_port *port)
     int br_replay_add(br_port *port, const uint8_t *data, uint32_t len)
     int br_memory_put(br_port *port, const br_memory_frame *frame)

@@ -24,6 +24,7 @@ PACKET_BLOCK_LEN: int  # bytes of a packet block beside the frame, at most
 
 # Declared once, in csrc/count/counters.h: (name, sentence) in the order of the C enumerations.
 DROP_REASONS: tuple[tuple[str, str], ...]
+MISSES: tuple[tuple[str, str], ...]
 STAGES: tuple[tuple[str, str], ...]
 PORT_COUNTERS: tuple[tuple[str, str], ...]
 THREAD_COUNTERS: tuple[tuple[str, str], ...]
@@ -107,6 +108,7 @@ class PortCounters(NamedTuple):
     values: dict[str, int]
     rx_drops: dict[str, int]  # only reasons with a count
     tx_drops: dict[str, int]
+    misses: dict[str, int]  # only reasons with a count
 
 class Charge(NamedTuple):
     """What the frames of one ingress port, VLAN and class cost in cycles since the bridge was made.
@@ -368,6 +370,8 @@ class Bridge:
     def open_memory(self, index: int, *, slots: int = 1024, vnet: bool = True) -> MemoryPort: ...
     def open_replay(self, index: int, frames: Sequence[bytes]) -> Port:
         """A source that plays `frames` in order without end and a sink that only counts: for benchmarks."""
+    def final_counters(self, port: Port) -> PortCounters:
+        """Counters of a port that no applied snapshot names; refused with ValueError while one does."""
     def close_port(self, port: Port) -> None:
         """Refused with ValueError while the applied snapshot names the port."""
     # -- configuration

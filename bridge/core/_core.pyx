@@ -32,6 +32,7 @@ cdef tuple names(const br_name *table, int n):
 
 
 DROP_REASONS = names(br_drop_names, BR_DROP_N)
+MISSES = names(br_miss_names, BR_MISS_N)
 STAGES = names(br_stage_names, BR_STAGE_N)
 CLASSES = names(br_class_names, BR_CLASS_N)
 HISTOGRAMS = names(br_histogram_names, BR_HISTOGRAM_N)
@@ -53,7 +54,7 @@ Frame = namedtuple("Frame", "data tag offload", defaults=(None, Offload()))
 Event = namedtuple("Event", "kind vid mac port old_port errno finding address", defaults=("", b""))
 FdbEntry = namedtuple("FdbEntry", "vid mac port kind tick")
 Counters = namedtuple("Counters", "ports thread stages fdb")
-PortCounters = namedtuple("PortCounters", "values rx_drops tx_drops")
+PortCounters = namedtuple("PortCounters", "values rx_drops tx_drops misses")
 Charge = namedtuple("Charge", "port vid frame_class direct induced frames segments bytes copies serial")
 Talker = namedtuple("Talker", "vid mac port direct induced frames segments bytes copies")
 SlowBatch = namedtuple("SlowBatch", "stamp port frames cycles stages")
@@ -91,6 +92,7 @@ cdef dict FLOOD_NUMBERS = {
 }
 cdef dict WAITING_NUMBERS = {name: number for number, (name, _) in enumerate(WAITINGS)}
 cdef tuple DROP_NAMES = tuple(name for name, _ in DROP_REASONS)
+cdef tuple MISS_NAMES = tuple(name for name, _ in MISSES)
 
 
 cdef object fail(int error, str device=None):
@@ -639,6 +641,13 @@ cdef class Bridge:
                 raise fail(error)
         return port
 
+    def final_counters(self, Port port not None):
+        cdef br_port *raw = port.open_raw()
+
+        if self.snapshot is not None and port in self.snapshot.ports:
+            raise ValueError(f"{port!r} is still in the applied snapshot")
+        return port_counters(br_port_read(raw))
+
     def close_port(self, Port port not None):
         cdef br_port *raw
 
@@ -1051,4 +1060,5 @@ cdef object port_counters(const br_port_counters *counters):
         {PORT_COUNTERS[i][0]: counters.value[i] for i in range(BR_PORT_COUNTER_N)},
         named_drops(counters.rx_drops),
         named_drops(counters.tx_drops),
+        {MISS_NAMES[i]: counters.misses[i] for i in range(BR_MISS_N) if counters.misses[i]},
     )

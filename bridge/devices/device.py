@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -17,6 +17,7 @@ class Link:
     """A network device as the kernel describes it.
 
     `kind` is rtnetlink's (veth, vlan, bridge, ...), but `tap` or `tun` for the two forms of tun; None: a NIC.
+    `tx_dropped` is a count of that moment, which makes it no other device.
     """
 
     index: int
@@ -25,6 +26,7 @@ class Link:
     up: bool
     carrier: bool
     kind: str | None
+    tx_dropped: int = field(default=0, compare=False)
 
 
 class Created(NamedTuple):

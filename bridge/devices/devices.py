@@ -55,6 +55,10 @@ class Links:
         """Call `function` in the thread of a namespace; its exceptions pass unchanged."""
         return await (await self._use(netns)).run(function, *args)
 
+    def tx_dropped(self, netns: str | None) -> dict[str, int]:
+        """Give how many frames each device of a namespace in use did not take, by name; waits for nobody."""
+        return namespace.tx_dropped() if (namespace := self._namespaces.get(netns)) else {}
+
     async def get(self, device: str, netns: str | None = None) -> Link | None:
         """Look a device up; None: there is none. A namespace that is missing is an error."""
         return await self._request(device, netns, "look it up", netlink.get, device)

@@ -22,6 +22,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,7 @@ from pyroute2 import netns as kernel_netns
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted
 from pyroute2.netlink.rtnl import RTMGRP_LINK
 
+from bridge.devices.counters import open_table, read_tx_dropped
 from bridge.devices.device import Link, LinkError, error_code
 from bridge.devices.netlink import close_netlink, open_netlink, parse
 
@@ -96,6 +98,7 @@ class Namespace:
         self._interval = interval
         self._rcvbuf = rcvbuf
         self._room: Room | None = None
+        self._table = -1  # descriptor of its device table
         self._links: dict[int, Link] = {}
         self._follower: asyncio.Task[None] | None = None
 
@@ -120,10 +123,15 @@ class Namespace:
             raise self._absent()
         return await self._room.run(function, *args)
 
+    def tx_dropped(self) -> dict[str, int]:
+        """Give what each device did not take, by name; waits for nobody."""
+        return read_tx_dropped(self._table) if self._table >= 0 else {}
+
     async def _enter(self) -> None:
         room = Room(self._netns)
         try:
             await room.enter()
+            self._table = await room.run(open_table)
         except OSError as error:
             await room.leave()
             if error.errno == errno.ENOENT:
@@ -142,6 +150,9 @@ class Namespace:
 
     async def _leave(self) -> None:
         room, self._room = self._room, None
+        if self._table >= 0:
+            os.close(self._table)
+            self._table = -1
         if room is not None:
             await room.leave()
 
@@ -207,7 +218,7 @@ class Namespace:
         if message["event"] == "RTM_NEWLINK":
             self._put(parse(message))
         elif message["event"] == "RTM_DELLINK":
-            self._drop(message["index"])
+            self._drop(message["index"], parse(message))
 
     def _replace(self, links: Collection[Link]) -> None:
         """Make `links` the truth, after a dump."""
@@ -220,10 +231,12 @@ class Namespace:
         before = self._links.get(link.index)
         self._links[link.index] = link
         if before is not None and before.name != link.name:
-            self._report(self._netns, before, False)
+            self._report(self._netns, replace(before, tx_dropped=link.tx_dropped), False)
         if before != link:
             self._report(self._netns, link, True)
 
-    def _drop(self, index: int) -> None:
+    def _drop(self, index: int, last: Link | None = None) -> None:
+        """Report a link gone; `last` is what the kernel said of it in the end."""
         if (link := self._links.pop(index, None)) is not None:
-            self._report(self._netns, link, False)
+            last = last or link
+            self._report(self._netns, replace(link, tx_dropped=last.tx_dropped), False)

@@ -66,6 +66,7 @@ def parse(message: Any) -> Link:
         up=bool(message["flags"] & IFF_UP),
         carrier=bool(message.get("carrier")),
         kind=kind,
+        tx_dropped=(message.get("stats64") or {}).get("tx_dropped", 0),
     )
 
 

@@ -5,8 +5,8 @@ and then tell `Learning` and `Protection` which ports carry traffic, and the wor
 
 Theory of operation. Whoever changes something says so by `refresh`; `commit` tells all of it at once, if there is
 any: a change of many ports and VLANs is one snapshot. Events of ports wait until the data plane knows. Ports leave
-(`detach`) in two snapshots, however many they are: in the first they are down, which makes their counters final, the
-second does not name them.
+(`detach`) in two snapshots, however many they are: in the first they are down, so nothing is sent by them any more; the
+second does not name them, what still waits in their queues ends, and their counters are final.
 
 Refuses: nothing of its own; what the data plane refuses (OSError) leaves the snapshot of before in force.
 """
@@ -128,13 +128,15 @@ class Plane:
         for berth in leaving:
             berth.ready = False
         self._write()
-        self._ledger.carry({berth.config.name: berth.index for berth in leaving})
-        ports = [berth.port for berth in leaving if berth.port is not None]
+        ports = {berth.config.name: berth.port for berth in leaving if berth.port is not None}
         for berth in leaving:
             berth.port, berth.broken = None, False
         self._write()
+        self._ledger.carry(ports)
         self._cost.carry({berth.index: berth.config.name for berth in leaving})
-        for port in ports:
+        for berth in leaving:
+            berth.dropped = None
+        for port in ports.values():
             self._core.close_port(port)
 
     def _write(self) -> None:

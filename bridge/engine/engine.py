@@ -103,7 +103,7 @@ class Engine:
         )
         learning.known.on_change(self._protection)
         self._fdb_file = FdbFile(learning.store, lambda: self.config)
-        self._ledger = Ledger(core)
+        self._ledger = Ledger(core, lambda: self._berths.dropped(self._links.tx_dropped))
         self.cost = Meter(
             core,
             clock,

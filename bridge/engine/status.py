@@ -79,7 +79,7 @@ class Rows:
         return rows if name is None else rows[:1]
 
     def drops(self, all: bool = False) -> list[Row]:  # noqa: A002
-        """One row per port, direction and reason that has a count; `all`: every reason."""
+        """One row per port, direction and reason that has a count, and the total; `all`: every reason."""
         return self._ledger.drops_rows(self._berths.attached_indexes(), every=all)
 
     def budgets(self) -> list[Row]:
@@ -148,6 +148,7 @@ def _port_row(berth: Berth, tally: Tally, entries: int) -> Row:
         "rx_frames": tally.values["rx_frames"],
         "tx_frames": tally.values["tx_frames"],
         "drops": tally.drops,
+        "rx_missed": tally.values["rx_missed"],
     }
 
 

@@ -233,8 +233,8 @@ def measure(
         },
     }
     with Client(socket) as client:
-        stats, result["drops"] = read_books(client)
-        result["ports"] = [row for row in stats if row["port"] != "total"]
+        books = read_books(client)
+        result["ports"], result["drops"] = ([row for row in rows if row["port"] != "total"] for rows in books)
         result["fdb"] = client.rows("FdbShow")
         result["cost"] = client.rows("CostShow")
         result["cost_by_class"] = client.rows("CostShow", {"by": "class"})

@@ -29,6 +29,7 @@ from bridge.core._core import (
     DROP_REASONS,
     HISTOGRAM_BOUNDS,
     HISTOGRAMS,
+    MISSES,
     PORT_COUNTERS,
     STAGES,
     THREAD_COUNTERS,
@@ -194,6 +195,15 @@ def _port_families(state: State) -> Iterator[Family]:
     text = "Frames (rx) and copies (tx) that ended at the port, by reason."
     labels = ("port", "direction", "reason")
     yield Family("counter", "port_drops", text, labels, drops, _listed(DROP_REASONS))
+    misses = [
+        ((name, reason), tally.misses[reason])
+        for name, tally in state.tallies.items()
+        for reason, _ in MISSES
+    ]
+    text = (
+        "Frames the kernel dropped in front of the port, by reason; rx_missed and rx_refused are their sum."
+    )
+    yield Family("counter", "port_missed", text, ("port", "reason"), misses, _listed(MISSES))
 
 
 def _time_families(state: State) -> Iterator[Family]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bridge.config.port import PortConfig
 from bridge.config.security import secure
 from bridge.core._core import Bridge, Port, Snapshot
+from bridge.devices.counters import Odometer, tx_dropped_here
 from bridge.devices.device import Link, LinkError, explain
 from bridge.devices.devices import Links
 from bridge.devices.netlink import release_tap
@@ -24,6 +26,8 @@ from bridge.ports import vlan_filter
 from bridge.ports.vlan_filter import Program
 
 log = logging.getLogger(__package__)
+
+T = TypeVar("T")
 
 MEMORY_MTU = 1500
 TAP_MTU = 1500  # of a tap that was just made; drivers/net/tun.c:tun_net_initialize
@@ -50,6 +54,8 @@ class Berth:
     trouble: str = ""  # why it could not be attached, as last told
     state_told: str = ""
     blocked: str = ""  # why it is out of forwarding for a time
+    dropped: Odometer | None = None  # of an attached tap: frames the kernel dropped in front of it
+    is_gone: bool = False  # the device attached is gone, and `dropped` is its last word
 
     @property
     def state(self) -> str:
@@ -116,15 +122,17 @@ class Berth:
         found = await self.find(links) if is_first else None
         link, made = await links.ensure_tap(config.device, config.netns, config.mtu, create=create)
         try:
-            self.port = await self._open(links, core.open_tap)
+            port, dropped = await self._open(links, _opening_tap(core))
         except LinkError:
             if made:
                 await links.delete(config.device, config.netns, link.index)
             raise
+        self.port = port
         if made:
-            release_tap(self.port.fd)
+            release_tap(port.fd)
         if is_first:
             self.own_mtu = found.mtu if found else TAP_MTU
+        self.dropped, self.is_gone = Odometer(dropped), False
 
     async def _attach_link(self, core: Bridge, links: Links, create: bool) -> None:
         config = self.config
@@ -140,12 +148,25 @@ class Berth:
             raise
         self.made = made
 
-    async def _open(self, links: Links, opener: Callable[[int, str], Port]) -> Port:
+    async def _open(self, links: Links, opener: Callable[[int, str], T]) -> T:
         device, netns = self.config.device, self.config.netns
         try:
             return await links.run_in(netns, opener, self.index, device)
         except OSError as error:
             raise explain(error, device, netns, f"attach a {self.config.kind} port") from error
+
+    def read_dropped(self, tables: Callable[[str | None], Mapping[str, int]]) -> int:
+        """Count the frames that the kernel dropped in front of an attached tap; `tables` by namespace."""
+        if self.dropped is None:
+            return 0
+        count = None if self.is_gone else tables(self.config.netns).get(self.config.device)
+        return self.dropped.passed if count is None else self.dropped.read(count)
+
+    def note_gone(self, link: Link) -> None:
+        """Take the last word of the kernel about the device attached, which is another's name now or nobody's."""
+        if self.dropped is not None and not self.is_gone:
+            self.dropped.read(link.tx_dropped)
+            self.is_gone = True
 
     async def remove_device(self, links: Links) -> None:
         """Remove the device if it was made for this port and is still the same; raises LinkError."""
@@ -233,6 +254,15 @@ class Berth:
             mac_limit=config.mac_limit,
         )
         secure(snapshot, self.port, config)
+
+
+def _opening_tap(core: Bridge) -> Callable[[int, str], tuple[Port, int]]:
+    """Open a tap, and see what the kernel dropped in front of it before: its queue is empty at that moment."""
+
+    def open_tap(index: int, device: str) -> tuple[Port, int]:
+        return core.open_tap(index, device), tx_dropped_here(device)
+
+    return open_tap
 
 
 async def check_devices(ports: Iterable[PortConfig], links: Links) -> None:

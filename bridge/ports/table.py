@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from bridge.clock import Clock
 from bridge.config.port import PortConfig
@@ -123,6 +123,17 @@ class Berths:
         self.former.clear()
         return gone
 
+    def dropped(self, tables: Callable[[str | None], Mapping[str, int]]) -> dict[str, int]:
+        """Count what the kernel dropped in front of attached taps, by port; each namespace's table is read once."""
+        read: dict[str | None, Mapping[str, int]] = {}
+
+        def table(netns: str | None) -> Mapping[str, int]:
+            if netns not in read:
+                read[netns] = tables(netns)
+            return read[netns]
+
+        return {berth.config.name: count for berth in self if (count := berth.read_dropped(table))}
+
     # -- what is heard of them
 
     def mark(self, name: str) -> None:
@@ -140,7 +151,9 @@ class Berths:
         """Hear that a device came, changed, or went."""
         for name, berth in self._berths.items():
             if (berth.config.netns, berth.config.device) == (netns, link.name):
-                berth.broken = berth.broken or (not present and berth.is_of(link))
+                if not present and berth.is_of(link):
+                    berth.broken = True
+                    berth.note_gone(link)
                 self.mark(name)
 
     def port_failed(self, index: int, errno: int) -> None:

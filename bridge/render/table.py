@@ -17,7 +17,7 @@ Row = dict[str, Any]
 COLUMNS: dict[str, tuple[str, ...]] = {
     "port": (
         *("port", "kind", "device", "netns", "state", "mode", "vlan", "native", "mtu", "filter"),
-        *("fdb_entries", "rx_frames", "tx_frames", "drops", "options"),
+        *("fdb_entries", "rx_frames", "tx_frames", "drops", "rx_missed", "options"),
     ),
     "vlan": ("vlan", "name", "tagged", "untagged", "fdb_entries", "mac_limit", "learning"),
     "fdb": ("mac", "vlan", "port", "state", "age"),

@@ -10,6 +10,9 @@
  *      rx_frames + copies = forwarded + sum(rx drops)          what came in by this port
  *      offered            = tx_frames + sum(tx drops)          what was to go out by this port
  * and over all ports      sum(forwarded) + sum(originated) = sum(offered).
+ *
+ * What the kernel dropped in front of a port never came in: it stands beside the ledger, by its own reasons, and
+ *      rx_missed + rx_refused = sum(misses)                    of the time the port was attached.
  */
 #ifndef BR_COUNTERS_H
 #define BR_COUNTERS_H
@@ -48,6 +51,15 @@
     X(blocked, "port taken out of forwarding for a time, because of a loop or a moving address")                      \
     X(tx_full, "egress queue full")                                                                                   \
     X(tx_error, "the kernel refused the frame")
+
+/*
+ * Why frames that were on their way to a port never came in. ring_full is read by the data thread from the packet
+ * socket, tap_full by the control thread from what the kernel counts of the device (bridge/devices/counters.py).
+ */
+#define BR_MISSES(X)                                                                                                  \
+    X(ring_full, "the receive ring of the link had no room, or stood still after a frame that was refused")           \
+    X(tap_full, "the queue of the tap had no room, because frames came faster than the bridge took them")             \
+    X(refused, "a super-frame of a kind the kernel cannot hand over: rx_refused; the others are rx_missed")
 
 #define BR_PORT_COUNTERS(X)                                                                                           \
     X(rx_frames, "frames received")                                                                                   \
@@ -159,6 +171,8 @@
 
 #define BR_ENUM_DROP(symbol, sentence) BR_DROP_##symbol,
 enum br_drop { BR_DROP_REASONS(BR_ENUM_DROP) BR_DROP_N, BR_PASS = BR_DROP_N /* a decision that is no drop */ };
+#define BR_ENUM_MISS(symbol, sentence) BR_MISS_##symbol,
+enum br_miss { BR_MISSES(BR_ENUM_MISS) BR_MISS_N };
 #define BR_ENUM_STAGE(symbol, sentence) BR_STAGE_##symbol,
 enum br_stage { BR_STAGES(BR_ENUM_STAGE) BR_STAGE_N };
 #define BR_ENUM_CLASS(symbol, sentence) BR_CLASS_##symbol,
@@ -187,6 +201,7 @@ struct br_port_counters {
     };
     uint64_t rx_drops[BR_DROP_N];
     uint64_t tx_drops[BR_DROP_N];
+    uint64_t misses[BR_MISS_N];
 };
 
 struct br_thread_counters {

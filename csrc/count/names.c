@@ -4,6 +4,7 @@
 #define BR_NAME(symbol, sentence) {#symbol, sentence},
 
 const struct br_name br_drop_names[BR_DROP_N] = {BR_DROP_REASONS(BR_NAME)};
+const struct br_name br_miss_names[BR_MISS_N] = {BR_MISSES(BR_NAME)};
 const struct br_name br_stage_names[BR_STAGE_N] = {BR_STAGES(BR_NAME)};
 const struct br_name br_class_names[BR_CLASS_N] = {BR_CLASSES(BR_NAME)};
 const struct br_name br_histogram_names[BR_HISTOGRAM_N] = {BR_HISTOGRAMS(BR_NAME)};

@@ -13,6 +13,7 @@ struct br_name {
 };
 
 extern const struct br_name br_drop_names[BR_DROP_N];
+extern const struct br_name br_miss_names[BR_MISS_N];
 extern const struct br_name br_stage_names[BR_STAGE_N];
 extern const struct br_name br_class_names[BR_CLASS_N];
 extern const struct br_name br_histogram_names[BR_HISTOGRAM_N];

@@ -60,7 +60,6 @@ struct br_port_link {
     uint32_t slot_mask;
     uint32_t taken;    /* next slot to look at */
     uint32_t released; /* next slot to give back */
-    uint64_t n_missed;
     uint32_t taken_seen;  /* both as they were when the ring was last found empty against expectation */
     uint64_t missed_seen;
     struct br_read_buffer buffer; /* for frames of plain_fd */
@@ -145,14 +144,13 @@ static void br_link_take(struct br_port *port, struct br_pool *pool, struct tpac
 }
 
 /* PACKET_STATISTICS clears as it reads. */
-static uint64_t br_link_missed(struct br_port *port)
+static void br_link_missed(struct br_port *port)
 {
     struct tpacket_stats stats = {0};
     socklen_t len = sizeof(stats);
 
     if (getsockopt(port->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) == 0)
-        br_link(port)->n_missed += stats.tp_drops;
-    return br_link(port)->n_missed;
+        port->counters.misses[BR_MISS_ring_full] += stats.tp_drops;
 }
 
 /*
@@ -163,10 +161,13 @@ static uint64_t br_link_missed(struct br_port *port)
 static __attribute__((noinline, cold)) bool br_link_is_wedged(struct br_port_link *link)
 {
     const uint32_t n_taken = link->taken - link->taken_seen;
-    const bool missed = br_link_missed(&link->port) != link->missed_seen;
+    const uint64_t *n_missed = &link->port.counters.misses[BR_MISS_ring_full];
+
+    br_link_missed(&link->port);
+    const bool missed = *n_missed != link->missed_seen;
 
     link->taken_seen = link->taken;
-    link->missed_seen = link->n_missed;
+    link->missed_seen = *n_missed;
     link->wedged = link->wedged || (missed && n_taken < link->slot_mask);
     return link->wedged;
 }
@@ -240,7 +241,7 @@ static int br_link_rx_plain(struct br_port *port, struct br_pool *pool, struct b
         const int error = br_link_read(port, at, &frame[n]);
 
         if (error == EINVAL) { /* packet_rcv_vnet: its kind has no number */
-            port->counters.rx_refused++;
+            port->counters.misses[BR_MISS_refused]++;
             continue;
         }
         if (error) /* ENETDOWN: the device will be back, or netlink tells that it is gone */
@@ -359,8 +360,8 @@ static int br_link_renew(struct br_port *port)
         return error;
     br_link_silence_ring(link);
     br_link_missed(port);
-    link->n_missed--; /* the one that was refused */
-    port->counters.rx_refused++;
+    port->counters.misses[BR_MISS_ring_full]--; /* the one that was refused */
+    port->counters.misses[BR_MISS_refused]++;
     port->ops = &br_link_plain_ops;
     port->fd = link->plain_fd;
     port->polled = false;

@@ -27,6 +27,17 @@ enum br_drop br_port_tx_reason(int error)
     }
 }
 
+const struct br_port_counters *br_port_read(struct br_port *port)
+{
+    struct br_port_counters *counters = &port->counters;
+
+    if (port->ops->missed)
+        port->ops->missed(port);
+    counters->rx_refused = counters->misses[BR_MISS_refused];
+    counters->rx_missed = counters->misses[BR_MISS_ring_full] + counters->misses[BR_MISS_tap_full];
+    return counters;
+}
+
 int br_port_pieces(struct iovec piece[BR_PORT_PIECES], uint8_t *vnet, const struct br_frame *frame)
 {
     int n = 0;

@@ -38,7 +38,7 @@ struct br_port_ops {
     int (*rx)(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap);
     uint32_t (*tx)(struct br_port *port, struct br_frame *const *frame, uint32_t n);
     int (*renew)(struct br_port *port);       /* after -ESTALE: 0 and perhaps another fd, or -errno; may be NULL */
-    uint64_t (*missed)(struct br_port *port); /* frames the kernel dropped before us, since open; may be NULL */
+    void (*missed)(struct br_port *port);     /* bring counters.misses up to date; may be NULL */
     int (*failure)(struct br_port *port);     /* after EPOLLERR: 0 if it can go on, else -errno; may be NULL */
     void (*close)(struct br_port *port);
     const char *kind;
@@ -134,6 +134,9 @@ int br_port_open_memory(struct br_port **port, uint32_t slots, bool vnet);
 int br_port_open_replay(struct br_port **port, uint32_t n_frames, uint32_t longest, uint32_t burst);
 int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst);
 int br_port_open_link(struct br_port **port, const char *device, uint32_t slots);
+
+/* What it has counted until now, what the kernel dropped before it included; whoever owns the counters. */
+const struct br_port_counters *br_port_read(struct br_port *port);
 
 static inline void br_port_close(struct br_port *port)
 {

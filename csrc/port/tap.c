@@ -49,7 +49,7 @@ static int br_tap_rx(struct br_port *port, struct br_pool *pool, struct br_frame
         const ssize_t len = read(port->fd, at + BR_READ_AT, BR_READ_LEN);
 
         if (len < 0 && errno == EINVAL) { /* tun_put_user: a super-frame whose kind has no number; the next may do */
-            port->counters.rx_refused++;
+            port->counters.misses[BR_MISS_refused]++;
             continue;
         }
         if (len < 0 && n == 0 && errno != EAGAIN && errno != EINTR)

@@ -198,9 +198,7 @@ static bool br_counters_step(struct br_bridge *bridge, struct br_call *call)
             memset(&copy->out[i], 0, sizeof(copy->out[i]));
             continue;
         }
-        if (port->ops->missed)
-            port->counters.rx_missed = port->ops->missed(port);
-        copy->out[i] = port->counters;
+        copy->out[i] = *br_port_read(port);
     }
     *copy->thread = bridge->thread.counters;
     copy->thread->events_lost = bridge->events.n_lost;

@@ -69,7 +69,7 @@ static bool br_loop_watches(const struct br_port_config *config)
     return config->port && config->port->fd >= 0 && config->up && !config->port->failed;
 }
 
-/* A port comes up again: what was queued while it was down is out of date and ends here. */
+/* A port comes up again, or leaves: what was queued while it was down is out of date, or comes too late, and ends here. */
 static void br_loop_discard(struct br_bridge *bridge, struct br_port *port, enum br_drop reason)
 {
     struct br_thread *thread = &bridge->thread;
@@ -99,6 +99,8 @@ static int br_loop_watch_port(struct br_bridge *bridge, const struct br_port_con
         epoll_ctl(bridge->epoll_fd, EPOLL_CTL_DEL, old->port->fd, NULL);
     if (new->up && new->port == old->port && !old->up && !new->port->failed)
         br_loop_discard(bridge, new->port, old->blocked ? BR_DROP_blocked : BR_DROP_port_down);
+    if (old->port && new->port != old->port)
+        br_loop_discard(bridge, old->port, BR_DROP_port_down);
     if (!wants || (had && old->port->fd == new->port->fd))
         return 0;
     new->port->ready = true; /* something may have arrived before we watched */

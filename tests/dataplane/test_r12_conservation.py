@@ -43,10 +43,25 @@ def test_ledger_of_a_known_story() -> None:
 
 
 def test_every_counter_and_reason_has_a_sentence() -> None:
-    for table in (_core.DROP_REASONS, _core.PORT_COUNTERS, _core.THREAD_COUNTERS, _core.STAGES, _core.EVENTS):
+    kinds = ("DROP_REASONS", "MISSES", "PORT_COUNTERS", "THREAD_COUNTERS", "STAGES", "EVENTS")
+    for table in (getattr(_core, kind) for kind in kinds):
         names = [name for name, _sentence in table]
         assert len(set(names)) == len(names)
         assert all(len(sentence) > 3 for _name, sentence in table)
+
+
+@pytest.mark.parametrize("was_up", [True, False])
+def test_what_waits_at_a_port_that_leaves_is_counted(was_up: bool) -> None:
+    lab = Lab(access(10, up=was_up), access(10))
+    port = lab.ports[0]
+    with pytest.raises(ValueError, match="still in the applied snapshot"):
+        lab.core.final_counters(port)
+    port.inject([frames.ethernet(frames.BROADCAST, A)] * 3)
+    lab.core.apply(_core.Snapshot())
+    final = lab.core.final_counters(port)
+    assert (final.values["rx_frames"], final.rx_drops) == (3, {"port_down": 3})
+    check_conservation({0: final})
+    lab.core.close_port(port)
 
 
 def test_counters_of_a_port_survive_changes_of_others() -> None:

@@ -321,7 +321,8 @@ def check_charges(bill: _core.Bill) -> None:
 def check_conservation(ports: dict[int, _core.PortCounters]) -> None:
     """R12 at a batch boundary: nothing is in flight, so every ledger balances exactly."""
     total_forwarded = total_originated = total_offered = 0
-    for index, (values, rx_drops, tx_drops) in ports.items():
+    for index, (values, rx_drops, tx_drops, misses) in ports.items():
+        assert values["rx_missed"] + values["rx_refused"] == sum(misses.values())
         came, went = values["rx_frames"] + values["copies"], values["forwarded"] + sum(rx_drops.values())
         assert came == went, f"R12: port {index} took in {came} and accounts for {went}"
         offered, ended = values["offered"], values["tx_frames"] + sum(tx_drops.values())

@@ -138,9 +138,10 @@ class Daemon:
         return self.ask("StatsShow", port=name)[0]
 
     def drops(self) -> dict[tuple[str, str, str], int]:
-        """Frames by (port, direction, reason)."""
+        """Frames by (port, direction, reason), of the ports there are."""
         rows = self.ask("DropsShow")
-        return {(row["port"], row["direction"], row["reason"]): row["frames"] for row in rows}
+        found = {(row["port"], row["direction"], row["reason"]): row["frames"] for row in rows}
+        return {key: frames for key, frames in found.items() if key[0] != "total"}
 
     def fdb(self) -> dict[tuple[int, str], tuple[str, str]]:
         """(VLAN, MAC) to (port, state)."""
@@ -165,7 +166,12 @@ class Daemon:
         by_side: Counter[tuple[str, str]] = Counter()
         for row in drops:
             by_side[row["port"], row["direction"]] += row["frames"]
-        columns = {(row["port"], way): row[f"{way}_drops"] for row in stats[:-1] for way in ("rx", "tx")}
+        sides = {"rx": ["rx_drops"], "tx": ["tx_drops"], "missed": ["rx_missed", "rx_refused"]}
+        columns = {
+            (row["port"], way): sum(row[column] for column in columns)
+            for row in stats
+            for way, columns in sides.items()
+        }
         assert by_side == {side: frames for side, frames in columns.items() if frames}
 
     def _quiet_books(self) -> tuple[list[Row], list[Row]] | None:

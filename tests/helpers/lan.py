@@ -51,7 +51,7 @@ class Lan:
 
     def shape(self) -> list[dict[str, Any]]:
         """The rows of `port show` without what traffic changes."""
-        moving = {"rx_frames", "tx_frames", "drops", "fdb_entries"}
+        moving = {"rx_frames", "tx_frames", "drops", "rx_missed", "fdb_entries"}
         return [
             {key: value for key, value in row.items() if key not in moving}
             for row in self.bridge.ask("PortShow")

@@ -323,7 +323,8 @@ async def test_a_kernel_that_takes_no_filter_leaves_the_dropping_to_the_bridge(
         wire = net.packet_socket("two", space)
         wire.send(frames.ethernet(frames.BROADCAST, frames.host(1)))
         await until(lambda: engine.rows.drops(), "the drop")
-        assert [row["reason"] for row in engine.rows.drops()] == ["vlan_not_allowed"]
+        reasons = [(row["port"], row["reason"]) for row in engine.rows.drops()]
+        assert reasons == [(name, "vlan_not_allowed") for name in ("uplink", "total")]
         await engine.apply(config(replace(trunk, isolated=True)))
         assert engine.rows.ports("uplink")[0]["filter"] == "off"
     refusals = [record.message for record in caplog.records if "no filter in the kernel" in record.message]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from helpers import frames
+from helpers.books import ended
 
 from bridge.account.budgets import BUDGETS_MAX, BudgetConfig
 from bridge.config import document as configs
@@ -154,7 +155,7 @@ def test_an_engine_keeps_to_it_and_tells() -> None:
         assert (
             row["spent"] <= 10 + 64 + 20
         )  # the bucket, the batch that overdrew it, what came back meanwhile
-        (drop,) = [row for row in engine.rows.drops() if row["reason"] == "over_budget"]
+        (drop,) = ended(engine, "over_budget")
         assert (drop["port"], drop["frames"]) == ("guests", row["dropped"])
         event = await asyncio.wait_for(anext(event async for event in events if "budget" in event), 10)
         assert (event["event"], event["budget"]) == ("budget-over", "storm")

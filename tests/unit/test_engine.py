@@ -21,7 +21,7 @@ from bridge.config.bridge import BridgeConfig, StaticEntry, VlanConfig
 from bridge.config.document import Config
 from bridge.config.port import PortConfig
 from bridge.config.translation import Translation
-from bridge.core._core import DROP_REASONS, PORT_COUNTERS, STAGES, Frame, MemoryPort
+from bridge.core._core import DROP_REASONS, MISSES, PORT_COUNTERS, STAGES, Frame, MemoryPort
 from bridge.engine.engine import Engine
 from bridge.errors import ApplyError, ConfigError, FramebridgeError, PortError
 from bridge.events import Events
@@ -390,7 +390,7 @@ async def test_rows_of_ports_and_vlans() -> None:
         common |= {"enabled": True, "learning": True, "mac_limit": 0, "flood": "unknown,multicast,broadcast"}
         common |= {"isolated": False, "horizon": None, "hairpin": False, "direction": "both"}
         common |= {"locked": False, "source_guard": False, "storm_control": False}
-        counts = {"rx_frames": 0, "tx_frames": 0, "drops": 0, "fdb_entries": 0}
+        counts = dict.fromkeys(("rx_frames", "tx_frames", "drops", "rx_missed", "fdb_entries"), 0)
         assert engine.rows.ports() == [
             {
                 **common,
@@ -474,10 +474,27 @@ async def test_drops_have_reason_and_meaning() -> None:
             "frames": 2,
             "meaning": dict(DROP_REASONS)["tag_not_allowed"],
         }
-        await until(lambda: engine.rows.drops() == [row], "both drops")
+        both = [row, {**row, "port": "total"}]
+        await until(lambda: engine.rows.drops() == both, "both drops")
         every = engine.rows.drops(all=True)
-        assert len(every) == 3 * 2 * len(DROP_REASONS)
-        assert row in every
+        assert len(every) == (3 + 1) * (2 * len(DROP_REASONS) + len(MISSES))
+        assert all(one in every for one in both)
+
+
+@story
+async def test_drops_of_ports_that_have_gone_stay_in_the_total() -> None:
+    async with running() as engine:
+        inject(engine, "b", broadcast(1, frames.tag(99)))
+        await until(lambda: engine.rows.drops(), "the drop")
+        await engine.apply(config(access("a")))
+        (row,) = engine.rows.drops()
+        assert (row["port"], row["direction"], row["reason"], row["frames"]) == (
+            "total",
+            "rx",
+            "tag_not_allowed",
+            1,
+        )
+        assert engine.rows.stats()[-1]["rx_drops"] == 1
 
 
 @story

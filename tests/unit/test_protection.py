@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from helpers import frames, net
+from helpers.books import ended
 from helpers.clock import ManualClock
 
 from bridge.config import document as configs
@@ -228,7 +229,7 @@ def test_log_only_tells() -> None:
         assert {row["blocked"] for row in world.heard("loop")} == {None}
         assert world.state("a") == world.state("b") == "up"
         assert len(world.heard("loop")) <= 6, "once a round"
-        rows = {row["port"]: row for row in world.engine.rows.drops() if row["reason"] == "own_probe"}
+        rows = {row["port"]: row for row in ended(world.engine, "own_probe")}
         assert rows.keys() == {"a", "b"}
 
     live(DETECT.replace("block", "log"), story)
@@ -258,7 +259,7 @@ def test_a_guest_cannot_invent_a_loop_of_others() -> None:
         await world.send("a", probe[:26] + bytes(6) + probe[32:])
         await world.pass_time(2)
         assert world.heard("loop", "port-blocked") == []
-        (row,) = [row for row in world.engine.rows.drops() if row["reason"] == "own_probe"]
+        (row,) = ended(world.engine, "own_probe")
         assert (row["port"], row["frames"]) == ("a", 1)
 
     live(DETECT, story)
@@ -281,7 +282,7 @@ def test_two_bridges_do_not_take_each_others_probes_for_their_own() -> None:
             assert other.rows.stats("a")[0]["rx_frames"] > 0
             assert world.engine.rows.stats("a")[0]["rx_frames"] > 0
             for engine in (world.engine, other):
-                assert [row for row in engine.rows.drops() if row["reason"] == "own_probe"] == []
+                assert ended(engine, "own_probe") == []
                 assert engine.rows.fdb() == []
         finally:
             await other.stop()
@@ -321,7 +322,7 @@ def test_a_held_address_stays_where_it_was_for_a_time() -> None:
         assert world.place() == ("b", "held")
         await world.send("a", broadcast())
         assert world.place() == ("b", "held")
-        assert [row["frames"] for row in world.engine.rows.drops() if row["reason"] == "static_move"] == [1]
+        assert [row["frames"] for row in ended(world.engine, "static_move")] == [1]
         await world.pass_time(31)
         assert world.heard("mac-released")[0]["mac"] == MAC
         assert world.place() == ("b", "dynamic")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from helpers import frames
+from helpers.books import ended
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -159,7 +160,7 @@ def test_a_storm_is_bounded_told_and_shown() -> None:
             row["spent"] <= 10 + 64 + 64
         )  # the bucket, the batch that overdrew it, what came back meanwhile
         assert (other["flood"], other["dropped"]) == ("unknown", 0)
-        (drop,) = [row for row in engine.rows.drops() if row["reason"] == "storm"]
+        (drop,) = ended(engine, "storm")
         assert (drop["port"], drop["direction"], drop["frames"]) == ("guests", "rx", row["dropped"])
         assert engine.rows.storms("uplink") == []
         async with asyncio.timeout(10):
