@@ -13,7 +13,9 @@ from bridge.account.window import Reading
 from bridge.config.document import MetricsConfig
 from bridge.core._core import HISTOGRAMS, STAGES, THREAD_COUNTERS
 from bridge.metrics.bounded import Shown
-from bridge.metrics.families import PREFIX, Family, PortState, State, families
+from bridge.metrics.exposition import PREFIX
+from bridge.metrics.families import Family, families
+from bridge.metrics.state import PortState, State
 
 PAGE = Path(__file__).with_name("metrics.md")
 

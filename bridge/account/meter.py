@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bridge.account.clock_rate import CycleRate
 from bridge.account.history import History
 from bridge.account.savings import savings_rows
 from bridge.account.times import read_times
@@ -25,7 +26,6 @@ from bridge.account.window import (
     REMOVED,
     Amount,
     ChargeKey,
-    CycleRate,
     Egress,
     Reading,
     Window,

@@ -11,7 +11,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from bridge.audit.rules import Finding, audit, collect
+from bridge.audit.collect import collect
+from bridge.audit.rules import Finding, audit
 from bridge.clock import Clock
 from bridge.config.document import Config
 from bridge.devices.devices import Links

@@ -1,7 +1,7 @@
 """The audit: what about a port's device loses frames or costs cycles, and what to do about it.
 
-Job: rules over facts, one short function each; a rule looks at one port (`Subject`) and yields findings. Pure but for
-`collect`; facts are read by bridge.facts, and what is found is told by the engine. Severity says what is at stake:
+Job: rules, one short function each; a rule looks at one port and what is known of its device (`Subject`), and yields
+findings. Pure; collect.py makes subjects, auditor.py reports findings. Severity says what is at stake:
 
 * error: frames are lost, doubled or sent in circles;
 * warning: some frames are lost, or may be;
@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bridge.config.port import PortConfig
-from bridge.devices.device import LinkError
-from bridge.devices.devices import Links
 from bridge.devices.inspection import Facts
 
 SEVERITIES = ("error", "warning", "notice")
@@ -86,32 +84,6 @@ def audit(seen: Sequence[Subject | Finding | None]) -> list[Finding]:
     ]
     found += _doubled(subjects)
     return sorted(found, key=lambda item: (SEVERITIES.index(item.severity), item.port))
-
-
-async def collect(links: Links, port: PortConfig, *, attached: bool = False) -> Subject | Finding | None:
-    """Look at the device of a port; a Finding: it is missing; None: there is none yet, or none that may be seen."""
-    if not port.device:
-        return None
-    try:
-        if not attached:
-            await links.check(port.kind, port.device, port.netns)
-        facts = await links.inspect(port.device, port.netns)
-    except LinkError as error:
-        if isinstance(error.__cause__, PermissionError):
-            return None
-        finding, _, advice = str(error).partition("; ")
-        return Finding(port.name, "error", "missing", finding, advice)
-    return Subject(port, facts, attached) if facts else None
-
-
-async def audit_from_here(ports: Sequence[PortConfig]) -> list[Finding]:
-    """Judge ports as this process sees their devices, before anything is attached to them."""
-    links = Links()
-    try:
-        subjects = [await collect(links, port) for port in ports]
-    finally:
-        await links.close()
-    return audit(subjects)
 
 
 def _rule(function: Rule) -> Rule:

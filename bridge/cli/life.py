@@ -58,7 +58,7 @@ def _audit_from_here(config: Config) -> list[Row]:
     """Audit the devices of a configuration without a daemon."""
     import asyncio
 
-    from bridge.audit.rules import audit_from_here
+    from bridge.audit.collect import audit_from_here
 
     return [finding.row for finding in asyncio.run(audit_from_here(config.ports))]
 

@@ -1,17 +1,16 @@
-"""Storm control: limits of a port for what is flooded, by destination, from file to data plane.
+"""Storm control: limits of a port for what is flooded, by destination.
 
-Job: the `storm_control` key of a `[[port]]`, and the budgets (csrc/account/budget.h) it stands for. The classes are
-those of a switch: broadcast, multicast, unknown unicast; an ARP request is a broadcast here. Pure.
+Job: the `storm_control` key of a `[[port]]`; account/storm_budgets.py makes budgets of it. The classes are those of a
+switch: broadcast, multicast, unknown unicast; an ARP request is a broadcast here. Pure.
 A limit is a text: `1000 frames/s`, `10 Mbit/s` (bytes of frames as received, tag included), `2e8 cycles/s`, or `5 %` of
 the core that the data thread runs on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bridge.account.budgets import EXEMPT, BudgetConfig, class_name, in_order, positive
+from bridge.account.budgets import EXEMPT, class_name, in_order, positive
 from bridge.config.checks import Table
 from bridge.config.rates import Rate, reader
 
@@ -61,18 +60,3 @@ def storm_control_table(control: StormControl) -> dict[str, object] | None:
     if control.exempt != EXEMPT:
         table["exempt"] = list(control.exempt)
     return table
-
-
-def storm_budgets(port: str, control: StormControl, hz: float) -> Iterator[BudgetConfig]:
-    """Yield the budgets that keep a port to its limits; `hz` are the cycles of a core per second."""
-    for flood, limit in control.limits.items():
-        percent = limit.unit == "percent"
-        yield BudgetConfig(
-            name=f"{port} storm {flood}",  # no `[[budget]]` can be called so
-            unit="cycles" if percent else limit.unit,
-            limit=limit.limit / 100 * hz if percent else limit.limit,
-            burst=control.burst,
-            port=port,
-            exempt=control.exempt,
-            floods=(flood,),
-        )

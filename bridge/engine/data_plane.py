@@ -19,9 +19,9 @@ from collections.abc import Callable, Collection, Sequence
 from bridge.account.budgets import Budgets
 from bridge.account.ledger import Ledger
 from bridge.account.meter import Meter
+from bridge.account.storm_budgets import storm_budgets
 from bridge.config.bridge import BridgeConfig, VlanConfig
 from bridge.config.port import PortConfig
-from bridge.config.storm_control import storm_budgets
 from bridge.core._core import Bridge, Snapshot
 from bridge.events import Emit
 from bridge.fdb.learning import Learning

@@ -21,7 +21,7 @@ from bridge.core._core import Bridge
 from bridge.engine.data_plane import Plane
 from bridge.fdb.learning import Learning
 from bridge.fdb.rows import Filters
-from bridge.metrics.families import PortState, State
+from bridge.metrics.state import PortState, State
 from bridge.ports.attachment import Berth
 from bridge.ports.table import Berths
 

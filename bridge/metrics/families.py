@@ -20,9 +20,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from bridge.account.ledger import Tally
-from bridge.account.window import NOT_BUSY, REMOVED, Amount, Reading, total
-from bridge.config.bridge import MetricsConfig
+from bridge.account.window import NOT_BUSY, REMOVED, Amount, total
 from bridge.core._core import (
     BURST_MAX,
     CLASSES,
@@ -34,54 +32,12 @@ from bridge.core._core import (
     STAGES,
     THREAD_COUNTERS,
 )
-from bridge.errors import ConfigError, Problem
 from bridge.mac import format_mac
 from bridge.metrics.bounded import Shown, dearest_talkers
+from bridge.metrics.state import Rows, State
 
 if TYPE_CHECKING:
-    from prometheus_client import Metric
-
-PREFIX = "framebridge"
-MISSING = (
-    "the Python package prometheus-client is not installed; "
-    "install it with: pip install 'framebridge[metrics]', or remove [metrics]"
-)
-
-
-Rows = Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class PortState:
-    """What is not counted of a port: labels and gauges. `mtu` in layer-3 bytes."""
-
-    kind: str
-    device: str
-    mode: str
-    state: str
-    mtu: int
-    fdb_entries: int
-    is_blocked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Everything that is told: counters of one batch boundary, the bill of another. Ports by name."""
-
-    version: str
-    bridge: str
-    ports: Mapping[str, PortState]
-    tallies: Mapping[str, Tally]
-    thread: Mapping[str, int]
-    fdb: Mapping[str, int]  # entries, capacity
-    bill: Reading
-    hz: float | None  # cycles per second; None: not known yet
-    limits: MetricsConfig
-    budgets: Rows = ()  # rows of bridge.budgets, storm control among them
-    mirrors: Rows = ()  # rows of bridge.mirrors
-
-
-# -- families
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,49 +261,3 @@ def _buckets(ends: Sequence[int], counts: Sequence[int]) -> Iterator[tuple[tuple
             place += 1
         yield (str(float(end)),), so_far
     yield ("+Inf",), sum(counts)
-
-
-# -- the client library
-
-
-class Exposition:
-    """Writes states in the text formats of Prometheus; a collector of the client library."""
-
-    SUFFIXES: Mapping[str, str] = {"counter": "_total", "info": "_info", "gauge": "", "histogram": "_bucket"}
-
-    def __init__(self) -> None:
-        """Raise ConfigError if the client library is not there."""
-        try:
-            from prometheus_client import ProcessCollector
-        except ImportError as error:
-            raise ConfigError([Problem("metrics", MISSING)]) from error
-        self._process = ProcessCollector(registry=None)
-        self._shown = Shown()
-        self._state: State | None = None
-
-    def write(self, state: State, *, openmetrics: bool = False) -> tuple[str, bytes]:
-        """Give the content type and the text."""
-        from prometheus_client import exposition
-        from prometheus_client.openmetrics import exposition as openmetrics_exposition
-
-        self._state = state
-        if openmetrics:
-            text: bytes = openmetrics_exposition.generate_latest(self)  # type: ignore[no-untyped-call]
-            return openmetrics_exposition.CONTENT_TYPE_LATEST, text
-        return exposition.CONTENT_TYPE_PLAIN_0_0_4, exposition.generate_latest(self)
-
-    def collect(self) -> Iterator[Metric]:
-        """Give the metrics of the bridge, and those every process has."""
-        if self._state is not None:
-            yield from map(self._metric, families(self._state, self._shown))
-        yield from self._process.collect()
-
-    def _metric(self, family: Family) -> Metric:
-        from prometheus_client import Metric
-
-        name = f"{PREFIX}_{family.name}"
-        metric = Metric(name, f"{family.help} {family.legend}".rstrip(), family.kind)
-        for labels, value in family.values:
-            named = dict(zip(family.labels, labels, strict=True))
-            metric.add_sample(name + self.SUFFIXES[family.kind], named, value)
-        return metric

@@ -26,7 +26,8 @@ from http import HTTPStatus
 from bridge.bounded_server import BoundedServer, Connection, Room
 from bridge.config.bridge import MetricsConfig
 from bridge.errors import ConfigError, Problem
-from bridge.metrics.families import Exposition, State
+from bridge.metrics.exposition import Exposition
+from bridge.metrics.state import State
 
 PATH = "/metrics"
 OPENMETRICS = "application/openmetrics-text"

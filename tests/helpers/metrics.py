@@ -10,7 +10,7 @@ from bridge.account.ledger import Tally
 from bridge.account.window import Amount, ChargeKey, Reading, Times
 from bridge.config.bridge import MetricsConfig
 from bridge.core._core import HISTOGRAM_BOUNDS, HISTOGRAMS, STAGES, THREAD_COUNTERS
-from bridge.metrics.families import PortState, State
+from bridge.metrics.state import PortState, State
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -14,6 +14,7 @@ from helpers.fake_bill import HZ, FakeMeter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.account.clock_rate import CycleRate
 from bridge.account.history import CHARGES, COARSE, COARSE_SECONDS, FINE, TALKERS, History
 from bridge.account.views import VIEWS, Price, Rates, histogram_rows, show, summary_row
 from bridge.account.window import (
@@ -21,7 +22,6 @@ from bridge.account.window import (
     WRAP,
     Amount,
     ChargeKey,
-    CycleRate,
     Egress,
     Reading,
     TalkerKey,

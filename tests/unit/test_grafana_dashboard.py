@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from helpers.metrics import STATE, samples
 
-from bridge.metrics.families import Exposition
+from bridge.metrics.exposition import Exposition
 
 DASHBOARD = json.loads((Path(__file__).parents[2] / "docs" / "grafana-dashboard.json").read_text())
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]

@@ -24,7 +24,9 @@ from bridge.core._core import (
     THREAD_COUNTERS,
 )
 from bridge.metrics.bounded import Shown
-from bridge.metrics.families import Exposition, State, families
+from bridge.metrics.exposition import Exposition
+from bridge.metrics.families import families
+from bridge.metrics.state import State
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -16,8 +16,8 @@ from helpers.metrics import STATE
 
 from bridge.config.bridge import MetricsConfig
 from bridge.errors import ConfigError
-from bridge.metrics.families import State
 from bridge.metrics.server import Limits, MetricsServer
+from bridge.metrics.state import State
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -12,13 +12,14 @@ from helpers.books import ended
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.account.storm_budgets import storm_budgets
 from bridge.cli.grammar import UsageError
 from bridge.cli.port import PORT_KEYS
 from bridge.config import document as configs
 from bridge.config.plan import plan
 from bridge.config.port import parse_port, update_port
 from bridge.config.rates import UNITS, Rate
-from bridge.config.storm_control import StormControl, rate, storm_budgets
+from bridge.config.storm_control import StormControl, rate
 from bridge.engine.engine import Engine
 from bridge.errors import ApplyError, ConfigError
 

@@ -1,0 +1,200 @@
+"""The place of the lab: namespaces, devices, daemons, and how an external VLAN ends.
+
+    guest namespace          bridge namespace                       external namespace
+    [ tap0 10.99.10.1 ]══[ framebridge: guest│uplink ]══ veth ══[ eth0 ── VLAN 10: 10.99.10.2 ]
+                             access 10    trunk 10,20              a kernel VLAN interface if there is 8021q,
+                                                                   else a second framebridge: trunk ── tap
+
+Everything is a context manager: what it made is gone when the block ends, whatever happens. Refuses, before it makes
+anything: not root, a program missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pyroute2 import IPRoute
+from pyroute2 import netns as kernel_netns
+from pyroute2.netlink.exceptions import NetlinkError
+
+from bridge.control.client import Client
+from bridge.errors import ControlError, FramebridgeError
+
+VLAN = 10
+GUEST = "10.99.10.1"
+EXTERNAL = "10.99.10.2"
+PREFIX = 24
+READY_SECONDS = 60.0  # only a daemon that hangs takes that long, or an emulated processor
+
+# The programs the lab runs and the Debian packages that have them.
+PROGRAMS = {"ip": "iproute2", "ping": "iputils-ping", "iperf3": "iperf3"}
+
+BRIDGE_CONFIG = """\
+[bridge]
+name = "lab"
+control_socket = "{socket}"
+
+[[port]]
+name = "guest"
+kind = "tap"
+device = "tap0"
+netns = "{guest}"
+vlan = {{ access = {vlan} }}
+
+[[port]]
+name = "uplink"
+kind = "link"
+device = "eth1"
+vlan = {{ trunk = [{vlan}, 20] }}
+"""
+
+TERMINATION_CONFIG = """\
+[bridge]
+name = "termination"
+control_socket = "{socket}"
+
+[[port]]
+name = "trunk"
+kind = "link"
+device = "eth0"
+vlan = {{ trunk = [{vlan}] }}
+
+[[port]]
+name = "host"
+kind = "tap"
+device = "eth0.{vlan}"
+vlan = {{ access = {vlan} }}
+"""
+
+
+class Topology(NamedTuple):
+    """The lab as it stands."""
+
+    socket: str  # of the bridge
+    guest: str  # namespace
+    external: str  # namespace
+    termination: str  # how the external VLAN ends: `8021q` or `framebridge`
+
+
+@contextlib.contextmanager
+def built() -> Iterator[Topology]:
+    """Build the lab; it is taken down when the block ends."""
+    check_prerequisites()
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framebridge-lab-")))
+        token = secrets.token_hex(3)
+        guest, middle, external = (
+            stack.enter_context(namespace(f"fb-lab-{token}-{role}"))
+            for role in ("guest", "bridge", "external")
+        )
+        connect(middle, "eth1", external, "eth0")
+        socket = stack.enter_context(daemon(directory / "lab", middle, BRIDGE_CONFIG, guest=guest))
+        termination = stack.enter_context(terminate_vlan(directory, external))
+        configure(guest, "tap0", GUEST)
+        configure(external, f"eth0.{VLAN}", EXTERNAL)
+        yield Topology(socket, guest, external, termination)
+
+
+def check_prerequisites() -> None:
+    """Refuse with one sentence for everything that is missing."""
+    if os.geteuid() != 0:
+        raise FramebridgeError("the lab makes network namespaces: run it as root (sudo framebridge lab)")
+    missing = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
+    if missing:
+        raise FramebridgeError(
+            f"the lab needs programs that are not here: apt-get install {' '.join(missing)}"
+        )
+
+
+@contextlib.contextmanager
+def namespace(name: str) -> Iterator[str]:
+    """Make a network namespace with its loopback up; it is gone afterwards, with all devices in it."""
+    kernel_netns.create(name)
+    try:
+        with IPRoute(netns=name) as ipr:
+            ipr.link("set", index=1, state="up")
+        yield name
+    finally:
+        kernel_netns.remove(name)
+
+
+def connect(left: str, left_device: str, right: str, right_device: str) -> None:
+    """Join two namespaces by a veth pair, both ends up."""
+    with IPRoute(netns=left) as ipr:
+        peer = {"ifname": right_device, "net_ns_fd": right}
+        ipr.link("add", ifname=left_device, kind="veth", peer=peer)
+    for where, device in ((left, left_device), (right, right_device)):
+        with IPRoute(netns=where) as ipr:
+            ipr.link("set", index=ipr.link_lookup(ifname=device)[0], state="up")
+
+
+def configure(where: str, device: str, address: str) -> None:
+    """Give a device an address and bring it up."""
+    with IPRoute(netns=where) as ipr:
+        index = ipr.link_lookup(ifname=device)[0]
+        ipr.addr("add", index=index, address=address, prefixlen=PREFIX)
+        ipr.link("set", index=index, state="up")
+
+
+@contextlib.contextmanager
+def terminate_vlan(directory: Path, where: str) -> Iterator[str]:
+    """Make eth0.VLAN in the external namespace; yields how: `8021q` or `framebridge`."""
+    try:
+        with IPRoute(netns=where) as ipr:
+            parent = ipr.link_lookup(ifname="eth0")[0]
+            ipr.link("add", ifname=f"eth0.{VLAN}", kind="vlan", link=parent, vlan_id=VLAN)
+    except NetlinkError as error:
+        if error.code != errno.EOPNOTSUPP:
+            raise
+    else:
+        yield "8021q"
+        return
+    with daemon(directory / "termination", where, TERMINATION_CONFIG):
+        yield "framebridge"
+
+
+@contextlib.contextmanager
+def daemon(path: Path, where: str, template: str, **names: str) -> Iterator[str]:
+    """Run a daemon in a namespace until the block ends; yields its control socket once that answers."""
+    config, socket, log = (path.with_suffix(suffix) for suffix in (".toml", ".sock", ".log"))
+    config.write_text(template.format(socket=socket, vlan=VLAN, **names))
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", where, sys.executable, "-m", "bridge", "run", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=stderr,
+            stderr=stderr,
+        )
+    try:
+        await_ready(process, str(socket), log)
+        yield str(socket)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def await_ready(process: subprocess.Popen[bytes], socket: str, log: Path) -> None:
+    """Return when the daemon answers; raise with its own words when it ends first or takes too long."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(ControlError), Client(socket) as client:
+            client.rows("Version")
+            return
+        time.sleep(0.02)
+    state = "is not ready" if process.poll() is None else f"ended with status {process.returncode}"
+    raise FramebridgeError(f"the daemon {state}: {log.read_text().strip() or 'it said nothing'}")
