@@ -18,7 +18,7 @@ _KEYS = (
     Key(
         "file",
         "FILE",
-        "absolute path; a file with something in it is refused unless you say replace, or files",
+        "beneath mirror_dir; a file with something in it is refused unless you say replace, or files",
         TEXT,
     ),
     Key("ports", "LIST", "only frames of these ports", NAMES),
@@ -68,7 +68,7 @@ The mirror is gone after a restart or reload unless the file has it too.
 
 examples:
   framebridge mirror add ids to_port tap-ids vlans 10
-  framebridge mirror add why file /var/tmp/drops.pcapng what drops ports uplink
+  framebridge mirror add why file drops.pcapng what drops ports uplink
 """,
     ),
     Verb(

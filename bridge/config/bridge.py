@@ -41,6 +41,7 @@ class BridgeConfig:
     vrrp_aware: bool = False  # what backup routers emit does not move the virtual address
     local_first: bool = False  # entries of access and tunnel ports do not move to trunks
     fdb_file: str = ""  # keeps the FDB over a restart; "": nothing does
+    mirror_dir: str = "/var/lib/framebridge/captures"  # of files that mirrors write
     address: int = 0  # the bridge's own; 0: see own_address
 
     @property
@@ -61,6 +62,7 @@ _BRIDGE_KEYS: Keys = {
     "vrrp_aware": ("vrrp_aware", checks.boolean),
     "local_first": ("local_first", checks.boolean),
     "fdb_file": ("fdb_file", checks.file_path),
+    "mirror_dir": ("mirror_dir", checks.directory),
     "waiting": ("waiting", checks.choice(*WAITINGS)),
     "address": ("address", checks.station),
 }

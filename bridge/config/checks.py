@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import PurePosixPath
 from typing import Any
 
 from bridge.config.lines import KeyPath, find_line, format_path
@@ -356,6 +357,19 @@ def file_path(value: object) -> str:
     if path.startswith("/") and not path.endswith("/"):
         return path
     raise BadValueError(f"expected an absolute path of a file, got {show(value)}; begin it with '/'")
+
+
+def directory(value: object) -> str:
+    """Check for an absolute path of a directory; return it without `.` and `/` that say nothing."""
+    path: str = _path_text(value)
+    if path.startswith("/") and ".." not in PurePosixPath(path).parts:
+        return str(PurePosixPath(path))
+    raise BadValueError(f"expected an absolute path of a directory without '..', got {show(value)}")
+
+
+def is_beneath(path: str, directory: str) -> bool:
+    """Whether an absolute path without `..` leads into a directory, as far as its text says."""
+    return path != directory and PurePosixPath(path).is_relative_to(directory)
 
 
 def listen_address(value: object) -> str:

@@ -38,7 +38,7 @@ from bridge.config.bridge import (
     toml_value,
     vlan_table,
 )
-from bridge.config.checks import FDB_MAX, VID_MAX, Report, Table, did_you_mean, show, too_many
+from bridge.config.checks import FDB_MAX, VID_MAX, Report, Table, did_you_mean, is_beneath, show, too_many
 from bridge.config.lines import KeyPath, error_line, line_map, too_deep
 from bridge.config.port import PortConfig, port_table, read_port
 from bridge.config.security import check_totals
@@ -46,7 +46,7 @@ from bridge.config.vids import format_vids
 from bridge.core._core import MIRRORS_MAX
 from bridge.errors import ConfigError, Problem
 from bridge.mac import format_mac
-from bridge.mirror.mirrors import MirrorConfig, check_mirrors, mirror_table, read_mirror
+from bridge.mirror.mirrors import MirrorConfig, check_mirrors, mirror_table, place_file, read_mirror
 from bridge.mirror.mirrors import without_port as mirrors_without_port
 from bridge.protect.loop_detection import (
     NO_DETECTION,
@@ -161,6 +161,34 @@ def without_mirror(config: Config, name: str) -> Config:
     return _validated(replace(config, mirrors=_all_but("mirror", config.mirrors, name)))
 
 
+def refuse_new_places(before: Config, after: Config, source: str = "") -> None:
+    """Raise ConfigError if a configuration names files, other than beneath `mirror_dir`, that are not named already.
+
+    What comes by the control socket is held to this: who may configure the bridge may not write where root may.
+    """
+    problems = [
+        Problem(
+            f"bridge.{key}",
+            f"only the configuration file may name another place; put {was or 'nothing'} back",
+        )
+        for key in ("mirror_dir", "fdb_file")
+        if (was := getattr(before.bridge, key)) != getattr(after.bridge, key)
+    ]
+    known = {(mirror.name, mirror.file) for mirror in before.mirrors}
+    problems += [
+        Problem(
+            f"mirror.{mirror.name}.file",
+            f"{show(mirror.file)} is not beneath {before.bridge.mirror_dir} (mirror_dir), and only the configuration "
+            f"file may name other places; write a name like '{mirror.name}.pcapng'",
+        )
+        for mirror in after.mirrors
+        if mirror.file and (mirror.name, mirror.file) not in known
+        if not is_beneath(mirror.file, before.bridge.mirror_dir)
+    ]
+    if problems:
+        raise ConfigError(problems, source)
+
+
 def _all_but(what: str, values: tuple[Named, ...], name: str) -> tuple[Named, ...]:
     """Leave out the one of that name, which there must be."""
     others = tuple(value for value in values if value.name != name)
@@ -229,6 +257,7 @@ def _combine(
     report: Report,
 ) -> Config:
     """Check what no table can know alone and put the parts together, sorted."""
+    mirrors = [(path, place_file(mirror, bridge.mirror_dir)) for path, mirror in mirrors]
     for found, limit in ((ports, PORTS_MAX), (budgets, BUDGETS_MAX), (mirrors, MIRRORS_MAX)):
         if len(found) > limit:
             path = found[limit][0]

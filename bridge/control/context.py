@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from bridge.config.document import Config
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from bridge.engine.engine import Engine
 
 logger = logging.getLogger(__package__)
+
+TRUSTED: ContextVar[bool] = ContextVar("TRUSTED", default=False)  # the caller that is answered in this task
 
 
 class Context:

@@ -10,7 +10,7 @@ from bridge.config import document as configs
 from bridge.config.bridge import bridge_table
 from bridge.config.document import Config
 from bridge.config.plan import plan
-from bridge.control.context import Context, status_line
+from bridge.control.context import TRUSTED, Context, status_line
 from bridge.control.methods import method
 from bridge.control.parameters import action_rows
 from bridge.control.protocol import REFUSED, Row
@@ -62,10 +62,14 @@ async def check_audit(context: Context, toml: str, source: str = "") -> list[Row
 @method(changes=True)
 async def reload(context: Context, toml: str | None = None, source: str = "") -> list[Row]:
     """Put a configuration in force: this text or, without it, the daemon's file. Rows: what was done."""
+    is_trusted = TRUSTED.get()
 
-    def read(_: Config) -> Config:
+    def read(before: Config) -> Config:
         if toml is not None:
-            return configs.parse(toml, source)
+            after = configs.parse(toml, source)
+            if not is_trusted:
+                configs.refuse_new_places(before, after, source)
+            return after
         if not context.config_path:
             raise ControlError("this daemon was not started from a file: name one", REFUSED)
         return configs.load(context.config_path)

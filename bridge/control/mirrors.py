@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.config import document as configs
+from bridge.config.document import Config
 from bridge.control.context import Context
 from bridge.control.methods import method
 from bridge.control.protocol import Message, Row
@@ -18,7 +19,13 @@ async def mirror_show(context: Context) -> list[Row]:
 @method(changes=True)
 async def mirror_add(context: Context, mirror: Message) -> list[Row]:
     """Add a mirror, written like a [[mirror]] table of the file. Rows: what was done."""
-    return await context.change(lambda config: configs.with_mirror(config, parse_mirror(mirror)))
+
+    def with_it(config: Config) -> Config:
+        after = configs.with_mirror(config, parse_mirror(mirror))
+        configs.refuse_new_places(config, after)
+        return after
+
+    return await context.change(with_it)
 
 
 @method(changes=True)

@@ -98,7 +98,7 @@ class ControlServer:
 
     async def answer(self, call: Call, peer: Peer) -> Iterable[Row] | Message | Subscription:
         """Pass a call on to the service; ControlError if it fails."""
-        return await self._service.call(call, may_change=self.may_change(peer))
+        return await self._service.call(call, may_change=self.may_change(peer), is_trusted=peer.is_trusted)
 
     def may_change(self, peer: Peer) -> bool:
         """Tell whether a peer may change things, or only look."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from bridge import __version__
 from bridge.control import cost, fdb, general, mirrors, ports
-from bridge.control.context import Context
+from bridge.control.context import TRUSTED, Context
 from bridge.control.methods import describe, find_method, method, published
 from bridge.control.protocol import (
     CONFIG_INVALID,
@@ -74,8 +74,14 @@ class Service:
         self._onlooking = asyncio.Lock()
         self._rested = 0.0  # time of the loop
 
-    async def call(self, call: Call, *, may_change: bool) -> Iterable[Row] | Message | Subscription:
-        """Answer a call with rows, other parameters, or a stream of events. Raises ControlError only."""
+    async def call(
+        self, call: Call, *, may_change: bool, is_trusted: bool = False
+    ) -> Iterable[Row] | Message | Subscription:
+        """Answer a call with rows, other parameters, or a stream of events. Raises ControlError only.
+
+        A caller who `is_trusted` could write the configuration file: a text of such a one is as good as the file.
+        """
+        TRUSTED.set(is_trusted)
         known = find_method(METHODS, call.method)
         if known.changes and not may_change:
             raise ControlError("you may look, but not change anything", PERMISSION_DENIED)

@@ -171,9 +171,14 @@ class Peer:
     uid: int
     groups: tuple[int, ...]
 
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the peer is root or this user, who could do all that this process can."""
+        return self.uid in (0, os.geteuid())
+
     def may_change(self, socket_group: int) -> bool:
         """Tell whether the peer is root, this user, or a member of the socket's group."""
-        return self.uid in (0, os.geteuid()) or socket_group in self.groups
+        return self.is_trusted or socket_group in self.groups
 
 
 def peer_of(connection: socket.socket) -> Peer:

@@ -16,6 +16,7 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from bridge.config import checks
@@ -50,7 +51,8 @@ class MirrorConfig:
     vids: tuple[int, ...] = ()  # none: all, and frames that are in no VLAN
     what: str = "frames"  # frames (that go on) | drops | all
     to_port: str = ""
-    file: str = ""
+    file: str = ""  # absolute
+    directory: str = ""  # that the file is beneath, and not led out of; "": it may be anywhere
     snaplen: int = 0  # bytes; 0: whole frames
     file_size: int = FILE_SIZE  # bytes
     files: int = 1  # of that size; the oldest goes when there is one more
@@ -73,11 +75,13 @@ _path_text = checks.text("a path", 4095)
 
 
 def path(value: object) -> str:
-    """Check for an absolute path of a file."""
+    """Check for the path of a file, absolute or beneath `mirror_dir`."""
     found: str = _path_text(value)
-    if not found.startswith("/") or found.endswith("/"):
-        raise BadValueError(f"expected an absolute path of a file, got {show(value)}; begin it with '/'")
-    return found
+    if found.endswith("/"):
+        raise BadValueError(f"expected the path of a file, got {show(value)}; take the '/' at its end away")
+    if ".." in Path(found).parts:
+        raise BadValueError(f"{show(value)} leads back; write the path without '..'")
+    return str(Path(found))
 
 
 def snaplen(value: object) -> int:
@@ -131,6 +135,14 @@ def read_mirror(table: Table) -> MirrorConfig:
         ports=tuple(sorted(ports or ())),
         vids=tuple(sorted(vids or ())),
     )
+
+
+def place_file(mirror: MirrorConfig, directory: str) -> MirrorConfig:
+    """Return the mirror with its file beneath this directory, unless it is somewhere else."""
+    if not mirror.file:
+        return mirror
+    file = str(Path(directory) / mirror.file)
+    return replace(mirror, file=file, directory=directory if checks.is_beneath(file, directory) else "")
 
 
 def mirror_table(mirror: MirrorConfig) -> dict[str, object]:
@@ -239,7 +251,7 @@ class Mirrors:
         def changed() -> None:
             loop.call_soon_threadsafe(self._on_change, mirror.name, recorder.state, recorder.reason)
 
-        recorder = Recorder(mirror.file, changed)
+        recorder = Recorder(mirror.file, changed, beneath=mirror.directory)
         await asyncio.to_thread(
             recorder.open, size=mirror.file_size, files=mirror.files, replace=mirror.replace
         )

@@ -4,28 +4,24 @@ Job: open the file without harming what is there, write, begin the next file or 
 end the file well. A disk that is full, slow or gone costs copies, which are counted, and nothing else.
 Thread: `open`, `set_names`, `set_limits` and `close` are called from the control thread or a worker of it; the file
 belongs to the recorder's thread from then on. `state` and `reason` may be read by anybody.
-Invariant: the file ends behind a whole block at any time but during a write. Refuses, as MirrorError: paths that are no
-regular file, files that another recorder writes (a lock tells, whatever the file is called), and files that have
-something in them unless they may be replaced or rotated away.
+Invariant: the file ends behind a whole block at any time but during a write. Refuses, as MirrorError, what Place
+refuses, and files that have something in them unless they may be replaced or rotated away.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import logging
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bridge import __version__
 from bridge.core._core import Capture
 from bridge.errors import MirrorError
 from bridge.mirror import pcapng
+from bridge.mirror.place import Place
 
 log = logging.getLogger(__package__)
 
@@ -49,8 +45,9 @@ class _Interface:
 class Recorder:
     """One file, or one behind the other. States: recording, full, failed (see `reason`), closed."""
 
-    def __init__(self, path: str, on_change: Callable[[], None]) -> None:
+    def __init__(self, path: str, on_change: Callable[[], None], *, beneath: str = "") -> None:
         self.path = path
+        self._place = Place(path, beneath)
         self.capture = Capture(size=RING)
         self.state = "recording"
         self.reason = ""
@@ -71,10 +68,14 @@ class Recorder:
         """Open the file and begin; raises MirrorError."""
         self.set_limits(size, files)
         try:
+            self._place.enter()
             self._begin(replace=replace, rotate=files > 1)
         except OSError as error:
-            self._let_go()
+            self._leave()
             raise MirrorError(f"{self.path}: {error.strerror or error}") from None
+        except MirrorError:
+            self._leave()
+            raise
         self._thread = threading.Thread(target=self._run, name="framebridge-mirror", daemon=True)
         self._thread.start()
 
@@ -144,13 +145,13 @@ class Recorder:
         self._begin(replace=False, rotate=True)
 
     def _begin(self, *, replace: bool, rotate: bool) -> None:
-        fd = _open(self.path)
+        fd = self._place.open()
         try:
             if rotate and os.fstat(fd).st_size:
-                _shift(self.path, self._files)
-                fd, older = _open(self.path), fd
+                self._place.shift(self._files)
+                fd, older = self._place.open(), fd
                 os.close(older)
-            _empty(fd, self.path, replace=replace)
+            self._place.empty(fd, replace=replace)
         except BaseException:
             os.close(fd)
             raise
@@ -199,10 +200,11 @@ class Recorder:
             self._write(pcapng.statistics(number, one.start_ns, now, taken - one.had[0], lost - one.had[1]))
         self._let_go()
         if state != "recording":
+            self._leave()
             self._change(state)
 
     def _fail(self, reason: str) -> None:
-        self._let_go()
+        self._leave()
         self._change("failed", reason)
 
     def _let_go(self) -> None:
@@ -210,52 +212,11 @@ class Recorder:
         if fd >= 0:
             os.close(fd)
 
+    def _leave(self) -> None:
+        self._let_go()
+        self._place.leave()
+
     def _change(self, state: str, reason: str = "") -> None:
         self.capture.stop()
         self.reason, self.state = reason, state
         self._on_change()
-
-
-def _shift(path: str, files: int) -> None:
-    """Make room for the next file: FILE becomes FILE.1, and so on; what was the last of `files` is gone."""
-    names = [path, *(f"{path}.{n}" for n in range(1, files))]
-    for name in names:
-        if Path(name).is_symlink() or (Path(name).exists() and not Path(name).is_file()):
-            raise MirrorError(f"{name}: is no regular file, which rotation would move; move it away")
-    for older, name in zip(names[-2::-1], names[:0:-1], strict=True):
-        if Path(older).exists():
-            os.replace(older, name)  # noqa: PTH105
-
-
-def _open(path: str) -> int:
-    """Open a regular file that nobody else records into, made if it is not there; raises MirrorError and OSError."""
-    if Path(path).is_symlink():
-        raise MirrorError(f"{path}: is a symbolic link; name the file itself")
-    if Path(path).exists() and not Path(path).is_file():
-        raise MirrorError(f"{path}: is no regular file; name one, or one that does not exist")
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise MirrorError(f"{path}: is no regular file; name one, or one that does not exist")
-        _lock(fd, path)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _lock(fd: int, path: str) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno == errno.EWOULDBLOCK:
-            raise MirrorError(f"{path}: a mirror is writing to it; end that one first") from None
-        # A file system without locks.
-        log.debug("%s: %s; nothing keeps other mirrors away", path, error.strerror)
-
-
-def _empty(fd: int, path: str, *, replace: bool) -> None:
-    found = os.fstat(fd).st_size
-    if found and not replace:
-        raise MirrorError(f"{path}: has {found} bytes in it; move it away, say replace, or rotate with files")
-    os.ftruncate(fd, 0)

@@ -29,15 +29,20 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def start(net: Net, directory: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Daemon]]:
-    """`start(space, *ports, **bridge)`: a daemon that is ready, ended and audited when the story is over."""
+def start(
+    net: Net, directory: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Daemon]]:
+    """`start(space, *ports, **bridge)`: a daemon that is ready, ended and audited when the story is over.
+
+    Its mirrors write beneath `tmp_path`.
+    """
     daemons = request.node.stash[DAEMONS] = []
     serial = itertools.count()
     with contextlib.ExitStack() as stack:
 
         def start(space: Namespace, *ports: str, socket: Path | None = None, **bridge: Any) -> Daemon:
             socket = socket or directory / f"d{next(serial)}.sock"
-            text = document(socket, *ports, **bridge)
+            text = document(socket, *ports, **{"mirror_dir": str(tmp_path), **bridge})
             daemons.append(stack.enter_context(daemon(directory, space, text, socket)))
             return daemons[-1]
 

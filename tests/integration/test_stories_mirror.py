@@ -150,7 +150,7 @@ def test_files_that_are_there_are_not_touched(lan: Lan, tmp_path: Path) -> None:
         (file, "has 8 bytes in it"),
         (link, "is a symbolic link"),
         (fifo, "is no regular file"),
-        (Path("/dev/full"), "is no regular file"),
+        (Path("/dev/full"), "is not beneath"),
         (tmp_path / "absent" / "file", "No such file"),
     ]:
         assert why in lan.bridge.refused("mirror", "add", "look", "file", str(path))
@@ -279,3 +279,27 @@ def test_a_mirror_that_takes_over_the_file_of_another_is_refused(lan: Lan, tmp_p
     lan.wire("a").send(frames.ethernet(frames.BROADCAST, frames.host(1)))
     lan.bridge.wait(lambda: row(lan, "one")["mirrored"] == 3, "copies to the one of before")
     assert len(end(lan, "one", file).packets) == 3
+
+
+def test_the_configuration_file_may_name_other_places_than_the_socket(
+    lan: Lan, tmp_path: Path, directory: Path
+) -> None:
+    file, table = directory / "elsewhere", '[[mirror]]\nname = "look"\nfile = "{}"\n'
+    hostname = Path("/proc/sys/kernel/hostname")
+    before = hostname.read_text()
+    for other in (file, hostname, Path("/etc/cron.d/framebridge-test"), tmp_path / ".." / "elsewhere"):
+        lan.bridge.refused("mirror", "add", "look", "file", str(other), "replace")
+    (tmp_path / "link").symlink_to(directory)
+    assert "is a link or none" in lan.bridge.refused("mirror", "add", "look", "file", "link/elsewhere")
+    assert hostname.read_text() == before
+    assert not file.exists()
+
+    lan.bridge.write(*lan.ports.values(), table.format(file), mirror_dir=str(tmp_path))
+    lan.bridge.rows("reload")
+    pings(lan)
+    lan.bridge.wait(lambda: row(lan, "look")["mirrored"] >= 2 * PINGS, "copies")
+    assert end(lan, "look", file).packets
+
+    lan.bridge.rows("mirror", "add", "look", "file", "beneath")
+    assert row(lan, "look")["to"] == str(tmp_path / "beneath")
+    assert end(lan, "look", tmp_path / "beneath").packets == []

@@ -839,6 +839,72 @@ def connected_as(uid: int, path: str, count: int) -> Iterator[None]:
         os.waitpid(child, 0)
 
 
+OUTSIDE = ["/proc/sys/kernel/hostname", "/etc/cron.d/x", "/var/lib/framebridge/captures2/x", "/x"]
+
+
+@pytest.mark.parametrize("file", OUTSIDE)
+def test_a_mirror_of_the_socket_writes_beneath_its_directory_whoever_asks(
+    server: Served, wire: Wire, file: str
+) -> None:
+    reply = wire.call("MirrorAdd", mirror={"name": "m", "file": file})
+
+    assert error(reply) == "ConfigInvalid"
+    assert "is not beneath /var/lib/framebridge/captures (mirror_dir)" in reply["parameters"]["message"]
+    assert server.engine.config.mirrors == ()
+
+
+@pytest.mark.parametrize("file", ["x", "a/x", "/var/lib/framebridge/captures/a/x"])
+def test_a_mirror_of_the_socket_may_name_what_is_beneath(server: Served, wire: Wire, file: str) -> None:
+    rows(wire.call("MirrorAdd", mirror={"name": "m", "file": file}))
+
+    (mirror,) = server.engine.config.mirrors
+    assert mirror.directory == "/var/lib/framebridge/captures"
+    assert mirror.file == f"{mirror.directory}/{file.removeprefix(mirror.directory + '/')}"
+
+
+MEMBER = 40000
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "path"),
+    [
+        ("", '[[mirror]]\nname = "m"\nfile = "/etc/cron.d/x"\n', "mirror.m.file"),
+        ('[[mirror]]\nname = "m"\nfile = "/y"\n', '[[mirror]]\nname = "m"\nfile = "/z"\n', "mirror.m.file"),
+        ("", 'mirror_dir = "/etc"\n', "bridge.mirror_dir"),
+        ("", 'fdb_file = "/etc/cron.d/x"\n', "bridge.fdb_file"),
+        ('fdb_file = "/x"\n', "", "bridge.fdb_file"),
+        ("", '[[mirror]]\nname = "m"\nfile = "x"\n', None),
+        ('[[mirror]]\nname = "m"\nfile = "/y"\n', '[[mirror]]\nname = "m"\nfile = "/y"\nfiles = 2\n', None),
+    ],
+)
+def test_a_text_of_a_member_of_the_group_names_no_new_places(
+    public: Path, before: str, after: str, path: str | None
+) -> None:
+    """Root, who could write the configuration file, may send any text; the file itself may say anything."""
+
+    def text(more: str) -> str:
+        keys, table = ("", more) if more.startswith("[") else (more, "")
+        return CONFIG.replace("\n\n", f"\n{keys}\n", 1).format(socket=public / "dmz.sock") + table
+
+    file = write_config(public)
+    file.write_text(text(before))
+    with served(file) as server:
+        os.chown(server.path, 0, MEMBER)
+
+        def reload(**parameters: str) -> Any:
+            with Wire(server.path) as wire:
+                return wire.call("Reload", **parameters)
+
+        reply = as_user(NOBODY, MEMBER, [], lambda: reload(toml=text(after)))
+        problems = reply["parameters"].get("problems", [])
+        assert [problem["path"] for problem in problems] == ([path] if path else [])
+        assert ("error" in reply) == bool(path)
+        assert "error" not in reload(toml=text(before))
+        assert "error" not in reload(toml=text(after))
+        file.write_text(text(before))
+        assert "error" not in as_user(NOBODY, MEMBER, [], reload)
+
+
 def test_costly_calls_of_onlookers_take_turns_and_nobody_else_waits_for_them(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

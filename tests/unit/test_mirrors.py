@@ -104,8 +104,9 @@ def test_sizes(text: str, size: int) -> None:
         ('file = "/x"\nports = ["w"]', "which are not mirrored again"),
         ('file = "/x"\nports = ["b"]', "there is no port 'b'"),
         ('file = "/x"\nports = []', "an empty list mirrors nothing"),
-        ('file = "x"', "begin it with '/'"),
-        ('file = "/x/"', "an absolute path of a file"),
+        ('file = "/x/"', "the path of a file, got '/x/'; take the '/' at its end away"),
+        ('file = "../x"', "leads back; write the path without '..'"),
+        ('file = "/var/lib/framebridge/captures/../x"', "leads back"),
         ('file = "/x"\nsnaplen = 10', "at least 64 bytes"),
         ('file = "/x"\nfile_size = "1 kB"', "a size like '100 MB'"),
         ('file = "/x"\nfile_size = true', "a size like '100 MB'"),
@@ -127,6 +128,31 @@ def test_names_files_and_the_number_of_mirrors() -> None:
     assert "9 mirrors, but a bridge has at most 8" in refusal(
         "".join(table.format(f"m{n}", n) for n in range(9))
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "path", "directory"),
+    [
+        ("x.pcapng", "/captures/x.pcapng", "/captures"),
+        ("./a//x", "/captures/a/x", "/captures"),
+        ("/captures/a/x", "/captures/a/x", "/captures"),
+        ("/captures", "/captures", ""),
+        ("/captures2/x", "/captures2/x", ""),
+        ("/x", "/x", ""),
+    ],
+)
+def test_where_a_file_lies(file: str, path: str, directory: str) -> None:
+    bridge = '[bridge]\nmirror_dir = "/captures/"\n'
+    config = parse(f'{bridge}[[mirror]]\nname = "m"\nfile = "{file}"\n')
+    (one,) = config.mirrors
+    assert (one.file, one.directory) == (path, directory)
+    assert parse(to_toml(config)) == config
+
+
+def test_two_names_of_one_file() -> None:
+    table = '[[mirror]]\nname = "{}"\nfile = "{}"\n'
+    both = table.format("m", "x") + table.format("n", "/var/lib/framebridge/captures/x")
+    assert "give each mirror its own file" in refusal(both)
 
 
 @pytest.mark.parametrize(
