@@ -25,6 +25,8 @@ TPIDS = (0x8100, 0x88A8)
 HEADER = 14
 TAG = 4
 MIN_LEN = 60
+SEGMENTS_MAX = 512
+SEGMENT_MIN = 36  # bytes a super-frame has for each of its segments, at least: an MSS of 48 with timestamps
 HEADERS_MAX = 1984  # bytes of a frame in which offload metadata may point
 ZERO, BROADCAST = bytes(6), b"\xff" * 6
 PROBE_TYPE, PROBE_MAGIC = 0x88B5, b"FBLP"
@@ -966,6 +968,9 @@ def check_offload(data: bytes, offload: Offload) -> int:
     if header_len < fixed or start + header_len > room:
         raise Drop("bad_offload")
     if start + header_len >= len(data):  # a super-frame has payload to cut
+        raise Drop("bad_offload")
+    count = segments(data, offload._replace(hdr_len=start + header_len))
+    if count > SEGMENTS_MAX or count * max(SEGMENT_MIN, (start + header_len) // 4) > len(data):
         raise Drop("bad_offload")
     return start + header_len
 

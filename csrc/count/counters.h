@@ -27,7 +27,7 @@
     X(bad_vid, "VID 4095")                                                                                            \
     X(tag_not_allowed, "tagged frame on an access port")                                                              \
     X(vlan_not_allowed, "VID not carried by the trunk, or untagged without a native VLAN")                            \
-    X(bad_offload, "offload metadata that contradicts the frame")                                                     \
+    X(bad_offload, "offload metadata that contradicts the frame, or asks for segments that no stack makes")           \
     X(oversize, "longer than the MTU of the port allows")                                                             \
     X(truncated, "came while the queue for frames longer than a slot of the receive ring was full")                      \
     X(source_guard, "speaks from an address that is not listed for the port, or in a form that cannot be judged")      \

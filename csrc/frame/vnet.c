@@ -22,6 +22,12 @@ static uint32_t br_offload_header_end(const struct br_frame *frame, uint32_t roo
     }
 }
 
+/* Bytes that a super-frame must have for each wire frame it stands for (frame/vnet.h). */
+static uint32_t br_offload_segment_min(uint32_t header_end)
+{
+    return header_end / BR_SEGMENT_HEADERS > BR_SEGMENT_MIN ? header_end / BR_SEGMENT_HEADERS : BR_SEGMENT_MIN;
+}
+
 bool br_offload_admit(struct br_frame *frame)
 {
     struct br_offload *offload = &frame->offload;
@@ -39,7 +45,9 @@ bool br_offload_admit(struct br_frame *frame)
     if (!header_end || header_end > room || header_end >= total || !offload->gso_size)
         return false;
     const uint32_t n_segments = (total - header_end + offload->gso_size - 1) / offload->gso_size;
-    frame->segments = n_segments > UINT16_MAX ? UINT16_MAX : (uint16_t)n_segments;
+    if (n_segments > BR_SEGMENTS_MAX || n_segments * br_offload_segment_min(header_end) > total)
+        return false;
+    frame->segments = (uint16_t)n_segments;
     offload->hdr_len = (uint16_t)header_end;
     return true;
 }

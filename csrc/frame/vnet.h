@@ -4,7 +4,16 @@
  * Job: judge offload metadata once at ingress (br_offload_admit), tell what it means for lengths, and finish a checksum
  *      in software for a port that cannot carry the request. Values as in virtio 1.2, 5.1.6.2; the kernel side is
  *      include/linux/virtio_net.h (virtio_net_hdr_to_skb, virtio_net_hdr_from_skb).
- * Refuses: metadata that contradicts the frame. What passes is safe to hand to any port with `vnet`.
+ * Refuses: metadata that contradicts the frame, and a super-frame that would make more work than its bytes justify: for
+ *      each wire frame it stands for it must have BR_SEGMENT_MIN bytes, and a BR_SEGMENT_HEADERS-th of the headers that
+ *      are repeated, and it stands for BR_SEGMENTS_MAX at most. So gso_size has a floor; with a gso_size of 1 64 KB would
+ *      be 65,000 wire frames, cut by us or, inside our send call, by the kernel. What passes is safe to hand to any port
+ *      with `vnet`.
+ * The floor is what stacks make: RFC 9293 (3.7.1) assumes an MSS of 536; an IPv6 link with the least MTU gives 1220;
+ *      FreeBSD takes no MSS below 216 (net.inet.tcp.minmss); Linux none below 48 (net.ipv4.tcp_min_snd_mss), of which
+ *      timestamps leave 36. Only with selective acknowledgements beside data on such a path can Linux make less. 64 KB
+ *      in more than 512 segments needs an MSS below 128 and a peer with a window for them; of datagrams Linux sends 128
+ *      at once (UDP_MAX_SEGMENTS). And no queue takes thousands at once: netdev_max_backlog and a qdisc have 1000.
  */
 #ifndef BR_OFFLOAD_H
 #define BR_OFFLOAD_H
@@ -36,6 +45,9 @@ enum {
     BR_TCP_CSUM = 16,
     BR_UDP_HLEN = 8,
     BR_UDP_CSUM = 6,
+    BR_SEGMENTS_MAX = 512,
+    BR_SEGMENT_MIN = 36,
+    BR_SEGMENT_HEADERS = 4,
 };
 
 static_assert(sizeof(struct br_vnet_hdr) == BR_VNET_HLEN, "the header has no padding");

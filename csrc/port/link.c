@@ -186,7 +186,7 @@ static int br_link_rx_ring(struct br_port *port, struct br_pool *pool, struct br
         if (!(status & TP_STATUS_USER))
             break;
         br_link_take(port, pool, slot, status, &frame[n]);
-        n_bytes += slot->tp_len;
+        n_bytes += br_burst_weight(slot->tp_len, &frame[n].offload);
     }
     port->more = n_bytes >= BR_PORT_BURST_BYTES;
     if (n == 0 && (port->ready || link->taken - link->taken_seen > link->slot_mask / 2) && br_link_is_wedged(link))
@@ -246,7 +246,7 @@ static int br_link_rx_plain(struct br_port *port, struct br_pool *pool, struct b
         }
         if (error) /* ENETDOWN: the device will be back, or netlink tells that it is gone */
             break;
-        n_bytes += frame[n].len;
+        n_bytes += br_burst_weight(frame[n].len, &frame[n].offload);
         at += br_read_room(frame[n].len);
         n++;
     }

@@ -29,8 +29,21 @@
 
 enum {
     BR_PORT_PIECES = 3,
+    BR_SEGMENT_WEIGHT = 512,
     BR_PORT_BURST_BYTES = 256 << 10, /* where a burst of long frames ends, so that others get their turn and caches stay warm */
 };
+
+/*
+ * What a received frame counts of a burst: its bytes, or, if its segments are so small that there are more of them than
+ * bytes account for, BR_SEGMENT_WEIGHT for each. They may be cut in the call that sends them.
+ */
+static inline uint32_t br_burst_weight(uint32_t len, const struct br_offload *offload)
+{
+    if (BR_LIKELY(!offload->gso_size))
+        return len;
+    const uint32_t weight = len / offload->gso_size * BR_SEGMENT_WEIGHT;
+    return weight > len ? weight : len;
+}
 
 struct br_port;
 

@@ -57,7 +57,7 @@ static int br_tap_rx(struct br_port *port, struct br_pool *pool, struct br_frame
         if (len < 0)
             break;
         frame[n] = br_read_frame(at, len);
-        n_bytes += frame[n].len;
+        n_bytes += br_burst_weight(frame[n].len, &frame[n].offload);
         at += br_read_room(frame[n].len);
         n++;
     }

@@ -168,7 +168,7 @@ def offload_frames(draw: st.DrawFn, destination: bytes, source: bytes, tags: lis
     )
     offload = Offload(True, segment.csum_start, segment.csum_offset)
     if gso != "none":
-        sizes = [1, 20, 500, 948, 960, 1400, 1440, 1460, 1461, 1472, 1473, 8000]
+        sizes = [1, 20, 36, 500, 948, 960, 1400, 1440, 1460, 1461, 1472, 1473, 8000]
         fewest = len(segment.data) // 100  # a slow model cuts no more than a hundred segments
         offload = offload._replace(
             gso=gso,

@@ -162,6 +162,43 @@ def test_nonsense_behind_a_tag_is_dropped(frame: Frame) -> None:
     lab.expect_drop(0, frame._replace(tag=(frames.TPID_Q, 10)), "bad_offload")
 
 
+SMALL = [36, 48, 88, 216, 500, 536, 1208, 1220]  # an MSS that some stack makes, with and without timestamps
+
+
+@pytest.mark.parametrize("gso_size", SMALL)
+@pytest.mark.parametrize("n_segments", [2, 3, 50, 512])
+@every_gso
+def test_a_small_mss_passes(gso: str, build, n_segments: int, gso_size: int) -> None:
+    lab = Lab(access(10), access(10))
+    payload_len = min(n_segments * gso_size, 64000)
+    frame = super_frame(build(n=payload_len), gso, gso_size)
+    assert lab.send(0, frame) == ({1: [frame]}, {})
+    assert lab.values(0)["rx_segments"] == -(-payload_len // gso_size)
+
+
+@pytest.mark.parametrize("gso_size", [1, 2, 8, 30, 35, 36, 124])
+@every_gso
+def test_more_work_than_the_bytes_justify_is_dropped(gso: str, build, gso_size: int) -> None:
+    """64 KB with a gso_size of 1 are 64000 wire frames: 1.3 million a second for 10 Mb/s."""
+    lab = Lab(access(10), access(10), trunk(10), access(10), no_vnet=[3])
+    lab.expect_drop(0, super_frame(build(n=64000), gso, gso_size), "bad_offload")
+    assert lab.values(0)["rx_segments"] == 1
+
+
+@pytest.mark.parametrize(("gso_size", "passes"), [(36, False), (120, False), (300, False), (400, True)])
+def test_headers_repeated_for_next_to_nothing_are_dropped(gso_size: int, passes: bool) -> None:
+    """1304 bytes of options before 120 of payload, 500 times: 12 bytes out for one in."""
+    lab = Lab(access(10, mtu=9000), access(10, mtu=9000))
+    segment = frames.tcp(ALL, A, payload_len=60000, version=6)
+    options = bytes([6, 1304 // 8 - 1]) + bytes(1302)
+    data = segment.data[:20] + b"\x3c" + segment.data[21:54] + options + segment.data[54:]
+    frame = Frame(data, None, Offload(True, 54 + 1304, 16, "tcp6", False, gso_size, 54 + 1304 + 20))
+    if passes:
+        assert lab.send(0, frame) == ({1: [frame]}, {})
+    else:
+        lab.expect_drop(0, frame, "bad_offload")
+
+
 @pytest.mark.parametrize("start", [1965, 3000, 65520])
 def test_headers_that_no_buffer_for_headers_holds_are_dropped(start: int) -> None:
     """A tap delivers 64 KB in one piece; what points far into it would be copied as so many bytes of headers."""
@@ -341,7 +378,7 @@ def test_super_frame_to_a_port_that_takes_none() -> None:
 @pytest.mark.parametrize("in_one", [False, True], ids=["link", "tap"])
 @pytest.mark.parametrize(
     ("size", "total"),
-    [(1, 60), (100, 6050), (1357, 25000), (5001, 25000), (1200, 24001), (1000, 3005)],
+    [(36, 2125), (100, 6050), (1357, 25000), (5001, 25000), (1200, 24001), (1000, 3005)],
     ids=lambda n: str(n),
 )
 def test_software_segmentation_is_what_scapy_makes_of_it(

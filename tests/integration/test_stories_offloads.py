@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 from helpers import frames, kernel
 from helpers.daemon import Daemon, link, tap
+from helpers.hosts import host, stream
 from helpers.kernel import VnetHeader
 from helpers.net import Net
 
@@ -30,7 +31,7 @@ def numbered(i: int) -> bytes:
 
 
 class Held:
-    """A guest that writes its own offload headers, the guest `a`, a trunk to the outside; all in VLAN 10."""
+    """A guest that writes its own offload headers, the guest `a`, an uplink; all in VLAN 10."""
 
     def __init__(self, net: Net, start: Callable[..., Daemon]) -> None:
         self.spaces = {name: net.namespace() for name in ("a", "middle", "outside")}
@@ -39,7 +40,7 @@ class Held:
         self.ports = {
             "guest": link("guest", "t0", access=10),
             "a": tap("a", self.spaces["a"], access=10),
-            "uplink": link("uplink", "eth1", trunk=[10]),
+            "uplink": link("uplink", "eth1", access=10),
         }
         self.bridge = start(self.spaces["middle"], *self.ports.values())
         self.a = net.packet_socket("tap0", self.spaces["a"])
@@ -98,3 +99,21 @@ def test_a_port_attached_anew_has_its_ring_again(held: Held) -> None:
         held.bridge.rows("port", "del", "guest")
         held.bridge.rows("reload")
         held.bridge.wait_state("guest", "up")
+
+
+@pytest.mark.parametrize("gso_size", [1, 8, 124])
+def test_a_guest_cannot_multiply_its_frames(held: Held, gso_size: int) -> None:
+    """64 KB that ask for 64000 segments, where the uplink cuts none itself: a heartbeat beside them loses nothing."""
+    held.spaces["middle"].set_offload("eth1", kernel.ETHTOOL_STSO, on=False)
+    guest, external = host(held.spaces["a"], "tap0", 10, 1), host(held.spaces["outside"], "eth0", 10, 2)
+    for to in (frames.BROADCAST, bytes.fromhex(external.mac.replace(":", "")), A):
+        segment = frames.tcp(to, GUEST, payload_len=64000)
+        header = VnetHeader(
+            kernel.VNET_NEEDS_CSUM, kernel.VNET_GSO_TCPV4, segment.hdr_len, gso_size, segment.csum_start, 16
+        )
+        with stream(guest, external, interval=0.005) as heartbeat:
+            for _ in range(10):
+                held.guest.send(segment.data, header)
+                heartbeat.wait_more(10)
+    assert held.bridge.drops() == {("guest", "rx", "bad_offload"): 30}
+    assert held.count("rx_segments") == held.count("rx_frames") == 30

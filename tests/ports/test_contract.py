@@ -390,6 +390,16 @@ def test_a_burst_of_super_frames_ends_early(device_stage: Stage) -> None:
     check_conservation(device_stage.bridge.counters().ports)
 
 
+def test_a_burst_of_many_segments_ends_early(device_stage: Stage) -> None:
+    """512 segments are enough at a time: whoever sends them cuts them in one call."""
+    frame = super_frame(frames.tcp(ALL, A, payload_len=18_000), gso_size=100)  # 180 segments
+    device_stage.outside.put(*[frame] * BURST)
+    wait_until(lambda: device_stage.bridge.turn() == 3, "a burst of 3 x 180 segments")
+    wait_until(lambda: device_stage.bridge.turn() == 3, "another")
+    assert device_stage.bridge.turn() == BURST - 6
+    assert device_stage.memory.drain() == [frame] * BURST
+
+
 def test_many_frames(stage: Stage) -> None:
     """Rings come round."""
     for start in range(0, 1000, 40):
