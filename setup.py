@@ -1,5 +1,6 @@
 """Build of the one extension module, `bridge.core._core`: Cython over everything in csrc/.
 
+Beside it bridge/declared.py is written: the limits and names that csrc/ declares, for Python without the core.
 Metadata is in pyproject.toml. FRAMEBRIDGE_STRICT=1, as the Makefile says, makes warnings of the compilers and
 performance hints of Cython errors: for those who change the code, not for those who install it with a compiler of
 their own. FRAMEBRIDGE_SANITIZE=1 builds with ASan and UBSan (see `make debug`); FRAMEBRIDGE_NO_ACCOUNTING=1 without
@@ -7,6 +8,7 @@ stamps and bill, only to measure what they cost.
 """
 
 import os
+import re
 from pathlib import Path
 
 from Cython.Compiler import Errors, Options
@@ -55,6 +57,26 @@ core = Extension(
     extra_compile_args=CFLAGS + (SANITIZERS if SANITIZE else OPTIMISE),
     extra_link_args=[CHECKS] if SANITIZE else [],
 )
+
+LIMIT = re.compile(r"\bBR_(\w+) = (\d+(?: << \d+)?),")
+SYMBOL = re.compile(r"X\((\w+),")
+LISTS = re.compile(r"^#define BR_(\w+)\(X\)((?:.*\\\n)+.*)$", re.MULTILINE)
+
+
+def declared() -> str:
+    """Write what csrc/ declares as a Python module: each limit a number, each list of names a tuple."""
+    limits = LIMIT.findall(Path("csrc/count/limits.h").read_text())
+    lists = LISTS.findall(Path("csrc/count/counters.h").read_text())
+    lines = [
+        '"""What csrc/count/limits.h and counters.h declare. Written by setup.py with each build."""',
+        "",
+    ]
+    lines += [f"{name} = {value}" for name, value in limits]
+    lines += [f"{name} = {tuple(SYMBOL.findall(body))}" for name, body in lists]
+    return "\n".join(lines) + "\n"
+
+
+Path("bridge/declared.py").write_text(declared())
 
 setup(
     ext_modules=cythonize(

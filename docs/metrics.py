@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bridge.account.ledger import Tally
 from bridge.account.window import Reading
-from bridge.config.document import MetricsConfig
+from bridge.config.metrics import MetricsConfig
 from bridge.core._core import HISTOGRAMS, STAGES, THREAD_COUNTERS
 from bridge.metrics.bounded import Shown
 from bridge.metrics.exposition import PREFIX

@@ -1,126 +1,21 @@
 """Budgets: limits in cycles, frames or bits per second for a port, VLAN, class or talker, from file to data plane.
 
-Job: the `[[budget]]` table as a value, reading and writing of it, and `Budgets`, which writes the configured ones
-into snapshots and tells their state in rows. What a budget means frame by frame is in csrc/account/budget.h.
+Job: write the configured budgets into snapshots and give rows of their state. What a budget means frame by frame is in
+csrc/account/budget.h, its table in config/budget.py.
 Thread: control. Invariant: a budget keeps its tokens and counters as long as its name is in the configuration.
-Refuses: what names nothing a frame can have, and more than one limit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from bridge.config import checks
-from bridge.config.checks import BadValueError, Keys, Table, show
-from bridge.core._core import BUDGETS_MAX as CORE_MAX
-from bridge.core._core import CLASSES, PORTS_MAX, Bridge, BudgetState, Snapshot
+from bridge.config.budget import BudgetConfig
+from bridge.core._core import Bridge, BudgetState, Snapshot
 from bridge.mac import format_mac
 
-UNITS = ("cycles", "frames", "bits")
-ACTIONS = ("drop", "count", "stop_learning")
-CLASS_NAMES = tuple(name for name, _ in CLASSES if name != "dropped")
-EXEMPT = ("first_hop", "heartbeat")
-STORM_LIMITS = 3  # of a port: one for each flood class
 CALM = 1.0  # seconds a budget has tokens until it is told to be within its limit again
-BUDGETS_MAX = (
-    CORE_MAX - STORM_LIMITS * PORTS_MAX
-)  # of the configuration; there is always room for storm control
 Row = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetConfig:
-    """One `[[budget]]`. What is left blank is not asked of a frame; the rest must all fit."""
-
-    name: str
-    unit: str  # cycles | frames (wire frames) | bits (of frames as received)
-    limit: float  # units per second, in the long run
-    burst: float = 0.1  # seconds: so much of the limit may be spent at once
-    action: str = "drop"  # drop | count | stop_learning
-    port: str = ""  # ingress
-    vlan: int = 0
-    classes: tuple[str, ...] = ()  # of the frame; none: all of them
-    talker: int = 0  # source MAC address
-    exempt: tuple[str, ...] = EXEMPT  # classes that neither spend nor are dropped
-    floods: tuple[str, ...] = ()  # storm control: of unknown, multicast, broadcast; not in a `[[budget]]`
-
-    @property
-    def spenders(self) -> tuple[str, ...]:
-        """Classes the budget is about."""
-        return tuple(name for name in self.classes or CLASS_NAMES if name not in self.exempt)
-
-
-def positive(what: str, high: float) -> checks.Check:
-    """Make a check for numbers above 0."""
-
-    def check(value: object) -> float:
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= high:
-            return float(value)
-        raise BadValueError(f"expected {what} above 0 and at most {high:g}, got {show(value)}")
-
-    return check
-
-
-_rate = positive("a number", 1e13)
-class_name = checks.choice(*CLASS_NAMES)
-
-_KEYS: Keys = {
-    "name": ("name", checks.name),
-    **{f"{unit}_per_second": (unit, _rate) for unit in UNITS},
-    "burst": ("burst", positive("seconds", 60)),
-    "action": ("action", checks.choice(*ACTIONS)),
-    "port": ("port", checks.name),
-    "vlan": ("vlan", checks.vid),
-    "talker": ("talker", checks.station),
-}
-
-
-def read_budget(table: Table) -> BudgetConfig:
-    """Read one `[[budget]]`; flaws are told to the report of the table and leave their field blank."""
-    fields = table.fields(_KEYS, required=("name",))
-    classes = table.union("class", lambda word: (class_name(word),))
-    exempt = table.union("exempt", lambda word: (class_name(word),))
-    table.refuse_unknown()
-    limits = [unit for unit in UNITS if f"{unit}_per_second" in table]
-    if len(limits) != 1:
-        table.fail("write exactly one of " + ", ".join(f"{unit}_per_second" for unit in UNITS))
-    limit = {unit: fields.pop(unit) for unit in UNITS if unit in fields}
-    budget = BudgetConfig(
-        **{"name": "", **fields},
-        unit=limits[0] if limits else UNITS[0],
-        limit=limit.get(limits[0], 0.0) if limits else 0.0,
-        classes=in_order(classes or ()),
-        exempt=EXEMPT if exempt is None else in_order(exempt),
-    )
-    if not budget.spenders:
-        table.fail("every class it names is exempt; change class or exempt", "class")
-    if budget.action == "stop_learning" and not budget.talker and not budget.port:
-        table.fail("stop_learning is for a talker or the talkers of a port; add talker or port", "action")
-    return budget
-
-
-def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Sort names of classes as the data plane does."""
-    chosen = set(names)
-    return tuple(name for name in CLASS_NAMES if name in chosen)
-
-
-def budget_table(budget: BudgetConfig) -> dict[str, object]:
-    """Return the `[[budget]]` table, absent keys None."""
-    limits = {f"{unit}_per_second": budget.limit if unit == budget.unit else None for unit in UNITS}
-    return {
-        "name": budget.name or None,
-        "port": budget.port or None,
-        "vlan": budget.vlan or None,
-        "class": list(budget.classes) or None,
-        "talker": format_mac(budget.talker) if budget.talker else None,
-        **limits,
-        "burst": budget.burst,
-        "action": budget.action,
-        "exempt": list(budget.exempt),
-    }
 
 
 class Budgets:

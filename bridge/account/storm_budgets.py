@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bridge.account.budgets import BudgetConfig
+from bridge.config.budget import BudgetConfig
 from bridge.config.storm_control import StormControl
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from bridge.audit.collect import collect
 from bridge.audit.rules import Finding, audit
 from bridge.clock import Clock
-from bridge.config.document import Config
+from bridge.config.whole import Config
 from bridge.devices.devices import Links
 from bridge.events import Emit
 from bridge.ports.attachment import mtu_mismatches

@@ -12,7 +12,7 @@ from bridge.errors import ControlError
 from bridge.render import table as render
 
 if TYPE_CHECKING:
-    from bridge.config.document import Config
+    from bridge.config.whole import Config
 
 
 def run(options: Options, words: list[str]) -> int:
@@ -24,10 +24,10 @@ def run(options: Options, words: list[str]) -> int:
 
 def check(options: Options, words: list[str]) -> int:
     """Validate a file; show the plan from the running configuration, or from nothing if no daemon answers."""
-    from bridge.config import document as configs
+    from bridge.config.document import load
 
     file = Grammar(names=("file",)).read(words)["file"]
-    config = configs.load(file)
+    config = load(file)
     path = options.socket or config.bridge.socket_path
     try:
         client = Client(path)
@@ -42,8 +42,10 @@ def check(options: Options, words: list[str]) -> int:
         found = _audit_from_here(config)
         origin = f"valid; to be done from nothing (no daemon to ask on {path}):"
     else:
+        from bridge.config.write import to_toml
+
         with client:
-            text: Message = {"toml": configs.to_toml(config), "source": file}
+            text: Message = {"toml": to_toml(config), "source": file}
             rows = client.rows("CheckPlan", text)
             found = client.rows("CheckAudit", text)
         origin = f"valid; to be done by the daemon on {path}:"

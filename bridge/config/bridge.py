@@ -1,26 +1,18 @@
-"""The small tables of a configuration: `[bridge]`, `[[vlan]]`, `[[fdb]]`, `[cost]`, `[metrics]`.
-
-Each is a frozen value, the keys it may be written with, a reader and a writer. Pure. Flaws are told to the report of
-the table and leave their field blank. Ports, budgets, mirrors and protection have files of their own.
-"""
+"""The `[bridge]` table of the configuration: what holds for the bridge as a whole. Pure."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bridge.config import checks
-from bridge.config.checks import Keys, Table, plain_table
+from bridge.config.section import Section
+from bridge.config.table import Keys, Table, plain_table
+from bridge.config.text import listing
 from bridge.config.vids import vid_runs
+from bridge.declared import WAITINGS
 from bridge.mac import format_mac, parse_mac
-
-# The data plane's; tests compare them with bridge.core._core.WAITINGS.
-WAITINGS = ("latency", "balanced", "throughput")
-
-
-# -- [bridge]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,148 +94,28 @@ def bridge_table(bridge: BridgeConfig) -> dict[str, object]:
     }
 
 
-# -- [[vlan]]
+def _fixed(old: BridgeConfig, new: BridgeConfig) -> dict[str, tuple[object, object]]:
+    """Give the keys that only a restart can change, with what they were and what they would be."""
+    was, becomes = bridge_table(old), bridge_table(new)
+    found = {
+        key: (was[key] or "the default", becomes[key] or "the default")
+        for key in ("name", "fdb_size", "address")
+    }
+    if old.control_socket or new.control_socket:  # else it follows the name
+        found["control_socket"] = (old.socket_path, new.socket_path)
+    return found
 
 
-@dataclass(frozen=True, slots=True)
-class VlanConfig:
-    """One `[[vlan]]`: a name and a limit. A VLAN needs no such table to be used."""
-
-    vid: int
-    name: str = ""
-    mac_limit: int = 0  # FDB entries; 0: no limit
-    learning: bool = True
-
-
-_VLAN_KEYS: Keys = {
-    "id": ("vid", checks.vid),
-    "name": ("name", checks.name),
-    "mac_limit": ("mac_limit", checks.mac_limit),
-    "learning": ("learning", checks.boolean),
-}
-
-
-def read_vlan(table: Table) -> VlanConfig:
-    """Read one `[[vlan]]`."""
-    fields = table.fields(_VLAN_KEYS, required=("id",))
-    table.refuse_unknown()
-    return VlanConfig(**{"vid": 0, **fields})
-
-
-def vlan_table(vlan: VlanConfig) -> dict[str, object]:
-    """Return the `[[vlan]]` table."""
-    return plain_table(vlan, _VLAN_KEYS)
-
-
-# -- [[fdb]]
-
-
-@dataclass(frozen=True, slots=True)
-class StaticEntry:
-    """One `[[fdb]]`: an FDB entry that is not learned."""
-
-    vid: int
-    mac: int
-    kind: str = "static"  # static | sticky | drop
-    port: str = ""  # "" for drop
-
-
-_ENTRY_KEYS: Keys = {
-    "mac": ("mac", checks.station),
-    "vlan": ("vid", checks.vid),
-    "kind": ("kind", checks.choice("static", "sticky", "drop")),
-    "port": ("port", checks.name),
-}
-
-
-def read_entry(table: Table) -> StaticEntry:
-    """Read one `[[fdb]]`."""
-    fields = table.fields(_ENTRY_KEYS, required=("mac", "vlan"))
-    table.refuse_unknown()
-    kind = fields.get("kind", "" if "kind" in table else "static")
-    if kind == "drop" and "port" in table:
-        table.fail("a drop entry holds on every port; remove this key", "port")
-    elif kind in ("static", "sticky") and "port" not in table:
-        table.fail(f"a {kind} entry needs a port; add port = '...'")
-    return StaticEntry(**{"vid": 0, "mac": 0, **fields})
-
-
-def entry_table(entry: StaticEntry) -> dict[str, object]:
-    """Return the `[[fdb]]` table."""
-    return plain_table(entry, _ENTRY_KEYS) | {"mac": format_mac(entry.mac)}
-
-
-# -- [cost]
-
-
-@dataclass(frozen=True, slots=True)
-class CostConfig:
-    """The `[cost]` table: what a core costs, so that the bill can be told in money."""
-
-    price_per_core_hour: float | None = None  # in units of the currency; None: no money is told
-    currency: str = "EUR"
-
-
-_COST_KEYS: Keys = {
-    "price_per_core_hour": ("price_per_core_hour", checks.price),
-    "currency": ("currency", checks.currency),
-}
-
-
-def read_cost(table: Table) -> CostConfig:
-    """Read `[cost]`."""
-    fields = table.fields(_COST_KEYS)
-    table.refuse_unknown()
-    return CostConfig(**fields)
-
-
-def cost_table(cost: CostConfig) -> dict[str, object]:
-    """Return the `[cost]` table."""
-    return plain_table(cost, _COST_KEYS)
-
-
-# -- [metrics]
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsConfig:
-    """The `[metrics]` table: metrics for Prometheus over HTTP."""
-
-    address: str = ""  # 127.0.0.1:9464 or [::1]:9464; "": off
-    vlans: int = 100  # VLANs with series of their own at most, the dearest; the others are summed up
-    talkers: int = 0  # the same for source addresses, which are not summed up
-
-
-_METRICS_KEYS: Keys = {
-    "address": ("address", checks.listen_address),
-    "vlans": ("vlans", checks.integer(0, checks.VID_MAX)),
-    "talkers": ("talkers", checks.integer(0, 1000)),
-}
-
-
-def read_metrics(table: Table, *, present: bool) -> MetricsConfig:
-    """Read `[metrics]`; it says where, if it is there."""
-    fields = table.fields(_METRICS_KEYS, required=("address",) if present else ())
-    table.refuse_unknown()
-    return MetricsConfig(**fields)
-
-
-def metrics_table(metrics: MetricsConfig) -> dict[str, object]:
-    """Return the `[metrics]` table."""
-    return plain_table(metrics, _METRICS_KEYS)
-
-
-# -- for all tables
-
-
-def toml_value(value: object) -> str:
-    """Write one value of a table inline."""
-    match value:
-        case dict():
-            return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
-        case list():
-            return "[" + ", ".join(toml_value(item) for item in value) + "]"
-        case float() if value.is_integer():
-            return str(int(value))
-        case _:  # JSON agrees with TOML on numbers, booleans and printable strings
-            return json.dumps(value, ensure_ascii=False)
+SECTION = Section(
+    name="bridge",
+    field="bridge",
+    read=read_bridge,
+    write=bridge_table,
+    blank=BridgeConfig(),
+    actions=("set_bridge", "set_bridge", "set_bridge"),
+    subject=lambda bridge: bridge.name,
+    describe=lambda bridge: listing(bridge_table(bridge), {"name": bridge.name}),
+    removed="settings removed",
+    at_start=True,
+    fixed=_fixed,
+)

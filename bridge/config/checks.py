@@ -1,26 +1,17 @@
-"""Reading of configuration tables: checks of single values, tables read key by key, findings raised together.
+"""Checks of single values: what TOML or JSON gave to the value to store, or BadValueError saying what was expected.
 
-Pure. A check takes what TOML or JSON gave and returns the value to store, or raises BadValueError saying what
-was expected. A `Table` applies checks to its keys, leaves out what is wrong and tells the `Report`, which
-raises one ConfigError for all. Messages quote what the user wrote shortened and escaped, hence printable.
-
-Device names follow dev_valid_name() in Linux net/core/dev.c ('%' is refused too: it makes the kernel choose a
+Pure. Device names follow dev_valid_name() in Linux net/core/dev.c ('%' is refused too: it makes the kernel choose a
 name), socket paths unix(7), VLAN IDs IEEE 802.1Q-2022 table 9-2, reserved addresses table 8-1.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from functools import cached_property
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import PurePosixPath
-from typing import Any
 
-from bridge.config.lines import KeyPath, find_line, format_path
-from bridge.errors import ConfigError, Problem
+from bridge.config.table import BadValueError, Check, did_you_mean, show
 from bridge.mac import format_mac, is_group, parse_mac
 
 VID_MAX = 4094
@@ -28,202 +19,6 @@ FDB_MAX = 1_048_576  # entries
 TPIDS = {"802.1Q": 0x8100, "802.1ad": 0x88A8}
 RESERVED_BASE = 0x0180C2000000
 RESERVED_NAMES = {"stp": 0x0, "pause": 0x1, "lacp": 0x2, "eapol": 0x3, "provider-stp": 0x8, "lldp": 0xE}
-
-PROBLEMS_MAX = 200  # told at once
-
-Check = Callable[[object], Any]
-Keys = Mapping[str, tuple[str, Check]]  # TOML key: (field it is kept in, check)
-
-
-class BadValueError(ValueError):
-    """A value that a check refuses; the text says what was expected."""
-
-
-class Report:
-    """Collects findings and raises them together, in the order of the file.
-
-    `source` is the file, `where` begins every key path, `make_lines` gives its line map when there is something to
-    report; each may be missing.
-    """
-
-    def __init__(
-        self, source: str = "", where: str = "", make_lines: Callable[[], Mapping[KeyPath, int]] = dict
-    ) -> None:
-        self._source = source
-        self._where = where
-        self._make_lines = make_lines
-        self._problems: list[Problem] = []
-
-    def __len__(self) -> int:
-        return len(self._problems)
-
-    @cached_property
-    def _lines(self) -> Mapping[KeyPath, int]:
-        return self._make_lines()
-
-    def add(self, path: KeyPath, message: str) -> None:
-        """Note a problem with the key at `path`; ConfigError if it is one too many to go on."""
-        place = ".".join(part for part in (self._where, format_path(path)) if part)
-        self._problems.append(Problem(place, message, find_line(self._lines, path)))
-        if len(self._problems) >= PROBLEMS_MAX:
-            self.raise_problems(Problem("", f"more than {PROBLEMS_MAX} problems; mend these and check again"))
-
-    def place(self, path: KeyPath) -> str:
-        """Say where a key stands, for use inside a message."""
-        line = find_line(self._lines, path)
-        return f"{format_path(path)} (line {line})" if line else format_path(path)
-
-    def raise_problems(self, *last: Problem) -> None:
-        """Raise ConfigError if anything was found."""
-        if self._problems:
-            found = sorted(self._problems, key=lambda problem: problem.line or 0)
-            raise ConfigError([*found, *last], self._source)
-
-
-class Table:
-    """One table being read. Values of wrong type read as empty, so that the reading always goes on."""
-
-    def __init__(self, raw: object, path: KeyPath, report: Report) -> None:
-        self.path = path
-        self.report = report
-        self._known: set[str] = set()
-        self._raw: Mapping[str, object] = raw if isinstance(raw, Mapping) else {}
-        if not isinstance(raw, Mapping):
-            report.add(path, f"expected a table, got {show(raw)}")
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._raw
-
-    def fail(self, message: str, *key: str | int) -> None:
-        """Note a problem with a key of the table, or with the table."""
-        self.report.add((*self.path, *key), message)
-
-    def fields(self, keys: Keys, required: Sequence[str] = ()) -> dict[str, Any]:
-        """Return the fields of those keys that are present and good."""
-        self._known.update(keys)
-        for key in required:
-            if key not in self:
-                self.fail(f"the key {key!r} is missing; add it")
-        found: dict[str, Any] = {}
-        for key, (field, check) in keys.items():
-            if key in self:
-                try:
-                    found[field] = check(self._raw[key])
-                except BadValueError as error:
-                    self.fail(str(error), key)
-        return found
-
-    def union(self, key: str, check: Callable[[object], Iterable[Any]]) -> set[Any] | None:
-        """Return all that the elements of an array stand for; None if the key is absent."""
-        self._known.add(key)
-        if key not in self:
-            return None
-        found = _Union()
-        for index, element in enumerate(self._array(key, f"write {key} = [...]")):
-            try:
-                found.add(check(element))
-            except BadValueError as error:
-                self.fail(str(error), key, index)
-        return found.values()
-
-    def table(self, key: str) -> Table:
-        """Return the sub-table, an empty one if the key is absent."""
-        self._known.add(key)
-        return Table(self._raw.get(key, {}), (*self.path, key), self.report)
-
-    def tables(self, key: str, limit: int) -> list[Table]:
-        """Return the tables of an array of tables, which are no more than `limit`."""
-        self._known.add(key)
-        elements = self._array(key, f"write [[{key}]] above each of its tables") if key in self else []
-        if len(elements) > limit:
-            self.fail(too_many(len(elements), key, limit), key, limit)
-        return [
-            Table(raw, (*self.path, key, index), self.report) for index, raw in enumerate(elements[:limit])
-        ]
-
-    def refuse_unknown(self) -> None:
-        """Report the keys that nobody has asked for."""
-        for key in self._raw:
-            if key not in self._known:
-                hint = did_you_mean(key, self._known) or f"; known keys: {', '.join(sorted(self._known))}"
-                self.fail(f"unknown key{hint}", key)
-
-    def _array(self, key: str, remedy: str) -> list[object]:
-        value = self._raw[key]
-        if isinstance(value, list):
-            return value
-        self.fail(f"expected an array, got {show(value)}; {remedy}", key)
-        return []
-
-
-class _Union:
-    """Values, each of them once. Of ranges of numbers a bit a number is kept: they cost no more than their text."""
-
-    def __init__(self) -> None:
-        self._values: set[Any] = set()
-        self._ranges: list[range] = []  # which have nothing in common
-        self._bits = 0  # of the numbers in them
-
-    def add(self, new: Iterable[Any]) -> None:
-        """Take all of them; BadValueError if one is there already."""
-        if isinstance(new, range):
-            bits = (1 << len(new)) - 1 << new.start
-            if both := bits & self._bits:
-                raise _listed_twice((both & -both).bit_length() - 1)
-            self._bits |= bits
-            self._ranges.append(new)
-            return
-        values = {*new}
-        if both_have := values & self._values:
-            raise _listed_twice(min(both_have))
-        self._values |= values
-
-    def values(self) -> set[Any]:
-        """Give all."""
-        return self._values.union(*self._ranges)
-
-
-def _listed_twice(value: object) -> BadValueError:
-    return BadValueError(f"{value} is listed twice; list it once")
-
-
-def too_many(count: int, what: str, limit: int) -> str:
-    """Say that there are more tables of a kind than a bridge can have."""
-    return f"{count} {what}s, but a bridge has at most {limit}; remove some"
-
-
-def plain_table(value: object, keys: Keys) -> dict[str, object]:
-    """Write the table those keys were read from; empty texts stand for keys that are absent, None."""
-    table = {key: getattr(value, field) for key, (field, _) in keys.items()}
-    return {key: None if item == "" else item for key, item in table.items()}
-
-
-def show(value: object) -> str:
-    """Name any value in a message, briefly."""
-    match value:
-        case None | bool():
-            return json.dumps(value)
-        case str():
-            return repr(value if len(value) <= 40 else value[:40] + "...")
-        case int() if abs(value) >= 1 << 64:  # Python refuses to print numbers of thousands of digits
-            return "a number beyond 64 bits"
-        case int() | float():
-            return str(value)
-        case Mapping():
-            return "a table"
-        case list():
-            return "an array"
-        case _:
-            return f"a {type(value).__name__}"
-
-
-def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """Return a half sentence that names the nearest known word, or nothing."""
-    close = get_close_matches(word[:64], known, n=1) if isinstance(word, str) else []
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-# -- checks
 
 
 def integer(low: int, high: int, what: str = "a whole number") -> Check:
@@ -451,3 +246,14 @@ def reserved(value: object) -> Iterable[str]:
     else:
         number = RESERVED_NAMES[_reserved_name(value)]
     return (format_mac(RESERVED_BASE + number),)
+
+
+def positive(what: str, high: float) -> Check:
+    """Make a check for numbers above 0."""
+
+    def check(value: object) -> float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= high:
+            return float(value)
+        raise BadValueError(f"expected {what} above 0 and at most {high:g}, got {show(value)}")
+
+    return check

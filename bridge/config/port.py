@@ -14,11 +14,14 @@ from functools import cached_property
 from typing import Any
 
 from bridge.config import checks
-from bridge.config.checks import BadValueError, Keys, Report, Table, plain_table, show
-from bridge.config.security import GuardRule, Stations, read_security, security_table
+from bridge.config.section import Section, Unique
+from bridge.config.security import OPEN, Security, check_totals, read_security, security_table
 from bridge.config.storm_control import NO_LIMITS, StormControl, read_storm_control, storm_control_table
+from bridge.config.table import BadValueError, Keys, Report, Table, plain_table, show
+from bridge.config.text import listing, plain
 from bridge.config.translation import Translation, carried_outside, flaws, translation
 from bridge.config.vids import vid_runs
+from bridge.declared import PORTS_MAX
 from bridge.errors import ConfigError, Problem
 
 MODES = ("access", "trunk", "tunnel", "mirror")
@@ -55,9 +58,7 @@ class PortConfig:
     direction: str = "both"  # both | ingress: it only receives | egress: it only sends
     mac_limit: int = 0  # FDB entries; 0: no limit
     admin_up: bool = True
-    locked: bool = False  # a source that is neither allowed nor known there may not send
-    allow: tuple[Stations, ...] = ()  # locked: sources that may
-    source_guard: tuple[GuardRule, ...] = ()  # addresses that may be spoken from; none: any
+    security: Security = OPEN  # who may send
     kernel_filter: bool = True  # link: the kernel holds back frames of VLANs the port does not carry
     storm_control: StormControl = NO_LIMITS
 
@@ -146,7 +147,7 @@ def read_port(table: Table) -> PortConfig:
     """Read one `[[port]]` table and report what is wrong with it."""
     fields = table.fields(_PORT_KEYS, required=("name", "kind"))
     fields |= _read_membership(table)
-    fields |= read_security(table)
+    fields["security"] = read_security(table)
     flood = table.union("flood", lambda word: (_flood_class(word),))
     fields["storm_control"] = read_storm_control(table.table("storm_control"))
     table.refuse_unknown()
@@ -268,7 +269,7 @@ def port_table(port: PortConfig) -> dict[str, object]:
     flood = [word for word in FLOOD_CLASSES if getattr(port, f"flood_{word}")]
     table = plain_table(port, _PORT_KEYS) | {"vlan": _membership_table(port), "flood": flood}
     table["storm_control"] = storm_control_table(port.storm_control)
-    return table | security_table(port)
+    return table | security_table(port.security)
 
 
 def _membership_table(port: PortConfig) -> dict[str, object]:
@@ -286,3 +287,38 @@ def _membership_table(port: PortConfig) -> dict[str, object]:
     if port.tpid != checks.TPIDS["802.1Q"]:
         table["tpid"] = next(name for name, number in checks.TPIDS.items() if number == port.tpid)
     return table
+
+
+def _describe(port: PortConfig) -> str:
+    place = f" in namespace {port.netns}" if port.netns else ""
+    table = port_table(port)
+    known = port_table(SECTION.blank) | {
+        key: table[key] for key in ("name", "kind", "device", "netns", "vlan")
+    }
+    parts = [f"{port.kind} {port.device}".rstrip() + place, plain(table["vlan"]), listing(table, known)]
+    return ", ".join(part for part in parts if part)
+
+
+SECTION = Section(
+    name="port",
+    field="ports",
+    read=read_port,
+    write=port_table,
+    blank=PortConfig("", ""),
+    actions=("open_port", "set_port", "close_port"),
+    subject=lambda port: port.name,
+    describe=_describe,
+    identity=lambda port: port.name,
+    label=lambda port: port.name,
+    limit=PORTS_MAX,
+    unique=(
+        Unique("name", lambda port: port.name, "give each port its own name"),
+        Unique(
+            "device",
+            lambda port: port.device and (port.device, port.netns),
+            "a device is one port, which vlan = { trunk = [...] } lets carry several VLANs",
+        ),
+    ),
+    is_changeable=lambda before, after: before.attachment == after.attachment,
+    check=check_totals,
+)

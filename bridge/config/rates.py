@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bridge.config.checks import BadValueError, show
+from bridge.config.table import BadValueError, show
 
 UNITS = {  # as written: unit of the budget, how many of it
     "frames/s": ("frames", 1.0),

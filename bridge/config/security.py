@@ -1,8 +1,7 @@
-"""Port security: which stations may send on a port, and from which addresses; from file to data plane and back.
+"""Port security: which stations may send on a port, and from which addresses. Pure.
 
-Job: the keys `locked`, `allow` and `source_guard` of a `[[port]]` as values, reading and writing of them, what they
-come to in a snapshot, and rows that tell what a port allows. What they mean frame by frame is in csrc/protect/guard.h.
-Pure. Thread: control.
+Job: the keys `locked`, `allow` and `source_guard` of a `[[port]]` as a value. What they mean frame by frame is in
+csrc/protect/guard.h, what they come to in a snapshot in protect/security.py.
 Refuses: lists that are longer than the data plane's tables, addresses that no station has, an allow list where nobody
 says whether the port is locked: whoever forgets it believes to be protected.
 """
@@ -10,26 +9,20 @@ says whether the port is locked: whoever forgets it believes to be protected.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, Any
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from bridge.config import checks
-from bridge.config.checks import BadValueError, Keys, Report, Table, show
-from bridge.config.lines import KeyPath
-from bridge.core._core import ALLOWED_MAX, GUARD_RULES_MAX, Event, Port, Snapshot
+from bridge.config.section import Found
+from bridge.config.table import BadValueError, Keys, Report, Table, show
+from bridge.declared import ALLOWED_MAX, GUARD_RULES_MAX
 from bridge.mac import format_mac, is_group
 
 MAC_BITS = 48
 PREFIX_MIN = 8  # bits of a MAC prefix
 ALLOW_MAX = 1024  # a port
 RULES_MAX = 64  # a port: each frame may be compared with all of them
-
-if TYPE_CHECKING:
-    from bridge.config.port import PortConfig
-
-Row = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,6 +71,26 @@ class GuardRule:
     def for_core(self) -> tuple[int, bytes, int]:
         """As `Snapshot.secure_port` takes it."""
         return self.mac, self.network.network_address.packed, self.network.prefixlen
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """Who may send on a port."""
+
+    locked: bool = False  # a source that is neither allowed nor known there may not send
+    allow: tuple[Stations, ...] = ()  # locked: sources that may
+    source_guard: tuple[GuardRule, ...] = ()  # addresses that may be spoken from; none: any
+
+    def admits(self, mac: int) -> bool:
+        """Tell whether frames of an address that is not known on the port enter."""
+        return not self.locked or self.lists(mac)
+
+    def lists(self, mac: int) -> bool:
+        """Tell whether an address is in the allow list."""
+        return any(mac in one for one in self.allow)
+
+
+OPEN = Security()
 
 
 # -- reading
@@ -132,7 +145,7 @@ def rules(value: object) -> Iterable[GuardRule]:
     return (rule,)
 
 
-def read_security(table: Table) -> dict[str, Any]:
+def read_security(table: Table) -> Security:
     """Read the keys of a `[[port]]` table that say who may send; what is flawed is left out."""
     fields = table.fields(KEYS)
     problems = len(table.report)
@@ -151,86 +164,35 @@ def read_security(table: Table) -> dict[str, Any]:
     for key, found, limit in (("allow", allow, ALLOW_MAX), ("source_guard", guard, RULES_MAX)):
         if found and len(found) > limit:
             table.fail(f"{len(found)} elements, but a port has at most {limit}; write prefixes", key)
-    return fields | {"allow": tuple(sorted(allow or ())), "source_guard": tuple(sorted(guard or ()))}
-
-
-def check_totals(report: Report, ports: Iterable[tuple[KeyPath, PortConfig]]) -> None:
-    """Report the ports whose lists no longer fit beside those of the ports before them."""
-    totals = {"allow": 0, "source_guard": 0}
-    for path, port in ports:
-        for key, limit in (("allow", ALLOWED_MAX), ("source_guard", GUARD_RULES_MAX)):
-            length = len(getattr(port, key))
-            totals[key] += length
-            if totals[key] - length <= limit < totals[key]:
-                report.add(
-                    (*path, key), f"all ports together have more than {limit} elements; write prefixes"
-                )
+    return Security(**fields, allow=tuple(sorted(allow or ())), source_guard=tuple(sorted(guard or ())))
 
 
 # -- writing
 
 
-def security_table(port: PortConfig) -> dict[str, object]:
+def security_table(security: Security) -> dict[str, object]:
     """Return the keys of the `[[port]]` table, absent ones None."""
     return {
-        "locked": port.locked if port.locked or port.allow else None,
-        "allow": [str(one) for one in port.allow] or None,
-        "source_guard": [str(rule) for rule in port.source_guard] or None,
+        "locked": security.locked if security.locked or security.allow else None,
+        "allow": [str(one) for one in security.allow] or None,
+        "source_guard": [str(rule) for rule in security.source_guard] or None,
     }
-
-
-def ranges(allow: Iterable[Stations]) -> list[tuple[int, int]]:
-    """Return what an allow list comes to: first and last address of runs that ascend and are apart."""
-    runs: list[tuple[int, int]] = []
-    for first, last in sorted(one.range for one in allow):
-        if runs and first <= runs[-1][1] + 1:
-            runs[-1] = runs[-1][0], max(last, runs[-1][1])
-        else:
-            runs.append((first, last))
-    return runs
-
-
-def secure(snapshot: Snapshot, port: Port, config: PortConfig) -> None:
-    """Write what a port of the snapshot allows into it."""
-    if config.locked or config.source_guard:
-        snapshot.secure_port(
-            port,
-            locked=config.locked,
-            allow=ranges(config.allow),
-            rules=[rule.for_core for rule in config.source_guard],
-        )
-
-
-def admits(port: PortConfig, mac: int) -> bool:
-    """Tell whether a port takes frames of an address it does not know yet."""
-    return not port.locked or any(mac in one for one in port.allow)
-
-
-def withdrawn(before: PortConfig, after: PortConfig, mac: int) -> bool:
-    """Tell whether an allow list had an address and has it no longer, so that it must be forgotten."""
-    return any(mac in one for one in before.allow) and not admits(after, mac)
 
 
 # -- telling
 
 
-def spoken_from(event: Event) -> str | None:
-    """Write the address that a frame ended for; None: it had none that could be read."""
-    return str(ip_address(event.address)) if event.address else None
+# -- the whole
 
 
-def has_row(port: PortConfig) -> bool:
-    """Tell whether there is anything to say of a port; an allow list may be kept while it is not locked."""
-    return port.locked or bool(port.allow or port.source_guard)
-
-
-def row(port: PortConfig, drops: Mapping[str, int]) -> Row:
-    """Tell what a port allows, and by its drops at ingress how often something else came."""
-    return {
-        "port": port.name,
-        "locked": port.locked,
-        "allow": [str(one) for one in port.allow],
-        "locked_drops": drops.get("locked", 0),
-        "source_guard": [str(rule) for rule in port.source_guard],
-        "source_guard_drops": drops.get("source_guard", 0),
-    }
+def check_totals(report: Report, found: Found) -> None:
+    """Report the ports whose lists no longer fit beside those of the ports before them."""
+    totals = {"allow": 0, "source_guard": 0}
+    for path, port in found["ports"]:
+        for key, limit in (("allow", ALLOWED_MAX), ("source_guard", GUARD_RULES_MAX)):
+            length = len(getattr(port.security, key))
+            totals[key] += length
+            if totals[key] - length <= limit < totals[key]:
+                report.add(
+                    (*path, key), f"all ports together have more than {limit} elements; write prefixes"
+                )

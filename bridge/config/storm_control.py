@@ -1,18 +1,19 @@
-"""Storm control: limits of a port for what is flooded, by destination.
+"""Storm control: limits of a port for what is flooded, by destination, as a value.
 
-Job: the `storm_control` key of a `[[port]]`; account/storm_budgets.py makes budgets of it. The classes are those of a
-switch: broadcast, multicast, unknown unicast; an ARP request is a broadcast here. Pure.
+Job: the `storm_control` key of a `[[port]]`; account/storm_budgets.py has the budgets it stands for. The classes are
+those of a switch: broadcast, multicast, unknown unicast; an ARP request is a broadcast here.
 A limit is a text: `1000 frames/s`, `10 Mbit/s` (bytes of frames as received, tag included), `2e8 cycles/s`, or `5 %` of
-the core that the data thread runs on.
+the core that the data thread runs on. Pure.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bridge.account.budgets import EXEMPT, class_name, in_order, positive
-from bridge.config.checks import Table
+from bridge.config import checks
+from bridge.config.budget import EXEMPT, class_name, in_order
 from bridge.config.rates import Rate, reader
+from bridge.config.table import Table
 
 CLASSES = ("broadcast", "multicast", "unknown")
 rate = reader("frames", "bits", "cycles", "percent")
@@ -41,7 +42,7 @@ NO_LIMITS = StormControl()
 def read_storm_control(table: Table) -> StormControl:
     """Read the `storm_control` table of a port."""
     fields = table.fields(
-        {**{name: (name, rate) for name in CLASSES}, "burst": ("burst", positive("seconds", 60))}
+        {**{name: (name, rate) for name in CLASSES}, "burst": ("burst", checks.positive("seconds", 60))}
     )
     exempt = table.union("exempt", lambda word: (class_name(word),))
     table.refuse_unknown()

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from bridge.config import checks
-from bridge.config.checks import BadValueError, show
+from bridge.config.table import BadValueError, show
 
 
 class Translation(NamedTuple):

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from bridge.config.document import Config
 from bridge.config.port import PortConfig
+from bridge.config.whole import Config
 from bridge.control.parameters import action_rows
 from bridge.control.protocol import NO_SUCH_PORT, Row
 from bridge.errors import ControlError

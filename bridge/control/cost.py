@@ -5,7 +5,7 @@ from __future__ import annotations
 from bridge.account.meter import LAST_MAX
 from bridge.account.views import VIEWS
 from bridge.config import checks
-from bridge.config.checks import show
+from bridge.config.table import show
 from bridge.control.context import Context
 from bridge.control.methods import invalid, method
 from bridge.control.parameters import checked

@@ -8,8 +8,9 @@ import os
 from bridge import __version__
 from bridge.config import document as configs
 from bridge.config.bridge import bridge_table
-from bridge.config.document import Config
+from bridge.config.edit import refuse_new_places
 from bridge.config.plan import plan
+from bridge.config.whole import Config
 from bridge.control.context import TRUSTED, Context, status_line
 from bridge.control.methods import method
 from bridge.control.parameters import action_rows
@@ -68,7 +69,7 @@ async def reload(context: Context, toml: str | None = None, source: str = "") ->
         if toml is not None:
             after = configs.parse(toml, source)
             if not is_trusted:
-                configs.refuse_new_places(before, after, source)
+                refuse_new_places(before, after, source)
             return after
         if not context.config_path:
             raise ControlError("this daemon was not started from a file: name one", REFUSED)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from bridge.config.checks import show
+from bridge.config.table import show
 from bridge.control.protocol import (
     ERRORS,
     INTERFACE,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bridge.config import document as configs
-from bridge.config.document import Config
+from bridge.config import edit
+from bridge.config.mirror import parse_mirror
+from bridge.config.whole import Config
 from bridge.control.context import Context
 from bridge.control.methods import method
 from bridge.control.protocol import Message, Row
-from bridge.mirror.mirrors import parse_mirror
 
 
 @method()
@@ -21,8 +21,8 @@ async def mirror_add(context: Context, mirror: Message) -> list[Row]:
     """Add a mirror, written like a [[mirror]] table of the file. Rows: what was done."""
 
     def with_it(config: Config) -> Config:
-        after = configs.with_mirror(config, parse_mirror(mirror))
-        configs.refuse_new_places(config, after)
+        after = edit.with_mirror(config, parse_mirror(mirror))
+        edit.refuse_new_places(config, after)
         return after
 
     return await context.change(with_it)
@@ -31,4 +31,4 @@ async def mirror_add(context: Context, mirror: Message) -> list[Row]:
 @method(changes=True)
 async def mirror_del(context: Context, mirror: str) -> list[Row]:
     """Remove a mirror; its file is ended and stays. Rows: what was done."""
-    return await context.change(lambda config: configs.without_mirror(config, mirror))
+    return await context.change(lambda config: edit.without_mirror(config, mirror))

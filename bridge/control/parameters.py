@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from bridge.config import checks
-from bridge.config.checks import BadValueError, Check
-from bridge.config.plan import Action
+from bridge.config.actions import Action
+from bridge.config.table import BadValueError, Check
 from bridge.control.methods import invalid
 from bridge.control.protocol import Row
 

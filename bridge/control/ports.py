@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bridge.config import document as configs
-from bridge.config.document import Config
+from bridge.config import edit
 from bridge.config.port import MODES, PortConfig, parse_port, port_table, update_port
+from bridge.config.whole import Config
 from bridge.control.context import Context
 from bridge.control.methods import method
 from bridge.control.protocol import REFUSED, Message, Row
@@ -20,13 +20,13 @@ async def port_show(context: Context, port: str | None = None) -> list[Row]:
 @method(changes=True)
 async def port_add(context: Context, port: Message) -> list[Row]:
     """Add a port, written like a [[port]] table of the file. Rows: what was done."""
-    return await context.change(lambda config: configs.with_port(config, parse_port(port)))
+    return await context.change(lambda config: edit.with_port(config, parse_port(port)))
 
 
 @method(changes=True)
 async def port_del(context: Context, port: str) -> list[Row]:
     """Remove a port and its FDB entries. Rows: what was done."""
-    return await context.change(lambda config: configs.without_port(config, context.port(port).name))
+    return await context.change(lambda config: edit.without_port(config, context.port(port).name))
 
 
 @method(changes=True)
@@ -35,7 +35,7 @@ async def port_set(context: Context, port: str, changes: Message) -> list[Row]:
 
     def changed(config: Config) -> Config:
         before = context.port(port)
-        return configs.replace_port(config, update_port(before, merge_vlan(before, changes)))
+        return edit.replace_port(config, update_port(before, merge_vlan(before, changes)))
 
     return await context.change(changed)
 

@@ -17,7 +17,7 @@ BUDGETS_MAX: int
 ALLOWED_MAX: int  # ranges of MAC addresses that all locked ports of a snapshot allow
 GUARD_RULES_MAX: int  # of all ports of a snapshot
 MIRRORS_MAX: int
-SNAPLEN_MIN: int  # bytes: the least that a mirror may cut a copy to
+MIRROR_SNAPLEN_MIN: int  # bytes: the least that a mirror may cut a copy to
 CAPTURE_LEAST: int  # bytes of a ring
 CAPTURE_MOST: int
 PACKET_BLOCK_LEN: int  # bytes of a packet block beside the frame, at most
@@ -276,7 +276,7 @@ class Snapshot:
         vids: Iterable[int] | None = None,  # None: all, and frames that are in no VLAN
         frames: bool = True,  # frames that are forwarded
         drops: bool = False,  # frames that are dropped
-        snaplen: int = 0,  # bytes, SNAPLEN_MIN at least; 0: whole frames
+        snaplen: int = 0,  # bytes, MIRROR_SNAPLEN_MIN at least; 0: whole frames
         unit: str = "bits",  # frames | bits
         rate: float = 0,  # units a cycle of cycles_now(); 0: no limit
         burst: float = 1,  # units

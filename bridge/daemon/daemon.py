@@ -20,7 +20,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bridge.bounded_server import raise_descriptor_limit
-from bridge.config.document import Config, load
+from bridge.config.document import load
+from bridge.config.whole import Config
 from bridge.control.context import status_line
 from bridge.control.protocol import INTERFACE, Call
 from bridge.control.server import ControlServer

@@ -20,8 +20,9 @@ from bridge.account.budgets import Budgets
 from bridge.account.ledger import Ledger
 from bridge.account.meter import Meter
 from bridge.account.storm_budgets import storm_budgets
-from bridge.config.bridge import BridgeConfig, VlanConfig
+from bridge.config.bridge import BridgeConfig
 from bridge.config.port import PortConfig
+from bridge.config.vlan import VlanConfig
 from bridge.core._core import Bridge, Snapshot
 from bridge.events import Emit
 from bridge.fdb.learning import Learning

@@ -27,17 +27,25 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, Unpack
 
-from bridge.account.budgets import BudgetConfig
 from bridge.account.ledger import Ledger
 from bridge.account.meter import Meter
 from bridge.account.views import Price
 from bridge.audit.auditor import Auditor
 from bridge.audit.rules import Finding
 from bridge.clock import Clock, SystemClock
-from bridge.config.bridge import BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
-from bridge.config.document import Config
-from bridge.config.plan import Action, newly_attached, plan, runs
+from bridge.config.actions import Action, batches, newly_attached
+from bridge.config.bridge import BridgeConfig
+from bridge.config.budget import BudgetConfig
+from bridge.config.cost import CostConfig
+from bridge.config.loop_detection import LoopDetectionConfig
+from bridge.config.metrics import MetricsConfig
+from bridge.config.mirror import MirrorConfig
+from bridge.config.move_guard import MoveGuardConfig
+from bridge.config.plan import plan
 from bridge.config.port import PortConfig
+from bridge.config.static_entry import StaticEntry
+from bridge.config.vlan import VlanConfig
+from bridge.config.whole import Config
 from bridge.core._core import HISTOGRAM_BOUNDS, Bridge, Port, cycles_now
 from bridge.devices.devices import Links
 from bridge.engine.data_plane import Plane
@@ -52,11 +60,9 @@ from bridge.fdb.learning import Learning
 from bridge.fdb.rows import Filters
 from bridge.mac import format_mac
 from bridge.metrics.server import MetricsServer
-from bridge.mirror.mirrors import MirrorConfig, Mirrors
+from bridge.mirror.mirrors import Mirrors
 from bridge.ports.attachment import check_devices
 from bridge.ports.table import Berths
-from bridge.protect.loop_detection import LoopDetectionConfig
-from bridge.protect.move_guard import MoveGuardConfig
 from bridge.protect.own_address import own_address
 from bridge.protect.protection import Protection
 
@@ -147,8 +153,8 @@ class Engine:
         try:
             await _finish(self._links.open())
             async with self._turns:
-                for run in runs(plan(None, self.config)):
-                    await _finish(self._carry_out(run))
+                for batch in batches(plan(None, self.config)):
+                    await _finish(self._carry_out(batch))
                 self._plane.commit()
                 await self._settle()
                 self._fdb_file.open()
@@ -195,8 +201,8 @@ class Engine:
             done: list[Action] = []
             try:
                 await check_devices(newly_attached(actions), self._links)
-                for run in runs(actions):
-                    await self._carry_out(run, done)
+                for batch in batches(actions):
+                    await self._carry_out(batch, done)
                 self._plane.commit()
             except Exception as error:
                 await self._roll_back(done)
@@ -210,11 +216,11 @@ class Engine:
         return actions
 
     async def _roll_back(self, done: Sequence[Action]) -> None:
-        for run in runs([action.inverse for action in reversed(done)]):
+        for batch in batches([action.inverse for action in reversed(done)]):
             try:
-                await self._carry_out(run, strict=False)
+                await self._carry_out(batch, strict=False)
             except Exception:
-                log.exception("cannot carry out: %s", "; ".join(map(str, run)))
+                log.exception("cannot carry out: %s", "; ".join(map(str, batch)))
         self._plane.commit()
 
     async def _settle(self) -> None:
@@ -232,17 +238,17 @@ class Engine:
         self._auditor.ports_changed()
 
     async def _carry_out(
-        self, run: Sequence[Action], done: list[Action] | None = None, *, strict: bool = True
+        self, batch: Sequence[Action], done: list[Action] | None = None, *, strict: bool = True
     ) -> None:
         """Carry out actions that may share a snapshot; each that is done goes to `done`."""
         done = [] if done is None else done
-        if run[0].kind == "close_port":
-            names = [action.subject for action in run]
+        if batch[0].kind == "close_port":
+            names = [action.subject for action in batch]
             await self._keeper.close(names)
             self._plane.tell_removed(names)
-            done += run
+            done += batch
             return
-        for action in run:
+        for action in batch:
             await self._perform(action, strict=strict)
             done.append(action)
 

@@ -12,11 +12,11 @@ from typing import Unpack
 from bridge import __version__
 from bridge.account.ledger import Ledger, Row, Tally
 from bridge.account.meter import Meter
-from bridge.config import security as guards
-from bridge.config.bridge import MetricsConfig, VlanConfig
 from bridge.config.checks import TPIDS
+from bridge.config.metrics import MetricsConfig
 from bridge.config.storm_control import NO_LIMITS
 from bridge.config.vids import format_vids
+from bridge.config.vlan import VlanConfig
 from bridge.core._core import Bridge
 from bridge.engine.data_plane import Plane
 from bridge.fdb.learning import Learning
@@ -24,6 +24,7 @@ from bridge.fdb.rows import Filters
 from bridge.metrics.state import PortState, State
 from bridge.ports.attachment import Berth
 from bridge.ports.table import Berths
+from bridge.protect import security as guards
 
 _TPID_NAMES = {number: name for name, number in TPIDS.items()}
 
@@ -139,8 +140,8 @@ def _port_row(berth: Berth, tally: Tally, entries: int) -> Row:
         "horizon": config.horizon or None,
         "hairpin": config.hairpin,
         "direction": config.direction,
-        "locked": config.locked,
-        "source_guard": bool(config.source_guard),
+        "locked": config.security.locked,
+        "source_guard": bool(config.security.source_guard),
         "storm_control": config.storm_control != NO_LIMITS,
         "mtu": berth.mtu,
         "filter": berth.filter_state,

@@ -37,9 +37,8 @@ from typing import Any, NamedTuple
 
 from bridge.config import checks
 from bridge.config.bridge import BridgeConfig
-from bridge.config.checks import BadValueError
-from bridge.config.document import Config
-from bridge.config.security import admits
+from bridge.config.table import BadValueError, show
+from bridge.config.whole import Config
 from bridge.fdb.store import Saved, Store
 from bridge.mac import format_mac
 
@@ -84,9 +83,9 @@ def read_text(text: str, bridge: str) -> tuple[list[Record], str]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise FdbFileError("not the FDB of a framebridge")
     if document.get("version") != VERSION:
-        raise FdbFileError(f"of version {checks.show(document.get('version'))}, this one reads {VERSION}")
+        raise FdbFileError(f"of version {show(document.get('version'))}, this one reads {VERSION}")
     if document.get("bridge") != bridge:
-        raise FdbFileError(f"of the bridge {checks.show(document.get('bridge'))}, not of {bridge!r}")
+        raise FdbFileError(f"of the bridge {show(document.get('bridge'))}, not of {bridge!r}")
     entries = document.get("entries")
     if not isinstance(entries, list):
         raise FdbFileError("damaged: it has no entries")
@@ -98,7 +97,7 @@ def _record(entry: Any) -> Record:
         mac, vid, port, kind, seen = entry
         return Record(checks.station(mac), checks.vid(vid), checks.name(port), _kind(kind), _seen(seen))
     except (BadValueError, TypeError, ValueError) as error:
-        raise FdbFileError(f"damaged: {checks.show(entry)}: {error}") from None
+        raise FdbFileError(f"damaged: {show(entry)}: {error}") from None
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -187,7 +186,7 @@ class FdbFile:
         for record in _young(records, config.bridge.ageing_time, now):
             mac, vid, name, kind, seen = record
             port = ports.get(name)
-            is_welcome = port is None or (port.learning and admits(port, mac))
+            is_welcome = port is None or (port.learning and port.security.admits(mac))
             if kind == "sticky" or (is_welcome and vid not in mute):
                 yield Saved(vid, mac, name, kind, max(0.0, now - seen) if seen else 0.0)
 

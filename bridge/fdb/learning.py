@@ -34,7 +34,6 @@ from typing import Unpack
 from bridge.clock import Clock
 from bridge.config.bridge import BridgeConfig
 from bridge.config.port import PortConfig
-from bridge.config.security import withdrawn
 from bridge.core._core import Bridge, Event, FdbEntry
 from bridge.errors import FramebridgeError
 from bridge.events import Events
@@ -45,6 +44,7 @@ from bridge.fdb.static_entries import StaticEntries, no_room
 from bridge.fdb.store import Store
 from bridge.fdb.ticks import Ticks
 from bridge.mac import format_mac
+from bridge.protect.security import withdrawn
 
 RESYNC_SHARE = 0.1  # of a core; one of 65,536 entries takes 0.4 s in a storm
 
@@ -99,7 +99,7 @@ class Learning:
             elif after is not before:
                 if lost := before.members - after.members:
                     gone[index] = lost
-                if before.allow != after.allow:
+                if before.security.allow != after.security.allow:
                     self._disallow(index, before, after)
         if gone:
             self._forget_places(gone)
@@ -111,7 +111,7 @@ class Learning:
         """Forget learned stations of a locked port that it allowed and does not allow any more."""
         for entry in self._core.fdb_entries():
             is_learned = entry.kind == "dynamic" or self.is_held(entry.vid, entry.mac)
-            if entry.port == index and is_learned and withdrawn(before, after, entry.mac):
+            if entry.port == index and is_learned and withdrawn(before.security, after.security, entry.mac):
                 self._core.fdb_delete(entry.vid, entry.mac)
                 self.known.remove(make_key(entry.vid, entry.mac))
                 self.counters.flushed += 1

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from bridge.config.security import spoken_from
 from bridge.core._core import Event
 from bridge.events import Emit
 from bridge.fdb.known import make_key
+from bridge.protect.security import spoken_from
 
 REQUESTS_MAX = 4096  # sources that wait for a decision
 REPORTED_MAX = 32  # events of a kind that the security of one port may cause between two ticks

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from bridge.config.bridge import StaticEntry
+from bridge.config.static_entry import StaticEntry
 from bridge.core._core import Bridge
 from bridge.errors import FramebridgeError
 from bridge.fdb.known import KnownEntries, make_key, split_key

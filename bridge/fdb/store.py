@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from bridge.config.bridge import StaticEntry
+from bridge.config.static_entry import StaticEntry
 from bridge.core._core import Bridge, FdbEntry
 from bridge.fdb.known import FLUSHABLE, KnownEntries, make_key
 from bridge.fdb.static_entries import StaticEntries

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from bridge.bounded_server import BoundedServer, Connection, Room
-from bridge.config.bridge import MetricsConfig
+from bridge.config.metrics import MetricsConfig
 from bridge.errors import ConfigError, Problem
 from bridge.metrics.exposition import Exposition
 from bridge.metrics.state import State

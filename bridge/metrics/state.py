@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.account.ledger import Tally
 from bridge.account.window import Reading
-from bridge.config.bridge import MetricsConfig
+from bridge.config.metrics import MetricsConfig
 
 Rows = Sequence[Mapping[str, Any]]
 

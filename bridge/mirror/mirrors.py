@@ -1,206 +1,29 @@
 """Mirrors: copies of frames to a port or into a pcapng file, from file to data plane.
 
-Job: the `[[mirror]]` table as a value, reading and writing of it, and `Mirrors`, which writes the configured ones into
-snapshots, runs the recorders of those that have a file, and tells their state in rows. Which frames are copied, and in
-what form, is in csrc/mirror/mirror.h.
+Job: write the configured mirrors into snapshots, run the recorders of those that have a file, and give rows of their
+state. Which frames are copied, and in what form, is in csrc/mirror/mirror.h, the table of a mirror in config/mirror.py.
 Thread: control; files are opened and closed in workers. Invariant: a mirror keeps its counters and its file as long as
 its name and its file are in the configuration, also across a change that is undone.
-Refuses: a mirror without a target or with two, a target that has traffic of its own or is mirrored, and what
-`Recorder` refuses.
+Refuses: what `Recorder` refuses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from bridge.config import checks
-from bridge.config.checks import BadValueError, Keys, Report, Table, did_you_mean, show
-from bridge.config.lines import KeyPath
-from bridge.config.port import PortConfig
-from bridge.config.rates import Rate, reader
-from bridge.config.vids import format_vids, vid_runs
-from bridge.core._core import SNAPLEN_MIN, Bridge, MirrorState, Snapshot
+from bridge.config.mirror import WHAT, MirrorConfig, mirror_table
+from bridge.config.vids import format_vids
+from bridge.core._core import Bridge, MirrorState, Snapshot
 from bridge.errors import MirrorError
 from bridge.mirror.recorder import Recorder
 
 log = logging.getLogger(__package__)
 
-DIRECTIONS = ("rx", "tx", "both")
-WHAT = {"frames": (True, False), "drops": (False, True), "all": (True, True)}
-SIZE_MIN, SIZE_MAX = 1 << 18, 1 << 44  # bytes of a file
-FILE_SIZE = 100_000_000
-FILES_MAX = 1000
 BURST = 0.1  # seconds: so much of a rate may come at once
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 Row = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class MirrorConfig:
-    """One `[[mirror]]`. Exactly one of `to_port` and `file` is set."""
-
-    name: str
-    ports: tuple[str, ...] = ()  # none: all that have traffic of their own
-    direction: str = "both"  # rx | tx | both
-    vids: tuple[int, ...] = ()  # none: all, and frames that are in no VLAN
-    what: str = "frames"  # frames (that go on) | drops | all
-    to_port: str = ""
-    file: str = ""  # absolute
-    directory: str = ""  # that the file is beneath, and not led out of; "": it may be anywhere
-    snaplen: int = 0  # bytes; 0: whole frames
-    file_size: int = FILE_SIZE  # bytes
-    files: int = 1  # of that size; the oldest goes when there is one more
-    replace: bool = False  # a file that has something in it
-    rate: Rate | None = None  # frames or bits; None: no limit
-
-
-def size(value: object) -> int:
-    """Check for a number of bytes, written as one or like `100 MB` or `64 MiB`."""
-    match = re.fullmatch(r"([0-9]{1,15}) ?(|[kMG]|[KMG]i)B", value) if isinstance(value, str) else None
-    number = int(match[1]) * _UNITS[match[2]] if match else value
-    if isinstance(number, int) and not isinstance(number, bool) and SIZE_MIN <= number <= SIZE_MAX:
-        return number
-    raise BadValueError(
-        f"expected a size like '100 MB', from {SIZE_MIN} to {SIZE_MAX} bytes, got {show(value)}"
-    )
-
-
-_path_text = checks.text("a path", 4095)
-
-
-def path(value: object) -> str:
-    """Check for the path of a file, absolute or beneath `mirror_dir`."""
-    found: str = _path_text(value)
-    if found.endswith("/"):
-        raise BadValueError(f"expected the path of a file, got {show(value)}; take the '/' at its end away")
-    if ".." in Path(found).parts:
-        raise BadValueError(f"{show(value)} leads back; write the path without '..'")
-    return str(Path(found))
-
-
-def snaplen(value: object) -> int:
-    """Check for the bytes that are kept of a frame."""
-    found: int = checks.integer(0, 65535, "bytes")(value)
-    if 0 < found < SNAPLEN_MIN:
-        raise BadValueError(f"expected 0 (whole frames) or at least {SNAPLEN_MIN} bytes, got {found}")
-    return found
-
-
-_KEYS: Keys = {
-    "name": ("name", checks.name),
-    "direction": ("direction", checks.choice(*DIRECTIONS)),
-    "what": ("what", checks.choice(*WHAT)),
-    "to_port": ("to_port", checks.name),
-    "file": ("file", path),
-    "snaplen": ("snaplen", snaplen),
-    "file_size": ("file_size", size),
-    "files": ("files", checks.integer(1, FILES_MAX)),
-    "replace": ("replace", checks.boolean),
-    "rate": ("rate", reader("frames", "bits")),
-}
-_FILE_KEYS = ("file_size", "files", "replace")
-
-
-def parse_mirror(table: Mapping[str, object], where: str = "mirror") -> MirrorConfig:
-    """Validate one mirror given as an object shaped like a `[[mirror]]` table; `where` begins every key path."""
-    report = Report(where=where)
-    mirror = read_mirror(Table(table, (), report))
-    report.raise_problems()
-    return mirror
-
-
-def read_mirror(table: Table) -> MirrorConfig:
-    """Read one `[[mirror]]`; flaws are told to the report of the table and leave their field blank."""
-    fields = table.fields(_KEYS, required=("name",))
-    ports = table.union("ports", lambda name: (checks.name(name),))
-    vids = table.union("vlans", checks.vids)
-    table.refuse_unknown()
-    for key, found in (("ports", ports), ("vlans", vids)):
-        if found is not None and not found:
-            table.fail("an empty list mirrors nothing; leave the key out for all", key)
-    if ("to_port" in table) == ("file" in table):
-        table.fail("write exactly one of to_port = '...' and file = '/...'")
-    elif "to_port" in table:
-        for key in _FILE_KEYS:
-            if key in table:
-                table.fail("a mirror to a port writes no file; remove this key or write file = '/...'", key)
-    return MirrorConfig(
-        **{"name": "", **fields},
-        ports=tuple(sorted(ports or ())),
-        vids=tuple(sorted(vids or ())),
-    )
-
-
-def place_file(mirror: MirrorConfig, directory: str) -> MirrorConfig:
-    """Return the mirror with its file beneath this directory, unless it is somewhere else."""
-    if not mirror.file:
-        return mirror
-    file = str(Path(directory) / mirror.file)
-    return replace(mirror, file=file, directory=directory if checks.is_beneath(file, directory) else "")
-
-
-def mirror_table(mirror: MirrorConfig) -> dict[str, object]:
-    """Return the `[[mirror]]` table, absent keys None."""
-    table = checks.plain_table(mirror, _KEYS)
-    runs = [first if first == last else f"{first}-{last}" for first, last in vid_runs(mirror.vids)]
-    return table | {
-        "ports": list(mirror.ports) or None,
-        "vlans": runs or None,
-        "rate": str(mirror.rate) if mirror.rate else None,
-        **({} if mirror.file else dict.fromkeys(_FILE_KEYS)),
-    }
-
-
-def check_mirrors(
-    report: Report,
-    ports: Sequence[tuple[KeyPath, PortConfig]],
-    mirrors: Sequence[tuple[KeyPath, MirrorConfig]],
-) -> None:
-    """Report mirrors of ports that do not exist or cannot be a source or target."""
-    by_name = {port.name: port for _, port in ports}
-    for where, mirror in mirrors:
-        for name in mirror.ports:
-            _check_source(report, (*where, "ports"), mirror, name, by_name)
-        if mirror.to_port:
-            _check_target(report, (*where, "to_port"), mirror.to_port, by_name)
-
-
-def _check_source(
-    report: Report, where: KeyPath, mirror: MirrorConfig, name: str, by_name: Mapping[str, PortConfig]
-) -> None:
-    if name == mirror.to_port:
-        report.add(
-            where,
-            f"port {name!r} is the target of this mirror; a port cannot be mirrored to itself, remove it",
-        )
-    elif name in by_name and by_name[name].mode == "mirror":
-        report.add(
-            where, f"port {name!r} only takes copies of mirrors, which are not mirrored again; remove it"
-        )
-    elif name not in by_name and "" not in by_name:
-        report.add(
-            where, f"there is no port {name!r}{did_you_mean(name, by_name) or '; add it, or remove it here'}"
-        )
-
-
-def _check_target(report: Report, where: KeyPath, name: str, by_name: Mapping[str, PortConfig]) -> None:
-    port = by_name.get(name)
-    if port is None:
-        if "" not in by_name:
-            report.add(where, f"there is no port {name!r}{did_you_mean(name, by_name) or '; add it'}")
-    elif port.mode != "mirror":
-        carried = f", VLAN {format_vids(port.members)}" if port.members else ""
-        report.add(
-            where,
-            f"port {name!r} has traffic of its own{carried}, which copies would mix with; "
-            "give it vlan = { mirror = true }, or choose another port",
-        )
 
 
 class Mirrors:
@@ -365,13 +188,3 @@ class Mirrors:
             "file_bytes": recorder.file_bytes if recorder else None,
             "files": recorder.n_files if recorder else None,
         }
-
-
-def without_port(mirrors: Iterable[MirrorConfig], name: str) -> tuple[MirrorConfig, ...]:
-    """Return the mirrors that stay when a port leaves: not those to it, nor those of it alone."""
-    kept = []
-    for mirror in mirrors:
-        ports = tuple(port for port in mirror.ports if port != name)
-        if mirror.to_port != name and bool(ports) == bool(mirror.ports):
-            kept.append(replace(mirror, ports=ports))
-    return tuple(kept)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bridge.config.port import PortConfig
-from bridge.config.security import secure
 from bridge.core._core import Bridge, Port, Snapshot
 from bridge.devices.counters import Odometer, tx_dropped_here
 from bridge.devices.device import Link, LinkError, explain
@@ -24,6 +23,7 @@ from bridge.devices.netlink import release_tap
 from bridge.errors import PortError
 from bridge.ports import vlan_filter
 from bridge.ports.vlan_filter import Program
+from bridge.protect.security import secure
 
 log = logging.getLogger(__package__)
 
@@ -253,7 +253,7 @@ class Berth:
             direction="egress" if takes_copies else config.direction,
             mac_limit=config.mac_limit,
         )
-        secure(snapshot, self.port, config)
+        secure(snapshot, self.port, config.security)
 
 
 def _opening_tap(core: Bridge) -> Callable[[int, str], tuple[Port, int]]:

@@ -1,6 +1,6 @@
 """Loop detection: what is sent to find loops, what comes back, what else is a sign of one, and who is to be blocked.
 
-Job: the `[loop_detection]` table; `Prober`, which says which probe (csrc/protect/probe.h) goes out by which port and
+Job: `Prober`, which says which probe (csrc/protect/probe.h) goes out by which port and
 knows where one that came back was sent; `MoveStorms`, which sees the loops that probes do not cross. Pure, on a
 clock that is handed in; sending, telling and blocking are for `protection`.
 
@@ -21,48 +21,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bridge.clock import Clock
-from bridge.config import checks
-from bridge.config.checks import Keys, Table, plain_table
+from bridge.config.loop_detection import TRACKED
 from bridge.config.port import PortConfig
 
 PROBES = 16  # of a port and round, at most
 ROUNDS = 3  # whose probes are known when they come back
 STORM_WINDOW = 1.0  # seconds
-TRACKED = 8192  # addresses that moved within it
 
 _NONCE_BITS = 48
-
-
-@dataclass(frozen=True, slots=True)
-class LoopDetectionConfig:
-    """The `[loop_detection]` table."""
-
-    interval: float = 0.0  # seconds between probes of a port; 0: off
-    action: str = "log"  # log | block
-    recovery: float = 300  # seconds a port stays blocked; 0: until it is let back by hand
-    moving_addresses: int = 20  # back and forth between two ports within a second: a loop; 0: not looked for
-
-
-NO_DETECTION = LoopDetectionConfig()
-
-_KEYS: Keys = {
-    "interval": ("interval", checks.seconds(0.1, 3600)),
-    "action": ("action", checks.choice("log", "block")),
-    "recovery": ("recovery", checks.recovery),
-    "moving_addresses": ("moving_addresses", checks.integer(0, TRACKED // 2, "a number of addresses")),
-}
-
-
-def read_loop_detection(table: Table, *, present: bool) -> LoopDetectionConfig:
-    """Read `[loop_detection]`; without the table it is off."""
-    fields = table.fields(_KEYS, required=("interval",) if present else ())
-    table.refuse_unknown()
-    return LoopDetectionConfig(**fields)
-
-
-def loop_detection_table(config: LoopDetectionConfig) -> dict[str, object]:
-    """Return the `[loop_detection]` table."""
-    return plain_table(config, _KEYS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Move guard: addresses that go back and forth between ports, as in a loop, a spoofing guest or two of one address.
 
-Job: the `[move_guard]` table, and counting moves of each (VLAN, address) against it; what follows is for `protection`.
+Job: count the moves of each (VLAN, address) against the `[move_guard]` table; what follows is for `protection`.
 Pure, on a clock that is handed in. The window begins with the first move and ends `window` seconds later, as in
 RFC 7432 section 15.1, which suggests 5 moves in 180 s.
 Bounds: TRACKED addresses that moved lately; the one longest without a move is forgotten first.
@@ -13,44 +13,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from bridge.clock import Clock
-from bridge.config import checks
-from bridge.config.checks import Keys, Table, plain_table
+from bridge.config.move_guard import MoveGuardConfig
 from bridge.core._core import is_virtual_router
 
 TRACKED = 16384
-ACTIONS = ("log", "hold", "block")
-
-
-@dataclass(frozen=True, slots=True)
-class MoveGuardConfig:
-    """The `[move_guard]` table."""
-
-    moves: int = 0  # of one address in one VLAN within the window; 0: off
-    window: float = 180  # seconds
-    action: str = "log"  # log | hold (the address stays where it was) | block (the port it moved to)
-    recovery: float = 300  # seconds until that ends; 0: by hand
-
-
-NO_GUARD = MoveGuardConfig()
-
-_KEYS: Keys = {
-    "moves": ("moves", checks.integer(2, 1_000_000, "a number of moves")),
-    "window": ("window", checks.seconds(1, 1_000_000)),
-    "action": ("action", checks.choice(*ACTIONS)),
-    "recovery": ("recovery", checks.recovery),
-}
-
-
-def read_move_guard(table: Table, *, present: bool) -> MoveGuardConfig:
-    """Read `[move_guard]`; without the table it is off."""
-    fields = table.fields(_KEYS, required=("moves",) if present else ())
-    table.refuse_unknown()
-    return MoveGuardConfig(**fields)
-
-
-def move_guard_table(config: MoveGuardConfig) -> dict[str, object]:
-    """Return the `[move_guard]` table."""
-    return plain_table(config, _KEYS)
 
 
 @dataclass(slots=True)

@@ -17,14 +17,16 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from bridge.clock import Clock
+from bridge.config.loop_detection import LoopDetectionConfig
+from bridge.config.move_guard import MoveGuardConfig
 from bridge.config.port import PortConfig
 from bridge.core._core import Bridge, probe_frame
 from bridge.events import Emit
 from bridge.fdb.known import Change
 from bridge.mac import format_mac
 from bridge.protect.blocking import Blocks
-from bridge.protect.loop_detection import LoopDetectionConfig, MoveStorms, Prober, weaker
-from bridge.protect.move_guard import MoveGuard, MoveGuardConfig
+from bridge.protect.loop_detection import MoveStorms, Prober, weaker
+from bridge.protect.move_guard import MoveGuard
 
 log = logging.getLogger(__package__)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bridge.cli.port import MEMBERSHIP
-from bridge.config.bridge import toml_value
+from bridge.config.text import toml_value
 from bridge.control.client import Client
 from bridge.errors import ControlError
 from helpers import net as nets

@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from typing import Any, Unpack
 
 from bridge.audit.rules import Finding
-from bridge.config import security as guards
-from bridge.config.document import Config
-from bridge.config.plan import Action, plan
+from bridge.config.actions import Action
+from bridge.config.plan import plan
 from bridge.config.port import PortConfig
 from bridge.config.vids import format_vids
+from bridge.config.whole import Config
 from bridge.errors import ApplyError, PortError
 from bridge.events import Events, Subscription
 from bridge.fdb.rows import Filters
 from bridge.mac import format_mac
+from bridge.protect import security as guards
 from helpers.clock import ManualClock
 from helpers.fake_bill import FakeMeter
 

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.account.ledger import Tally
 from bridge.account.window import Amount, ChargeKey, Reading, Times
-from bridge.config.bridge import MetricsConfig
+from bridge.config.metrics import MetricsConfig
 from bridge.core._core import HISTOGRAM_BOUNDS, HISTOGRAMS, STAGES, THREAD_COUNTERS
 from bridge.metrics.state import PortState, State
 

@@ -19,9 +19,9 @@ from helpers.aio import story, until
 from helpers.net import HERE, Namespace, Net, PacketSocket, attach_tap, make_name
 from pyroute2 import netns as kernel_netns
 
-from bridge.config.bridge import StaticEntry
-from bridge.config.document import Config
 from bridge.config.port import PortConfig
+from bridge.config.static_entry import StaticEntry
+from bridge.config.whole import Config
 from bridge.devices.devices import Links
 from bridge.engine.engine import Engine
 from bridge.errors import ApplyError, PortError

@@ -9,15 +9,19 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from bridge.config.bridge import BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
-from bridge.config.document import Config
+from bridge.config.bridge import BridgeConfig
+from bridge.config.cost import CostConfig
+from bridge.config.loop_detection import LoopDetectionConfig
+from bridge.config.metrics import MetricsConfig
+from bridge.config.move_guard import MoveGuardConfig
 from bridge.config.port import PortConfig
 from bridge.config.rates import Rate
-from bridge.config.security import GuardRule, Stations
+from bridge.config.security import GuardRule, Security, Stations
+from bridge.config.static_entry import StaticEntry
 from bridge.config.storm_control import StormControl
 from bridge.config.translation import Translation
-from bridge.protect.loop_detection import LoopDetectionConfig
-from bridge.protect.move_guard import MoveGuardConfig
+from bridge.config.vlan import VlanConfig
+from bridge.config.whole import Config
 
 Draw = Any
 NAMES = st.from_regex(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,31}", fullmatch=True)
@@ -187,11 +191,11 @@ RULES = st.builds(
 
 
 @st.composite
-def _security(draw: Draw) -> dict[str, Any]:
+def _security(draw: Draw) -> Security:
     locked = draw(st.booleans())
     allow = draw(st.sets(ALLOWED, max_size=3)) if locked else set()
     rules = draw(st.sets(RULES, max_size=3))
-    return {"locked": locked, "allow": tuple(sorted(allow)), "source_guard": tuple(sorted(rules))}
+    return Security(locked, tuple(sorted(allow)), tuple(sorted(rules)))
 
 
 @st.composite
@@ -208,7 +212,7 @@ def _ports(draw: Draw, pools: Pools, name: str) -> PortConfig:
         mtu=draw(st.none() | st.integers(68, 65521)),
         mac_limit=draw(pools.limits),
         storm_control=draw(STORM_CONTROLS),
-        **draw(_security()),
+        security=draw(_security()),
         **place,
         **membership,
         **draw(_roles(membership)),

@@ -9,9 +9,12 @@ import pytest
 from helpers import frames
 from helpers.books import ended
 
-from bridge.account.budgets import BUDGETS_MAX, BudgetConfig
 from bridge.config import document as configs
+from bridge.config.budget import BUDGETS_MAX, BudgetConfig
+from bridge.config.edit import without_port
 from bridge.config.plan import plan
+from bridge.config.whole import Config
+from bridge.config.write import to_toml
 from bridge.engine.engine import Engine
 from bridge.errors import ConfigError
 
@@ -34,7 +37,7 @@ frames_per_second = 100
 """
 
 
-def parse(text: str) -> configs.Config:
+def parse(text: str) -> Config:
     return configs.parse(PORTS + text, "test.toml")
 
 
@@ -70,7 +73,7 @@ bits_per_second = 1_000_000
 """
     )
     assert config.bridge.heartbeat_ports == (694, 5404, 5405, 5406, 5407)
-    assert configs.parse(configs.to_toml(config)) == config
+    assert configs.parse(to_toml(config)) == config
 
 
 @pytest.mark.parametrize(
@@ -120,10 +123,10 @@ def test_plan_adds_changes_and_deletes() -> None:
 
 
 def test_a_port_that_is_deleted_takes_its_budgets_along() -> None:
-    assert configs.without_port(parse(BUDGET), "guests").budgets == ()
+    assert without_port(parse(BUDGET), "guests").budgets == ()
 
 
-async def with_engine(config: configs.Config, story: Any) -> None:
+async def with_engine(config: Config, story: Any) -> None:
     engine = Engine(config)
     await engine.start()
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +17,18 @@ from helpers.profiles import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.config import document as module
-from bridge.config.bridge import WAITINGS, BridgeConfig, CostConfig, MetricsConfig, StaticEntry, VlanConfig
-from bridge.config.document import Config, load, parse, replace_port, to_toml, with_port, without_port
+from bridge import declared
+from bridge.config.bridge import BridgeConfig
+from bridge.config.cost import CostConfig
+from bridge.config.document import load, parse
+from bridge.config.edit import replace_port, with_port, without_port
+from bridge.config.metrics import MetricsConfig
 from bridge.config.port import PortConfig, parse_port, port_table, update_port
+from bridge.config.static_entry import StaticEntry
 from bridge.config.vids import format_vids, vid_runs
+from bridge.config.vlan import VlanConfig
+from bridge.config.whole import Config
+from bridge.config.write import to_toml
 from bridge.errors import ConfigError
 
 T = TypeVar("T")
@@ -47,16 +56,34 @@ def the_problem(text: str) -> str:
 # -- good files
 
 
-def test_the_core_agrees_about_the_number_of_ports() -> None:
+def test_the_configuration_needs_neither_the_core_nor_asyncio() -> None:
+    code = (
+        "import pkgutil, sys\n"
+        "import bridge.config\n"
+        "for module in pkgutil.iter_modules(bridge.config.__path__, 'bridge.config.'):\n"
+        "    __import__(module.name)\n"
+        "bridge.config.document.parse('[[budget]]\\nname = \"a\"\\nframes_per_second = 1')\n"
+        "print(*sys.modules)\n"
+    )
+    loaded = set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True, text=True
+        ).stdout.split()
+    )
+    mine = {name.split(".")[1] for name in loaded if name.startswith("bridge.")}
+    assert mine == {"config", "declared", "errors", "mac"}
+    assert not loaded & {"asyncio", "pyroute2"}
+
+
+def test_what_the_build_writes_down_is_what_the_core_has() -> None:
     from bridge.core import _core
 
-    assert _core.PORTS_MAX == module.PORTS_MAX
-
-
-def test_the_core_agrees_about_the_ways_to_wait() -> None:
-    from bridge.core import _core
-
-    assert tuple(name for name, _ in _core.WAITINGS) == WAITINGS
+    written = {name: value for name, value in vars(declared).items() if name.isupper()}
+    limits = {name: value for name, value in written.items() if isinstance(value, int)}
+    assert limits == {name: getattr(_core, name) for name in limits}
+    names = {name: value for name, value in written.items() if name not in limits}
+    assert names == {name: tuple(symbol for symbol, _ in getattr(_core, name)) for name in names}
+    assert {"PORTS_MAX", "BUDGETS_MAX", "MIRRORS_MAX", "CLASSES", "WAITINGS"} <= written.keys()
 
 
 def test_an_empty_file_is_a_bridge_without_ports() -> None:

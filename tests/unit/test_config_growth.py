@@ -16,10 +16,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bridge.config.checks import PROBLEMS_MAX, Report, Table
 from bridge.config.document import FILE_MAX, parse
 from bridge.config.lines import DEPTH_MAX, KEYS_MAX, too_deep
 from bridge.config.port import parse_port
+from bridge.config.table import PROBLEMS_MAX, Report, Table
 from bridge.errors import ConfigError
 
 FEW, TIMES = 200, 4

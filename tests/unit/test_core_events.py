@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bridge.account.budgets import BudgetConfig
+from bridge.config.budget import BudgetConfig
 from bridge.core._core import EVENTS, Event
 from bridge.engine.events import SLICE, CoreEvents
 

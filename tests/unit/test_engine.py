@@ -17,10 +17,12 @@ from helpers.profiles import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.config.bridge import BridgeConfig, StaticEntry, VlanConfig
-from bridge.config.document import Config
+from bridge.config.bridge import BridgeConfig
 from bridge.config.port import PortConfig
+from bridge.config.static_entry import StaticEntry
 from bridge.config.translation import Translation
+from bridge.config.vlan import VlanConfig
+from bridge.config.whole import Config
 from bridge.core._core import DROP_REASONS, MISSES, PORT_COUNTERS, STAGES, Frame, MemoryPort
 from bridge.engine.engine import Engine
 from bridge.errors import ApplyError, ConfigError, FramebridgeError, PortError

@@ -11,9 +11,10 @@ import pytest
 from helpers.aio import story
 
 from bridge.config import vids
-from bridge.config.bridge import StaticEntry, VlanConfig
-from bridge.config.document import Config
 from bridge.config.port import PortConfig
+from bridge.config.static_entry import StaticEntry
+from bridge.config.vlan import VlanConfig
+from bridge.config.whole import Config
 from bridge.core._core import Snapshot
 from bridge.engine.engine import Engine
 from bridge.errors import ApplyError

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.config.bridge import BridgeConfig, VlanConfig
-from bridge.config.document import Config
+from bridge.config.bridge import BridgeConfig
 from bridge.config.port import PortConfig
-from bridge.config.security import Stations
+from bridge.config.security import Security, Stations
+from bridge.config.vlan import VlanConfig
+from bridge.config.whole import Config
 from bridge.fdb.file import VERSION, FdbFile, FdbFileError, Record, read_text, replace_file, write_text
 from bridge.fdb.store import Saved
 
@@ -214,7 +215,7 @@ def test_a_locked_port_takes_back_only_whom_it_allows(path: Path) -> None:
     """Who was let in by hand knocks again: the file does not tell them from those of an open port."""
     path.parent.mkdir()
     keeper = Keeper(path)
-    locked = replace(keeper.config.ports[0], locked=True, allow=(Stations(MAC),))
+    locked = replace(keeper.config.ports[0], security=Security(True, (Stations(MAC),)))
     keeper.config = replace(keeper.config, ports=(locked, keeper.config.ports[1]))
     keeper.write(record(1), record(2), record(3, kind="sticky"))
     keeper.file.open()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.config.checks import BadValueError
-from bridge.config.document import Config, parse, to_toml
+from bridge.config.document import parse
 from bridge.config.port import PortConfig, parse_port, port_table, update_port
-from bridge.config.security import ALLOW_MAX, RULES_MAX, Stations, ranges, row, rules, stations, withdrawn
+from bridge.config.security import ALLOW_MAX, OPEN, RULES_MAX, Stations, rules, stations
+from bridge.config.table import BadValueError
+from bridge.config.whole import Config
+from bridge.config.write import to_toml
 from bridge.errors import ConfigError
+from bridge.protect.security import ranges, row, withdrawn
 
 TABLE = {"name": "guests", "kind": "memory", "vlan": {"access": 10}}
 
@@ -127,10 +130,12 @@ def test_an_allow_list_outlives_the_lock() -> None:
     locked = port(locked=True, allow=["02:00:00:00:00:01"])
     unlocked = update_port(locked, {"locked": False})
     assert unlocked == port(locked=False, allow=["02:00:00:00:00:01"])
-    assert not unlocked.locked
+    assert not unlocked.security.locked
     assert parse(to_toml(Config(ports=(unlocked,)))).ports == (unlocked,)
     assert update_port(unlocked, {"locked": True}) == locked
-    assert update_port(unlocked, {"allow": ["02:00:00:00:00:02"]}).allow == (Stations(0x020000000002),)
+    assert update_port(unlocked, {"allow": ["02:00:00:00:00:02"]}).security.allow == (
+        Stations(0x020000000002),
+    )
     assert update_port(unlocked, {"allow": None}) == port()
     assert row(unlocked, {})["locked"] is False
 
@@ -148,7 +153,7 @@ def test_an_empty_guard_is_refused() -> None:
 def test_lists_have_an_end() -> None:
     macs = [f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}" for n in range(ALLOW_MAX + 1)]
     addresses = [f"10.0.0.{n}" for n in range(RULES_MAX + 1)]
-    assert len(port(locked=True, allow=macs[1:], source_guard=addresses[1:]).allow) == ALLOW_MAX
+    assert len(port(locked=True, allow=macs[1:], source_guard=addresses[1:]).security.allow) == ALLOW_MAX
     with pytest.raises(ConfigError) as caught:
         port(locked=True, allow=macs, source_guard=addresses)
     assert [problem.path for problem in caught.value.problems] == ["port.allow", "port.source_guard"]
@@ -171,13 +176,13 @@ def test_ranges_are_merged() -> None:
 
 
 def test_what_was_withdrawn() -> None:
-    before = port(locked=True, allow=["02:00:00:00:00:01", "00:00:5e:00:01:00/40"])
-    after = port(locked=True, allow=["00:00:5e:00:01:0a"])
+    before = port(locked=True, allow=["02:00:00:00:00:01", "00:00:5e:00:01:00/40"]).security
+    after = port(locked=True, allow=["00:00:5e:00:01:0a"]).security
     assert withdrawn(before, after, 0x020000000001)
     assert withdrawn(before, after, 0x00005E00010B)
     assert not withdrawn(before, after, 0x00005E00010A)
     assert not withdrawn(before, after, 0x020000000002)
-    assert not withdrawn(before, port(), 0x020000000001)
+    assert not withdrawn(before, OPEN, 0x020000000001)
 
 
 def test_a_row_tells_what_a_port_allows() -> None:

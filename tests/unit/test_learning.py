@@ -16,10 +16,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bridge.account.budgets import BudgetConfig
-from bridge.config.bridge import BridgeConfig, StaticEntry
+from bridge.config.bridge import BridgeConfig
+from bridge.config.budget import BudgetConfig
 from bridge.config.port import PortConfig
-from bridge.config.security import GuardRule, Stations, secure
+from bridge.config.security import GuardRule, Security, Stations
+from bridge.config.static_entry import StaticEntry
 from bridge.core._core import Bridge, MemoryPort, Snapshot
 from bridge.engine.events import CoreEvents
 from bridge.errors import FramebridgeError
@@ -28,6 +29,7 @@ from bridge.fdb.known import Change, split_key
 from bridge.fdb.learning import Learning
 from bridge.fdb.requests import REPORTED_MAX, REQUESTS_MAX
 from bridge.fdb.store import Saved
+from bridge.protect.security import secure
 
 VID = 10
 
@@ -148,7 +150,7 @@ class Table:
                 up=index in self.up,
                 mac_limit=config.mac_limit,
             )
-            secure(snapshot, port, config)
+            secure(snapshot, port, config.security)
         self.core.apply(snapshot)
         self.learning.set_ports({index: self.configs[index] for index in self.up})
 
@@ -608,7 +610,7 @@ def test_a_storm_of_strangers_does_not_eat_memory() -> None:
 
 
 def test_who_knocks_at_a_locked_port_is_told_and_can_be_let_in() -> None:
-    table = Table(access("a", locked=True), access("b"))
+    table = Table(access("a", security=Security(True)), access("b"))
     table.send(1, 2)
     table.send(0, 1, 1, 2)
     assert table.heard("fdb-locked") == [
@@ -624,7 +626,7 @@ def test_who_knocks_at_a_locked_port_is_told_and_can_be_let_in() -> None:
 
 
 def test_one_let_in_may_leave_but_not_come_back() -> None:
-    table = Table(access("a", locked=True), access("b"))
+    table = Table(access("a", security=Security(True)), access("b"))
     table.learning.authorise(VID, mac(1), port=0)
     table.send(1, 1)
     table.send(0, 1)
@@ -632,7 +634,7 @@ def test_one_let_in_may_leave_but_not_come_back() -> None:
 
 
 def test_a_port_tells_of_few_strangers_and_counts_all() -> None:
-    table = Table(access("a", locked=True), access("b"))
+    table = Table(access("a", security=Security(True)), access("b"))
     table.send(0, *range(1, 101))
     assert len(table.heard("fdb-locked")) == REPORTED_MAX
     assert table.learning.requests.n_refused["locked"] == 100
@@ -643,10 +645,10 @@ def test_a_port_tells_of_few_strangers_and_counts_all() -> None:
 
 def test_a_station_taken_off_the_allow_list_is_forgotten() -> None:
     allow = tuple(Stations(mac(number)) for number in (1, 2))
-    table = Table(access("a", locked=True, allow=allow), access("b"))
+    table = Table(access("a", security=Security(True, allow)), access("b"))
     table.send(0, 1, 2)
     table.send(1, 3)
-    table.configs[0] = access("a", locked=True, allow=allow[:1])
+    table.configs[0] = access("a", security=Security(True, allow[:1]))
     table.apply()
     assert table.stations() == {1: "a", 3: "b"}
     table.send(0, 2)
@@ -659,10 +661,10 @@ def test_a_station_taken_off_the_allow_list_is_forgotten() -> None:
 def test_a_station_taken_off_the_allow_list_is_forgotten_where_it_was_held() -> None:
     """What keeps an address from moving is no permission to send."""
     allow = tuple(Stations(mac(number)) for number in (1, 2))
-    table = Table(access("a", locked=True, allow=allow), access("b"))
+    table = Table(access("a", security=Security(True, allow)), access("b"))
     table.send(0, 1, 2)
     assert table.learning.hold(VID, mac(1), 0)
-    table.configs[0] = access("a", locked=True, allow=allow[1:])
+    table.configs[0] = access("a", security=Security(True, allow[1:]))
     table.apply()
     table.send(0, 1)
     assert table.stations() == {2: "a"}
@@ -670,7 +672,9 @@ def test_a_station_taken_off_the_allow_list_is_forgotten_where_it_was_held() -> 
 
 
 def test_source_guard_tells_who_spoke_from_where() -> None:
-    table = Table(access("a", source_guard=(GuardRule(ip_network("10.0.0.5")),)), access("b"))
+    table = Table(
+        access("a", security=Security(source_guard=(GuardRule(ip_network("10.0.0.5")),))), access("b")
+    )
     spoofed = [packets.ipv4(frames.host(1), "10.0.0.1"), packets.ipv6(frames.host(1), "fd00::1")]
     table.ports[0].inject([spoofed[0], *spoofed, packets.arp(frames.host(2), "10.0.0.1")[:40]])
     table.core.turn()

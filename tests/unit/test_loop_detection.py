@@ -8,10 +8,12 @@ import pytest
 from helpers.clock import ManualClock
 
 from bridge.config import document as configs
+from bridge.config.loop_detection import LoopDetectionConfig
 from bridge.config.plan import plan
 from bridge.config.port import PortConfig
+from bridge.config.write import to_toml
 from bridge.errors import ConfigError
-from bridge.protect.loop_detection import PROBES, ROUNDS, LoopDetectionConfig, MoveStorms, Prober, weaker
+from bridge.protect.loop_detection import PROBES, ROUNDS, MoveStorms, Prober, weaker
 
 MAC = 0x020000000001
 GUEST = PortConfig("guest", "memory", pvid=10)
@@ -116,7 +118,7 @@ def test_the_table_is_read_written_planned() -> None:
     off = configs.parse("")
     on = configs.parse('[loop_detection]\ninterval = 2\naction = "block"\nmoving_addresses = 0\n')
     assert on.loop_detection == LoopDetectionConfig(2, "block", 300, 0)
-    assert configs.parse(configs.to_toml(on)) == on
+    assert configs.parse(to_toml(on)) == on
     assert [str(action) for action in plan(off, on)] == [
         "set loop detection every 2 s: interval 0 -> 2, action log -> block, moving_addresses 20 -> 0"
     ]

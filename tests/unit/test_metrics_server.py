@@ -14,7 +14,7 @@ import pytest
 from helpers.aio import story, until
 from helpers.metrics import STATE
 
-from bridge.config.bridge import MetricsConfig
+from bridge.config.metrics import MetricsConfig
 from bridge.errors import ConfigError
 from bridge.metrics.server import Limits, MetricsServer
 from bridge.metrics.state import State

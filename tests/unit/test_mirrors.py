@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.config.document import Config, parse, to_toml, with_mirror, without_mirror, without_port
+from bridge.config.document import parse
+from bridge.config.edit import with_mirror, without_mirror, without_port
+from bridge.config.mirror import MirrorConfig
 from bridge.config.plan import plan
 from bridge.config.rates import Rate
+from bridge.config.whole import Config
+from bridge.config.write import to_toml
 from bridge.errors import ConfigError
-from bridge.mirror.mirrors import MirrorConfig
 
 PORTS = """\
 [[port]]

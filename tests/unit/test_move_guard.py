@@ -6,11 +6,13 @@ import pytest
 from helpers.clock import ManualClock
 
 from bridge.config import document as configs
+from bridge.config.move_guard import MoveGuardConfig
 from bridge.config.plan import plan
+from bridge.config.write import to_toml
 from bridge.core._core import is_virtual_router
 from bridge.errors import ConfigError
 from bridge.mac import parse_mac
-from bridge.protect.move_guard import TRACKED, MoveGuard, MoveGuardConfig
+from bridge.protect.move_guard import TRACKED, MoveGuard
 
 MAC = 0x020000000001
 
@@ -110,7 +112,7 @@ def test_the_table_is_read_written_planned() -> None:
     off = configs.parse("")
     on = configs.parse('[move_guard]\nmoves = 5\naction = "hold"\nrecovery = 0\n')
     assert on.move_guard == MoveGuardConfig(5, 180, "hold", 0)
-    assert configs.parse(configs.to_toml(on)) == on
+    assert configs.parse(to_toml(on)) == on
     assert [str(action) for action in plan(off, on)] == [
         "set move guard 5 moves in 180 s: moves 0 -> 5, action log -> hold, recovery 300 -> 0"
     ]

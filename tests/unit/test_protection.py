@@ -13,6 +13,7 @@ from helpers.books import ended
 from helpers.clock import ManualClock
 
 from bridge.config import document as configs
+from bridge.config.edit import without_port
 from bridge.engine.engine import Engine
 from bridge.errors import ApplyError, FramebridgeError
 from bridge.mac import format_mac
@@ -424,7 +425,7 @@ def test_a_block_survives_reloads_and_ends_with_its_port() -> None:
         await world.pass_time(100)
         assert world.state("b") == "blocked"
         config = world.engine.config
-        await world.engine.apply(configs.without_port(config, "b"))
+        await world.engine.apply(without_port(config, "b"))
         await world.engine.apply(config)
         assert world.state("b") == "up"
 

@@ -16,10 +16,13 @@ from bridge.account.storm_budgets import storm_budgets
 from bridge.cli.grammar import UsageError
 from bridge.cli.port import PORT_KEYS
 from bridge.config import document as configs
+from bridge.config.edit import without_port
 from bridge.config.plan import plan
 from bridge.config.port import parse_port, update_port
 from bridge.config.rates import UNITS, Rate
 from bridge.config.storm_control import StormControl, rate
+from bridge.config.whole import Config
+from bridge.config.write import to_toml
 from bridge.engine.engine import Engine
 from bridge.errors import ApplyError, ConfigError
 
@@ -37,7 +40,7 @@ vlan = {{ access = 10 }}
 LIMITS = 'storm_control = { broadcast = "100 frames/s", unknown = "10 Mbit/s" }'
 
 
-def parse(limits: str = LIMITS) -> configs.Config:
+def parse(limits: str = LIMITS) -> Config:
     return configs.parse(PORTS.format(limits), "test.toml")
 
 
@@ -94,12 +97,12 @@ def test_read_written_planned_changed() -> None:
     without, config = parse(""), parse()
     control = StormControl(Rate("frames", 100), unknown=Rate("bits", 1e7))
     assert config.ports[0].storm_control == control
-    assert configs.parse(configs.to_toml(config)) == config
+    assert configs.parse(to_toml(config)) == config
     exempt_none = parse('storm_control = { multicast = "1 %", burst = 1, exempt = [] }')
     assert exempt_none.ports[0].storm_control == StormControl(
         multicast=Rate("percent", 1), burst=1, exempt=()
     )
-    assert configs.parse(configs.to_toml(exempt_none)) == exempt_none
+    assert configs.parse(to_toml(exempt_none)) == exempt_none
     assert [str(action) for action in plan(without, config)] == [
         "set port guests: storm_control default -> broadcast 100 frames/s unknown 10 Mbit/s"
     ]
@@ -126,7 +129,7 @@ def test_on_the_command_line() -> None:
 # -- in an engine
 
 
-async def with_engine(config: configs.Config, story: Any) -> None:
+async def with_engine(config: Config, story: Any) -> None:
     engine = Engine(config)
     await engine.start()
     try:
@@ -194,7 +197,7 @@ def test_a_reload_changes_adds_and_takes_away_limits() -> None:
         assert [(row["flood"], row["dropped"]) for row in engine.rows.storms()] == [("multicast", 0)]
         await flood(engine, 200)
         assert engine.rows.storms()[0]["dropped"] == 0
-        await engine.apply(configs.without_port(engine.config, "guests"))
+        await engine.apply(without_port(engine.config, "guests"))
         assert engine.rows.storms() == []
 
     asyncio.run(with_engine(parse(), story))

@@ -19,14 +19,14 @@ from helpers.clock import ManualClock
 
 from bridge.account.budgets import Budgets
 from bridge.config.bridge import BridgeConfig
+from bridge.config.loop_detection import LoopDetectionConfig
+from bridge.config.move_guard import MoveGuardConfig
 from bridge.config.port import PortConfig
 from bridge.core._core import Bridge, Snapshot
 from bridge.engine.events import CoreEvents
 from bridge.events import Events
 from bridge.fdb.learning import Learning
 from bridge.ports.table import Berths
-from bridge.protect.loop_detection import LoopDetectionConfig
-from bridge.protect.move_guard import MoveGuardConfig
 from bridge.protect.protection import Protection
 
 VID, BURST = 10, 64

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.config.document import parse, to_toml
+from bridge.config.document import parse
 from bridge.config.port import PortConfig, parse_port, update_port
 from bridge.config.translation import Translation, carried_outside
+from bridge.config.write import to_toml
 from bridge.errors import ConfigError
 
 BASE = {"name": "up", "kind": "link", "device": "eth1"}

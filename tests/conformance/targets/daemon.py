@@ -12,7 +12,7 @@ from helpers.daemon import daemon, document
 from helpers.daemon import port as port_table
 from helpers.net import Net, wait_until
 
-from bridge.config.bridge import toml_value
+from bridge.config.text import toml_value
 from conformance import notation
 from conformance.scenario import SECURITY, Entry, FixedEntry, Mirror, Port
 from conformance.target import Ports, Vlans

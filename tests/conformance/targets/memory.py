@@ -18,6 +18,7 @@ from bridge.config import security as guards
 from bridge.config.checks import RESERVED_NAMES
 from bridge.config.storm_control import rate
 from bridge.mac import parse_mac
+from bridge.protect.security import ranges
 from conformance.scenario import FLOODS, SECURITY, Entry, FixedEntry, Mirror, Port
 from conformance.target import Ports, Target, Vlans
 
@@ -158,7 +159,7 @@ def security(keys: Mapping[str, Any]) -> dict[str, Any]:
     rules = [rule for text in keys.get("source_guard", ()) for rule in guards.rules(text)]
     return {
         "locked": keys.get("locked", False),
-        "allow": tuple(guards.ranges(allowed)),
+        "allow": tuple(ranges(allowed)),
         "rules": tuple(rule.for_core for rule in rules),
     }
 

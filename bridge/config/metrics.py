@@ -1,0 +1,50 @@
+"""The `[metrics]` table of the configuration: where Prometheus asks, and how much it is given. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bridge.config import checks
+from bridge.config.section import Section
+from bridge.config.table import Keys, Table, plain_table
+from bridge.config.text import listing
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsConfig:
+    """The `[metrics]` table: metrics for Prometheus over HTTP."""
+
+    address: str = ""  # 127.0.0.1:9464 or [::1]:9464; "": off
+    vlans: int = 100  # VLANs with series of their own at most, the dearest; the others are summed up
+    talkers: int = 0  # the same for source addresses, which are not summed up
+
+
+_METRICS_KEYS: Keys = {
+    "address": ("address", checks.listen_address),
+    "vlans": ("vlans", checks.integer(0, checks.VID_MAX)),
+    "talkers": ("talkers", checks.integer(0, 1000)),
+}
+
+
+def read_metrics(table: Table) -> MetricsConfig:
+    """Read `[metrics]`."""
+    fields = table.fields(_METRICS_KEYS, required=("address",))
+    table.refuse_unknown()
+    return MetricsConfig(**fields)
+
+
+def metrics_table(metrics: MetricsConfig) -> dict[str, object]:
+    """Return the `[metrics]` table."""
+    return plain_table(metrics, _METRICS_KEYS)
+
+
+SECTION = Section(
+    name="metrics",
+    field="metrics",
+    read=read_metrics,
+    write=metrics_table,
+    blank=MetricsConfig(),
+    actions=("set_metrics", "set_metrics", "set_metrics"),
+    subject=lambda metrics: metrics.address or "off",
+    describe=lambda metrics: listing(metrics_table(metrics), {"address": metrics.address}),
+)

@@ -1,0 +1,60 @@
+"""One `[[vlan]]` of the configuration: a name and limits. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bridge.config import checks
+from bridge.config.section import Section, Unique
+from bridge.config.table import Keys, Table, plain_table
+from bridge.config.text import listing
+
+
+@dataclass(frozen=True, slots=True)
+class VlanConfig:
+    """One `[[vlan]]`: a name and a limit. A VLAN needs no such table to be used."""
+
+    vid: int
+    name: str = ""
+    mac_limit: int = 0  # FDB entries; 0: no limit
+    learning: bool = True
+
+
+_VLAN_KEYS: Keys = {
+    "id": ("vid", checks.vid),
+    "name": ("name", checks.name),
+    "mac_limit": ("mac_limit", checks.mac_limit),
+    "learning": ("learning", checks.boolean),
+}
+
+
+def read_vlan(table: Table) -> VlanConfig:
+    """Read one `[[vlan]]`."""
+    fields = table.fields(_VLAN_KEYS, required=("id",))
+    table.refuse_unknown()
+    return VlanConfig(**{"vid": 0, **fields})
+
+
+def vlan_table(vlan: VlanConfig) -> dict[str, object]:
+    """Return the `[[vlan]]` table."""
+    return plain_table(vlan, _VLAN_KEYS)
+
+
+SECTION = Section(
+    name="vlan",
+    field="vlans",
+    read=read_vlan,
+    write=vlan_table,
+    blank=VlanConfig(0),
+    actions=("set_vlan", "set_vlan", "set_vlan"),
+    subject=lambda vlan: str(vlan.vid),
+    describe=lambda vlan: listing(vlan_table(vlan), {"id": vlan.vid}),
+    removed="settings removed",
+    identity=lambda vlan: vlan.vid,
+    label=lambda vlan: str(vlan.vid),
+    limit=checks.VID_MAX,
+    unique=(
+        Unique("id", lambda vlan: vlan.vid, "keep one table per VLAN"),
+        Unique("name", lambda vlan: vlan.name, "give each VLAN its own name"),
+    ),
+)
