@@ -1,7 +1,7 @@
 """The bill as values: what the data plane's counters said at two moments, and what was spent in between.
 
 Job: a `Reading` is everything that is counted, at one moment; `difference` of two is a `Window`, and windows
-add up. Pure: no clock, no file, no data plane (bridge.cost_meter reads those). Rows are made of windows by
+add up. Pure: no clock, no file, no data plane (meter.py reads those). Rows are made of windows by
 bridge.cost_views.
 
 Invariants: every number of a window is 0 or more, whatever happened to the counters: they are 64 bits wide and

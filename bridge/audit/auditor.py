@@ -1,8 +1,8 @@
-"""The auditor: judges the ports of a running bridge again and again, and tells what is new about them.
+"""The auditor: judges the ports of a running bridge again and again, and reports what is new about them.
 
-Job: say when an audit (bridge.audit) is due, make it, tell each finding once; warn, at once, of ports of a common VLAN
-that do not take the same frames. Thread: control; takes turns with changes, for no change may let go of a network
-namespace that is being looked into.
+Job: say when an audit is due (rules.py, collect.py), make it, report each finding once; warn, at once, of ports of a
+common VLAN that do not take the same frames. Thread: control; takes turns with changes, for no change may let go of a
+network namespace that is being looked into.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from bridge.audit.collect import collect
 from bridge.audit.rules import Finding, audit
 from bridge.clock import Clock
 from bridge.config.whole import Config
-from bridge.devices.devices import Links
+from bridge.devices.devices import Devices
 from bridge.events import Emit
 from bridge.ports.attachment import mtu_mismatches
-from bridge.ports.table import Berths
+from bridge.ports.table import PortTable
 
 log = logging.getLogger(__package__)
 
 PAUSE = 1.0  # seconds between audits
-TOLD_AS_STATE = ("down", "carrier", "missing")  # checks whose findings are events of the port anyway
+REPORTED_AS_STATE = ("down", "carrier", "missing")  # checks whose findings are events of the port anyway
 
 
 class Auditor:
@@ -31,16 +31,16 @@ class Auditor:
 
     def __init__(
         self,
-        links: Links,
+        devices: Devices,
         clock: Clock,
-        berths: Berths,
+        ports: PortTable,
         emit: Emit,
         turns: asyncio.Lock,
         is_stopped: Callable[[], bool],
     ) -> None:
-        self._links = links
+        self._devices = devices
         self._clock = clock
-        self._berths = berths
+        self._ports = ports
         self._emit = emit
         self._turns = turns
         self._is_stopped = is_stopped
@@ -55,7 +55,7 @@ class Auditor:
 
     def _check_mtu(self) -> None:
         """Warn of trunks and other ports of a common VLAN that do not take the same frames."""
-        found = mtu_mismatches(self._berths)
+        found = mtu_mismatches(self._ports)
         for key in found.keys() - self._mismatches:
             name, mtu, trunk_name, trunk_mtu = key
             message = (
@@ -67,7 +67,7 @@ class Auditor:
         self._mismatches = {*found}
 
     async def keep(self, config: Callable[[], Config]) -> None:
-        """Audit what is in force after whatever may have changed the verdict, and tell each finding once."""
+        """Audit what is in force after whatever may have changed the verdict, and report each finding once."""
         while True:
             await self._due.wait()
             self._due.clear()
@@ -77,7 +77,7 @@ class Auditor:
                 log.exception("audit")
                 continue
             for finding in found:
-                if finding not in self._found and finding.check not in TOLD_AS_STATE:
+                if finding not in self._found and finding.check not in REPORTED_AS_STATE:
                     log.warning("%s", finding)
                     self._emit("warning", message=str(finding), port=finding.port)
             self._found = {*found}
@@ -90,8 +90,9 @@ class Auditor:
             async with self._turns:
                 if self._is_stopped():
                     return []
-                berth = self._berths.get(port.name)
-                subjects.append(await collect(self._links, port, attached=bool(berth and berth.holds(port))))
+                attachment = self._ports.get(port.name)
+                is_attached = attachment is not None and attachment.holds(port)
+                subjects.append(await collect(self._devices, port, attached=is_attached))
         async with self._turns:
-            await self._links.keep(self._berths.namespaces)
+            await self._devices.keep(self._ports.namespaces)
         return audit(subjects)

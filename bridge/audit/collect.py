@@ -6,31 +6,31 @@ from collections.abc import Sequence
 
 from bridge.audit.rules import Finding, Subject, audit
 from bridge.config.port import PortConfig
-from bridge.devices.device import LinkError
-from bridge.devices.devices import Links
+from bridge.devices.device import DeviceError
+from bridge.devices.devices import Devices
 
 
-async def collect(links: Links, port: PortConfig, *, attached: bool = False) -> Subject | Finding | None:
+async def collect(devices: Devices, port: PortConfig, *, attached: bool = False) -> Subject | Finding | None:
     """Look at the device of a port; a Finding: it is missing; None: there is none yet, or none that may be seen."""
     if not port.device:
         return None
     try:
         if not attached:
-            await links.check(port.kind, port.device, port.netns)
-        facts = await links.inspect(port.device, port.netns)
-    except LinkError as error:
+            await devices.check(port.kind, port.device, port.netns)
+        info = await devices.inspect(port.device, port.netns)
+    except DeviceError as error:
         if isinstance(error.__cause__, PermissionError):
             return None
         finding, _, advice = str(error).partition("; ")
         return Finding(port.name, "error", "missing", finding, advice)
-    return Subject(port, facts, attached) if facts else None
+    return Subject(port, info, attached) if info else None
 
 
 async def audit_from_here(ports: Sequence[PortConfig]) -> list[Finding]:
     """Judge ports as this process sees their devices, before anything is attached to them."""
-    links = Links()
+    devices = Devices()
     try:
-        subjects = [await collect(links, port) for port in ports]
+        subjects = [await collect(devices, port) for port in ports]
     finally:
-        await links.close()
+        await devices.close()
     return audit(subjects)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bridge.config.port import PortConfig
-from bridge.devices.inspection import Facts
+from bridge.devices.inspection import DeviceInfo
 
 SEVERITIES = ("error", "warning", "notice")
 TPID_8021AD = 0x88A8
@@ -35,7 +35,7 @@ class Subject:
     """A port and the device it is, or would be, attached to."""
 
     port: PortConfig
-    facts: Facts
+    info: DeviceInfo
     attached: bool = False
 
     @property
@@ -46,7 +46,7 @@ class Subject:
     @property
     def mtu(self) -> int:
         """Layer-3 bytes the port takes."""
-        return self.port.mtu or self.facts.mtu
+        return self.port.mtu or self.info.mtu
 
 
 class Finding(NamedTuple):
@@ -99,11 +99,11 @@ def _command(subject: Subject, *words: object) -> str:
 
 
 def _set_link(subject: Subject, *words: object) -> str:
-    return _command(subject, "ip", "link", "set", "dev", subject.facts.name, *words)
+    return _command(subject, "ip", "link", "set", "dev", subject.info.name, *words)
 
 
 def _switch(subject: Subject, feature: str, state: str = "on") -> str:
-    return _command(subject, "ethtool", "-K", subject.facts.name, feature, state)
+    return _command(subject, "ethtool", "-K", subject.info.name, feature, state)
 
 
 # -- frames lost, doubled, in circles
@@ -111,32 +111,32 @@ def _switch(subject: Subject, feature: str, state: str = "on") -> str:
 
 @_rule
 def _master(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    name, kind = subject.facts.master, subject.facts.master_kind
+    name, kind = subject.info.master, subject.info.master_kind
     if not name or subject.port.kind != "link":  # a tap in a kernel bridge is how that joins this one
         return
     free = _set_link(subject, "nomaster")
     if kind in SWITCHING_MASTERS:
         finding = (
-            f"{subject.facts.name} is also a port of {name}, a kernel {kind}, which forwards the same frames"
+            f"{subject.info.name} is also a port of {name}, a kernel {kind}, which forwards the same frames"
         )
         yield "error", finding, f"take it out: {free}"
     else:
         finding = (
-            f"{subject.facts.name} belongs to {name} ({kind or 'unknown kind'}), which takes its frames too"
+            f"{subject.info.name} belongs to {name} ({kind or 'unknown kind'}), which takes its frames too"
         )
         yield "warning", finding, f"make {name} the device of the port, or take it out: {free}"
 
 
 @_rule
 def _lro(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if subject.port.kind == "link" and "rx-lro" in subject.facts.on:
+    if subject.port.kind == "link" and "rx-lro" in subject.info.on:
         finding = "large receive offload merges frames that cannot be taken apart again; they are lost"
         yield "error", finding, f"switch it off: {_switch(subject, 'lro', 'off')}"
 
 
 @_rule
 def _gro_list(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if subject.port.kind == "link" and "rx-gro-list" in subject.facts.on:
+    if subject.port.kind == "link" and "rx-gro-list" in subject.info.on:
         finding = (
             "frame lists (rx-gro-list) are merged without saying where their checksums are; they are lost"
         )
@@ -145,14 +145,14 @@ def _gro_list(subject: Subject) -> Iterator[tuple[str, str, str]]:
 
 @_rule
 def _promiscuous(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if subject.port.kind == "link" and subject.attached and subject.facts.promiscuity == 0:
+    if subject.port.kind == "link" and subject.attached and subject.info.promiscuity == 0:
         finding = "the device is not promiscuous: it drops frames to stations behind other ports"
         yield "error", finding, _set_link(subject, "promisc", "on")
 
 
 @_rule
 def _queue(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    length, is_tap = subject.facts.queue_len, subject.port.kind == "tap"
+    length, is_tap = subject.info.queue_len, subject.port.kind == "tap"
     advice = _set_link(subject, "txqueuelen", 1000)
     if is_tap and length == 0:
         yield "error", "the queue of the tap has no room (txqueuelen 0): nothing reaches the bridge", advice
@@ -162,7 +162,7 @@ def _queue(subject: Subject) -> Iterator[tuple[str, str, str]]:
             f"the queue of the tap takes {length} frames; what exceeds that in a burst is lost",
             advice,
         )
-    elif subject.facts.kind is None and length == 0:
+    elif subject.info.kind is None and length == 0:
         yield "warning", "the NIC has no queue (txqueuelen 0): bursts are lost", advice
 
 
@@ -171,18 +171,18 @@ def _queue(subject: Subject) -> Iterator[tuple[str, str, str]]:
 
 @_rule
 def _mtu(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    port, facts = subject.port, subject.facts
-    if port.mtu is not None and port.mtu > facts.mtu:
-        finding = f"the port takes {port.mtu} bytes, its device {facts.mtu}: longer frames are dropped on their way out"
-        yield "warning", finding, f"{_set_link(subject, 'mtu', port.mtu)}, or mtu = {facts.mtu} for the port"
+    port, info = subject.port, subject.info
+    if port.mtu is not None and port.mtu > info.mtu:
+        finding = f"the port takes {port.mtu} bytes, its device {info.mtu}: longer frames are dropped on their way out"
+        yield "warning", finding, f"{_set_link(subject, 'mtu', port.mtu)}, or mtu = {info.mtu} for the port"
 
 
 @_rule
 def _tag_room(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    room = subject.facts.mtu - TAG_LEN
-    if subject.is_trunk and subject.port.tpid == TPID_8021AD and room < subject.mtu <= subject.facts.mtu:
+    room = subject.info.mtu - TAG_LEN
+    if subject.is_trunk and subject.port.tpid == TPID_8021AD and room < subject.mtu <= subject.info.mtu:
         finding = (
-            f"an 802.1ad tag counts against the MTU of the device: of {subject.facts.mtu} bytes "
+            f"an 802.1ad tag counts against the MTU of the device: of {subject.info.mtu} bytes "
             f"{room} are left, and longer frames are dropped as oversize"
         )
         wider = f"{_set_link(subject, 'mtu', subject.mtu + TAG_LEN)} with mtu = {subject.mtu} for the port"
@@ -194,24 +194,22 @@ def _tag_room(subject: Subject) -> Iterator[tuple[str, str, str]]:
 
 @_rule
 def _down(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if not subject.facts.up and not (
-        subject.port.kind == "tap" and not subject.attached
-    ):  # it will be set up
-        yield "warning", f"{subject.facts.name} is down", _set_link(subject, "up")
+    if not subject.info.up and not (subject.port.kind == "tap" and not subject.attached):  # it will be set up
+        yield "warning", f"{subject.info.name} is down", _set_link(subject, "up")
 
 
 @_rule
 def _carrier(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    facts = subject.facts
-    if facts.up and not facts.carrier and (subject.port.kind == "link" or subject.attached):
-        finding = f"{facts.name} has no carrier"
+    info = subject.info
+    if info.up and not info.carrier and (subject.port.kind == "link" or subject.attached):
+        finding = f"{info.name} has no carrier"
         far = {"veth": "set its peer up", "tap": "start the program that owns the tap"}
-        yield "warning", finding, far.get(facts.kind or "", "look at the cable and the far end")
+        yield "warning", finding, far.get(info.kind or "", "look at the cable and the far end")
 
 
 @_rule
 def _virtual_function(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if subject.facts.is_virtual_function:
+    if subject.info.is_virtual_function:
         finding = (
             "the NIC is an SR-IOV virtual function; its host may refuse promiscuous mode and foreign senders"
         )
@@ -220,10 +218,10 @@ def _virtual_function(subject: Subject) -> Iterator[tuple[str, str, str]]:
 
 @_rule
 def _address(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if subject.port.kind == "link" and subject.facts.addresses:
-        used = ", ".join(subject.facts.addresses)
+    if subject.port.kind == "link" and subject.info.addresses:
+        used = ", ".join(subject.info.addresses)
         finding = (
-            f"{subject.facts.name} carries the address {used}, which stations behind other ports cannot reach"
+            f"{subject.info.name} carries the address {used}, which stations behind other ports cannot reach"
         )
         yield (
             "warning",
@@ -234,15 +232,15 @@ def _address(subject: Subject) -> Iterator[tuple[str, str, str]]:
 
 def _doubled(subjects: Sequence[Subject]) -> Iterator[Finding]:
     """Find a VLAN interface beside its parent that carries the same VLAN: every frame would come twice."""
-    parents = {(one.port.netns, one.facts.index): one for one in subjects if one.port.kind == "link"}
+    parents = {(one.port.netns, one.info.index): one for one in subjects if one.port.kind == "link"}
     for child in subjects:
-        parent = parents.get((child.port.netns, child.facts.parent))
-        if child.port.kind == "link" and parent and child.facts.vlan in parent.port.outside:
+        parent = parents.get((child.port.netns, child.info.parent))
+        if child.port.kind == "link" and parent and child.info.vlan in parent.port.outside:
             finding = (
-                f"{child.facts.name} is VLAN {child.facts.vlan} of {parent.facts.name}, "
+                f"{child.info.name} is VLAN {child.info.vlan} of {parent.info.name}, "
                 f"which port {parent.port.name} carries as well: frames come twice"
             )
-            advice = f"remove this port, or VLAN {child.facts.vlan} from port {parent.port.name}"
+            advice = f"remove this port, or VLAN {child.info.vlan} from port {parent.port.name}"
             yield Finding(child.port.name, "error", "doubled", finding, advice)
 
 
@@ -252,7 +250,7 @@ def _doubled(subjects: Sequence[Subject]) -> Iterator[Finding]:
 @_rule
 def _rx_vlan(subject: Subject) -> Iterator[tuple[str, str, str]]:
     feature = "rx-vlan-stag-hw-parse" if subject.port.tpid == TPID_8021AD else "rx-vlan-hw-parse"
-    if subject.is_trunk and feature in subject.facts.off:
+    if subject.is_trunk and feature in subject.info.off:
         finding = (
             "the device leaves tags in the frames: the kernel takes each one out, and may not merge frames"
         )
@@ -262,27 +260,27 @@ def _rx_vlan(subject: Subject) -> Iterator[tuple[str, str, str]]:
 
 @_rule
 def _gro(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if subject.facts.kind is None and "rx-gro" in subject.facts.off:
+    if subject.info.kind is None and "rx-gro" in subject.info.off:
         finding = "without generic receive offload no super-frames arrive: each segment costs as much as one"
         yield "notice", finding, _switch(subject, "gro")
 
 
 @_rule
 def _rx_checksum(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if "rx-checksum" in subject.facts.off:
+    if "rx-checksum" in subject.info.off:
         yield "notice", "checksums of received frames are verified in software", _switch(subject, "rx")
 
 
 @_rule
 def _tx_checksum(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if CHECKSUMS & subject.facts.off and not CHECKSUMS & subject.facts.on:
+    if CHECKSUMS & subject.info.off and not CHECKSUMS & subject.info.on:
         finding = "the kernel reads every byte sent to finish checksums, and cuts super-frames in software"
         yield "notice", finding, _switch(subject, "tx")
 
 
 @_rule
 def _scatter_gather(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if "tx-scatter-gather" in subject.facts.off:
+    if "tx-scatter-gather" in subject.info.off:
         finding = "without scatter-gather the kernel copies what it sends, and cuts super-frames in software"
         yield "notice", finding, _switch(subject, "sg")
 
@@ -291,7 +289,7 @@ def _cuts(feature: str, short: str, what: str) -> Rule:
     """Make the rule for one kind of segmentation; what a checksum setting switches off is told there."""
 
     def rule(subject: Subject) -> Iterator[tuple[str, str, str]]:
-        if feature in subject.facts.off:
+        if feature in subject.info.off:
             yield "notice", f"{what} super-frames are cut in software", _switch(subject, short)
 
     return rule

@@ -59,5 +59,5 @@ class Context:
 
 def status_line(engine: Engine) -> str:
     """One line on the state of the bridge, for `systemctl status`."""
-    rows = engine.rows.ports()
+    rows = engine.status.ports()
     return f"{engine.config.bridge.name}: {sum(row['state'] == 'up' for row in rows)} of {len(rows)} ports up"

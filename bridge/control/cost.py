@@ -64,7 +64,7 @@ async def cost_histogram(context: Context, name: str | None = None, since: str |
 @method()
 async def cost_budgets(context: Context) -> list[Row]:
     """One row per budget: what it limits, its state, what was spent and dropped."""
-    return context.engine.rows.budgets()
+    return context.engine.status.budgets()
 
 
 @method(changes=True)

@@ -27,7 +27,7 @@ _entry_kind = checks.choice("static", "sticky", "drop", "dynamic")
 @method(options=FDB_FILTERS)
 async def fdb_show(context: Context, **filters: Any) -> Iterable[Row]:
     """One row per FDB entry that fits every parameter given; `older`: silent for so many seconds or more."""
-    return context.engine.rows.fdb_stream(**_filters(context, _state, **filters))
+    return context.engine.status.fdb_stream(**_filters(context, _state, **filters))
 
 
 @method(changes=True)

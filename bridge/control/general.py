@@ -37,13 +37,13 @@ async def bridge_show(context: Context) -> list[Row]:
 @method()
 async def stats_show(context: Context, port: str | None = None) -> list[Row]:
     """One row per port with every counter; without `port`, a last row with the totals."""
-    return context.engine.rows.stats(context.known_port(port))
+    return context.engine.status.stats(context.known_port(port))
 
 
 @method()
 async def drops_show(context: Context, all: bool = False) -> list[Row]:  # noqa: A002
     """One row per port, direction and drop reason that has a count; `all`: every reason."""
-    return context.engine.rows.drops(all)
+    return context.engine.status.drops(all)
 
 
 @method(is_costly=True)

@@ -13,7 +13,7 @@ from bridge.control.protocol import Message, Row
 @method()
 async def mirror_show(context: Context) -> list[Row]:
     """One row per mirror: what it copies, where to, its state, what became of the copies."""
-    return context.engine.rows.mirrors()
+    return context.engine.status.mirrors()
 
 
 @method(changes=True)

@@ -14,7 +14,7 @@ from bridge.errors import ControlError
 @method()
 async def port_show(context: Context, port: str | None = None) -> list[Row]:
     """One row per port: its configuration in force, its state, its totals."""
-    return context.engine.rows.ports(context.known_port(port))
+    return context.engine.status.ports(context.known_port(port))
 
 
 @method(changes=True)
@@ -51,7 +51,7 @@ async def port_unblock(context: Context, port: str) -> list[Row]:
 @method()
 async def port_storm(context: Context, port: str | None = None) -> list[Row]:
     """One row per limit of storm control: port and flood class, its state, what was spent and dropped."""
-    return context.engine.rows.storms(context.known_port(port))
+    return context.engine.status.storms(context.known_port(port))
 
 
 @method()
@@ -65,13 +65,13 @@ async def port_audit(context: Context, port: str | None = None) -> list[Row]:
 @method()
 async def port_guard(context: Context, port: str | None = None) -> list[Row]:
     """One row per port that is locked or guarded: who may send, from which addresses, how often others tried."""
-    return context.engine.rows.guards(context.known_port(port))
+    return context.engine.status.guards(context.known_port(port))
 
 
 @method()
 async def vlan_show(context: Context) -> list[Row]:
     """One row per VLAN: the ports that carry it, tagged and untagged."""
-    return context.engine.rows.vlans()
+    return context.engine.status.vlans()
 
 
 def merge_vlan(port: PortConfig, changes: Message) -> Message:

@@ -1,4 +1,4 @@
-"""The control socket: how calls and replies travel. What the methods mean is for bridge.service.
+"""The control socket: how calls and replies travel. What the methods mean is for service.py.
 
 Theory of operation. One asyncio task per connection reads calls, asks the Service and writes replies, one
 call at a time. Nothing that a client does reaches beyond its own connection:
@@ -39,7 +39,7 @@ from bridge.control.protocol import (
     row_replies,
 )
 from bridge.control.service import Service
-from bridge.control.socket_path import Peer, SocketClaim, peer_of
+from bridge.control.socket_path import Peer, SocketPath, peer_of
 from bridge.errors import ControlError
 from bridge.events import Subscription
 
@@ -66,7 +66,7 @@ class ControlServer:
     def __init__(self, service: Service, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._service = service
-        self._claim: SocketClaim | None = None
+        self._path: SocketPath | None = None
         limit = self.limits.connections
         busy = ControlError(
             f"{limit} clients are connected, or too few descriptors are left; try again later", BUSY
@@ -84,16 +84,16 @@ class ControlServer:
         """Those that have a place."""
         return self._server.connections
 
-    async def start(self, claim: SocketClaim) -> None:
+    async def start(self, path: SocketPath) -> None:
         """Open the claimed socket and answer on it."""
-        self._claim = claim
-        self._server.start(claim.listen())
+        self._path = path
+        self._server.start(path.listen())
 
     async def close(self) -> None:
         """Remove the socket, end monitors, let calls in progress end, hang up on everybody. Idempotent."""
-        if self._claim is None:
+        if self._path is None:
             return
-        self._claim.withdraw()
+        self._path.withdraw()
         await self._server.close(self.limits.farewell)
 
     async def answer(self, call: Call, peer: Peer) -> Iterable[Row] | Message | Subscription:
@@ -107,7 +107,7 @@ class ControlServer:
     def _socket_group(self) -> int:
         # Asked each time: an administrator may chgrp the socket while the daemon runs.
         try:
-            return Path(self._claim.path).stat().st_gid if self._claim else -1
+            return Path(self._path.path).stat().st_gid if self._path else -1
         except OSError:
             return -1
 

@@ -27,7 +27,7 @@ NEW = "~"  # ends the name of a socket that does not listen yet
 SO_PEERGROUPS = 59  # include/uapi/asm-generic/socket.h; Python does not name it
 
 
-class SocketClaim:
+class SocketPath:
     """The right to one socket path, taken when made and held until `release`; a context manager."""
 
     def __init__(self, path: str) -> None:
@@ -115,7 +115,7 @@ class SocketClaim:
         self._listening = None
 
     def release(self) -> None:
-        """Remove what this claim made, and let the path go; idempotent."""
+        """Remove what was made, and let the path go; idempotent."""
         if self._lock < 0:
             return
         self.withdraw()

@@ -26,7 +26,7 @@ from bridge.control.context import status_line
 from bridge.control.protocol import INTERFACE, Call
 from bridge.control.server import ControlServer
 from bridge.control.service import Service
-from bridge.control.socket_path import SocketClaim
+from bridge.control.socket_path import SocketPath
 from bridge.errors import ControlError
 from bridge.systemd.notify import Notifier
 
@@ -63,16 +63,16 @@ async def serve(
     notifier = notifier or Notifier.from_environment()
     config = load(config_path)
     signals = Signals()
-    with signals.caught(), SocketClaim(config.bridge.socket_path) as claim:
+    with signals.caught(), SocketPath(config.bridge.socket_path) as socket_path:
         engine = make_engine(config)
         service = Service(engine, config_path, notifier)
         server = ControlServer(service)
         try:
             if not await signals.finish_unless_stopped(engine.start()):
                 return 0
-            await server.start(claim)
+            await server.start(socket_path)
             notifier.ready(status_line(engine))
-            logger.info("ready: %s, control socket %s", status_line(engine), claim.path)
+            logger.info("ready: %s, control socket %s", status_line(engine), socket_path.path)
             return await _until_end(
                 engine,
                 signals,

@@ -13,7 +13,7 @@ from bridge.errors import FramebridgeError
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Device:
     """A network device as the kernel describes it.
 
     `kind` is rtnetlink's (veth, vlan, bridge, ...), but `tap` or `tun` for the two forms of tun; None: a NIC.
@@ -32,11 +32,11 @@ class Link:
 class Created(NamedTuple):
     """A device that is there now; `made`: it was not there before."""
 
-    link: Link
+    link: Device
     made: bool
 
 
-class LinkError(FramebridgeError):
+class DeviceError(FramebridgeError):
     """A device or namespace that cannot be used: which, why, and the way out."""
 
     def __init__(self, device: str, netns: str | None, message: str) -> None:
@@ -61,11 +61,11 @@ WAYS_OUT = {
 }
 
 
-def explain(error: OSError | NetlinkError, device: str, netns: str | None, action: str) -> LinkError:
+def explain(error: OSError | NetlinkError, device: str, netns: str | None, action: str) -> DeviceError:
     """Turn a failed system call or netlink request into a sentence with the way out."""
     code = error_code(error)
     reason = os.strerror(code) if code > 0 else str(error)
-    return LinkError(device, netns, f"cannot {action}: {reason}{WAYS_OUT.get(code, '')}")
+    return DeviceError(device, netns, f"cannot {action}: {reason}{WAYS_OUT.get(code, '')}")
 
 
 def error_code(error: Exception) -> int:

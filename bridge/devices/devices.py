@@ -1,10 +1,10 @@
 """The kernel's network devices: find, make, change, remove and watch them, in any network namespace.
 
 Job: the one door to rtnetlink (pyroute2), so that the engine sees devices as values and failures as sentences. What is
-asked is in bridge.netlink, where and how devices are watched in bridge.namespaces. Owner: the engine's asyncio loop;
+asked is in netlink.py, where and how devices are watched in namespaces.py. Owner: the engine's asyncio loop;
 every method is called there.
 
-Refuses: a device of the wrong kind, and every failed request, as `LinkError` with the way out.
+Refuses: a device of the wrong kind, and every failed request, as `DeviceError` with the way out.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import TypeVar
 from pyroute2.netlink.exceptions import NetlinkError
 
 from bridge.devices import netlink
-from bridge.devices.device import Created, Link, LinkError, explain
-from bridge.devices.inspection import Facts
+from bridge.devices.device import Created, Device, DeviceError, explain
+from bridge.devices.inspection import DeviceInfo
 from bridge.devices.namespaces import Namespace, Watcher
 
 T = TypeVar("T")
 
 
-class Links:
+class Devices:
     """Devices in namespaces; a namespace is in use from its first mention until `keep` drops it."""
 
     def __init__(self, *, interval: float = 1.0, rcvbuf: int = 1 << 20) -> None:
@@ -59,11 +59,11 @@ class Links:
         """Give how many frames each device of a namespace in use did not take, by name; waits for nobody."""
         return namespace.tx_dropped() if (namespace := self._namespaces.get(netns)) else {}
 
-    async def get(self, device: str, netns: str | None = None) -> Link | None:
+    async def get(self, device: str, netns: str | None = None) -> Device | None:
         """Look a device up; None: there is none. A namespace that is missing is an error."""
         return await self._request(device, netns, "look it up", netlink.get, device)
 
-    async def inspect(self, device: str, netns: str | None = None) -> Facts | None:
+    async def inspect(self, device: str, netns: str | None = None) -> DeviceInfo | None:
         """Look at everything about a device that the audit judges; None: there is none."""
         return await self._request(device, netns, "look at it", netlink.inspect, device)
 
@@ -101,7 +101,7 @@ class Links:
         try:
             return await self.run_in(netns, function, *args)
         except netlink.UnusableError as error:
-            raise LinkError(device, netns, str(error)) from error
+            raise DeviceError(device, netns, str(error)) from error
         except (OSError, NetlinkError) as error:
             raise explain(error, device, netns, action) from error
 
@@ -117,6 +117,6 @@ class Links:
                 self._namespaces[netns] = found
             return found
 
-    def _tell(self, netns: str | None, link: Link, present: bool) -> None:
+    def _tell(self, netns: str | None, link: Device, present: bool) -> None:
         for watcher in self._watchers:
             watcher(netns, link, present)

@@ -1,7 +1,7 @@
-"""What the kernel knows of a device that decides how well a port on it works; read once, judged by bridge.audit.
+"""What the kernel knows of a device that decides how well a port on it works; read once, judged by an audit.
 
 Job: rtnetlink (link, addresses), ethtool (features) and sysfs, as one value. Blocking: runs in the thread of the
-device's network namespace (`Links.inspect`). Raises what pyroute2 raises; a device without ethtool has no features.
+device's network namespace (`Devices.inspect`). Raises what pyroute2 raises; a device without ethtool has no features.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BUS_DEVICES = "/sys/bus/{bus}/devices/{name}"  # the same in every network names
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DeviceInfo:
     """A device. Features have ethtool's long names (net/ethtool/common.c:netdev_features_strings)."""
 
     index: int
@@ -41,14 +41,14 @@ class Facts:
     is_virtual_function: bool = False
 
 
-def read_facts(ipr: IPRoute, message: Any) -> Facts:
+def read_info(ipr: IPRoute, message: Any) -> DeviceInfo:
     """Collect the facts of the device that an rtnetlink message describes."""
     name, info = message.get("ifname"), ("linkinfo", "kind")
     kind = message.get(info)
     master = _read_master(ipr, message.get("master"))
     on, off = _read_features(name)
     is_local = message.get("link_netnsid") is None  # else the index counts in another namespace
-    return Facts(
+    return DeviceInfo(
         index=message["index"],
         name=name,
         kind=kind,

@@ -9,7 +9,7 @@ messages (ENOBUFS) cost a new socket and a new dump; whoever watches sees only w
 when its name under /run/netns stops meaning it: its links are reported gone and the thread leaves, so that the kernel
 can free it; when the name returns, its links are reported again.
 
-Refuses: a namespace that is missing or cannot be entered, as LinkError.
+Refuses: a namespace that is missing or cannot be entered, as DeviceError.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pyroute2.netlink.exceptions import NetlinkDumpInterrupted
 from pyroute2.netlink.rtnl import RTMGRP_LINK
 
 from bridge.devices.counters import open_table, read_tx_dropped
-from bridge.devices.device import Link, LinkError, error_code
+from bridge.devices.device import Device, DeviceError, error_code
 from bridge.devices.netlink import close_netlink, open_netlink, parse
 
 log = logging.getLogger(__package__)
@@ -40,7 +40,7 @@ log = logging.getLogger(__package__)
 T = TypeVar("T")
 
 # Called with the namespace, the link as it is or was last seen, and whether it is there.
-Watcher = Callable[[str | None, Link, bool], None]
+Watcher = Callable[[str | None, Device, bool], None]
 
 
 class Room:
@@ -99,11 +99,11 @@ class Namespace:
         self._rcvbuf = rcvbuf
         self._room: Room | None = None
         self._table = -1  # descriptor of its device table
-        self._links: dict[int, Link] = {}
+        self._links: dict[int, Device] = {}
         self._follower: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Enter, take stock and follow from there; raises LinkError."""
+        """Enter, take stock and follow from there; raises DeviceError."""
         await self._enter()
         started = asyncio.Event()
         self._follower = asyncio.create_task(self._follow(started))
@@ -138,15 +138,15 @@ class Namespace:
                 raise self._absent() from error
             way = "; framebridge needs the capability CAP_SYS_ADMIN" if error.errno == errno.EPERM else ""
             message = f"cannot enter it: {os.strerror(error.errno or 0)}{way}"
-            raise LinkError("", self._netns, message) from error
+            raise DeviceError("", self._netns, message) from error
         except BaseException:
             await room.leave()
             raise
         self._room = room
 
-    def _absent(self) -> LinkError:
+    def _absent(self) -> DeviceError:
         message = f"there is none of that name; `ip netns add {self._netns}` makes it"
-        return LinkError("", self._netns, message)
+        return DeviceError("", self._netns, message)
 
     async def _leave(self) -> None:
         room, self._room = self._room, None
@@ -166,7 +166,7 @@ class Namespace:
                     log.warning("namespace %s is gone", self._netns)
                 started.set()
                 await asyncio.sleep(self._interval)
-                with contextlib.suppress(LinkError):
+                with contextlib.suppress(DeviceError):
                     await self._enter()
         finally:
             await self._leave()
@@ -220,14 +220,14 @@ class Namespace:
         elif message["event"] == "RTM_DELLINK":
             self._drop(message["index"], parse(message))
 
-    def _replace(self, links: Collection[Link]) -> None:
+    def _replace(self, links: Collection[Device]) -> None:
         """Make `links` the truth, after a dump."""
         for index in self._links.keys() - {link.index for link in links}:
             self._drop(index)
         for link in links:
             self._put(link)
 
-    def _put(self, link: Link) -> None:
+    def _put(self, link: Device) -> None:
         before = self._links.get(link.index)
         self._links[link.index] = link
         if before is not None and before.name != link.name:
@@ -235,7 +235,7 @@ class Namespace:
         if before != link:
             self._report(self._netns, link, True)
 
-    def _drop(self, index: int, last: Link | None = None) -> None:
+    def _drop(self, index: int, last: Device | None = None) -> None:
         """Report a link gone; `last` is what the kernel said of it in the end."""
         if (link := self._links.pop(index, None)) is not None:
             last = last or link

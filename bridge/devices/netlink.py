@@ -19,8 +19,8 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from bridge.devices.device import Created, Link
-from bridge.devices.inspection import Facts, read_facts
+from bridge.devices.device import Created, Device
+from bridge.devices.inspection import DeviceInfo, read_info
 
 IFF_UP = 0x1  # include/uapi/linux/if.h
 TUN_TYPE_TAP = 2  # IFF_TAP, as IFLA_TUN_TYPE reports it
@@ -28,7 +28,7 @@ TUNSETPERSIST = 0x400454CB  # include/uapi/linux/if_tun.h; the same on x86, arm6
 
 
 class UnusableError(Exception):
-    """Why a device cannot serve, in words; becomes a LinkError."""
+    """Why a device cannot serve, in words; becomes a DeviceError."""
 
 
 _own = threading.local()
@@ -54,12 +54,12 @@ def close_netlink() -> None:
         ipr.close()
 
 
-def parse(message: Any) -> Link:
+def parse(message: Any) -> Device:
     """Read what the kernel says of a device."""
     kind = message.get(("linkinfo", "kind"))
     if kind == "tun":
         kind = "tap" if message.get(("linkinfo", "data", "tun_type")) in (TUN_TYPE_TAP, None) else "tun"
-    return Link(
+    return Device(
         index=message["index"],
         name=message.get("ifname"),
         mtu=message.get("mtu"),
@@ -80,26 +80,26 @@ def _ask(ipr: IPRoute, device: str) -> Any:
         raise
 
 
-def _find(ipr: IPRoute, device: str) -> Link | None:
+def _find(ipr: IPRoute, device: str) -> Device | None:
     return None if (message := _ask(ipr, device)) is None else parse(message)
 
 
-def _need(ipr: IPRoute, device: str) -> Link:
+def _need(ipr: IPRoute, device: str) -> Device:
     if (link := _find(ipr, device)) is None:
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
     return link
 
 
-def get(device: str) -> Link | None:
+def get(device: str) -> Device | None:
     """Look a device up; None: there is none."""
     with _socket() as ipr:
         return _find(ipr, device)
 
 
-def inspect(device: str) -> Facts | None:
+def inspect(device: str) -> DeviceInfo | None:
     """Look at everything about a device that the audit judges; None: there is none."""
     with _socket() as ipr:
-        return None if (message := _ask(ipr, device)) is None else read_facts(ipr, message)
+        return None if (message := _ask(ipr, device)) is None else read_info(ipr, message)
 
 
 def change(device: str, changes: dict[str, object]) -> None:
@@ -125,7 +125,7 @@ def check_tap(device: str) -> None:
             _refuse_no_tap(link)
 
 
-def _refuse_no_tap(link: Link) -> None:
+def _refuse_no_tap(link: Device) -> None:
     if link.kind != "tap":
         raise UnusableError(f'it is no tap but {link.kind or "a NIC"}; bridge it with kind = "link"')
 
@@ -158,7 +158,7 @@ def check_link(device: str) -> None:
             _find_parent(ipr, device)
 
 
-def _find_parent(ipr: IPRoute, device: str) -> tuple[Link, int]:
+def _find_parent(ipr: IPRoute, device: str) -> tuple[Device, int]:
     """Find what a VLAN interface of this name would be made of: its parent and its VID."""
     name, _, vid = device.rpartition(".")
     parent = _find(ipr, name) if name and vid.isdecimal() and 0 < int(vid) < 4095 else None
@@ -176,7 +176,7 @@ def ensure_link(device: str) -> Created:
         return Created(_need(ipr, device), True)
 
 
-def _add_vlan_interface(ipr: IPRoute, device: str, parent: Link, vid: int) -> None:
+def _add_vlan_interface(ipr: IPRoute, device: str, parent: Device, vid: int) -> None:
     try:
         ipr.link("add", ifname=device, kind="vlan", link=parent.index, vlan_id=vid)
     except NetlinkError as error:

@@ -1,10 +1,10 @@
-"""What the data plane has been told, and the way it is told: whole, at a batch boundary, never in part.
+"""Snapshots: how the data plane learns of a change, whole, at a batch boundary, never in part.
 
-Job: write down the berths and what is in force beside them (bridge, VLANs, budgets, mirrors) as a snapshot, apply it,
-and then tell `Learning` and `Protection` which ports carry traffic, and the world what happened. Thread: control.
+Job: write the ports and what is in force beside them (bridge, VLANs, budgets, mirrors) into a snapshot, apply it, then
+hand `Learning` and `Protection` the ports that carry traffic, and emit the events of the change. Thread: control.
 
-Theory of operation. Whoever changes something says so by `refresh`; `commit` tells all of it at once, if there is
-any: a change of many ports and VLANs is one snapshot. Events of ports wait until the data plane knows. Ports leave
+Theory of operation. Whoever changes something calls `refresh`; `commit` applies all of it at once, if there is
+any: a change of many ports and VLANs is one snapshot. Events of ports wait until it is in force. Ports leave
 (`detach`) in two snapshots, however many they are: in the first they are down, so nothing is sent by them any more; the
 second does not name them, what still waits in their queues ends, and their counters are final.
 
@@ -27,8 +27,8 @@ from bridge.core._core import Bridge, Snapshot
 from bridge.events import Emit
 from bridge.fdb.learning import Learning
 from bridge.mirror.mirrors import Mirrors
-from bridge.ports.attachment import Berth
-from bridge.ports.table import Berths
+from bridge.ports.attachment import Attachment
+from bridge.ports.table import PortTable
 from bridge.protect.protection import Protection
 
 log = logging.getLogger(__package__)
@@ -36,14 +36,14 @@ log = logging.getLogger(__package__)
 NOMINAL_HZ = 1e9  # cycles per second where they cannot be told
 
 
-class Plane:
+class DataPlane:
     """The data plane of one bridge; `restore` is called whenever ports may have begun to carry traffic."""
 
     def __init__(
         self,
         core: Bridge,
         bridge: BridgeConfig,
-        berths: Berths,
+        ports: PortTable,
         *,
         emit: Emit,
         learning: Learning,
@@ -58,15 +58,15 @@ class Plane:
         self.budgets = Budgets()
         self.mirrors = mirrors
         self._core = core
-        self._berths = berths
+        self._ports = ports
         self._emit = emit
         self._learning = learning
         self._protection = protection
         self._ledger = ledger
         self._cost = cost
         self._restore = restore
-        self._is_due = False  # the data plane does not know everything yet
-        self._news: list[tuple[str, str]] = []  # events with their ports, to be told when it does
+        self._is_stale = False  # the snapshot in force is out of date
+        self._news: list[tuple[str, str]] = []  # events with their ports, to be emitted once it is renewed
 
     @property
     def _hz(self) -> float:
@@ -78,77 +78,79 @@ class Plane:
             await self._cost.calibrate()
         self.budgets.limit_storms(port.name, storm_budgets(port.name, port.storm_control, self._hz))
 
-    # -- telling
+    # -- changes
 
     def refresh(self, event: str = "", port: str = "") -> None:
-        """Note that the data plane is to be told of a change, and the world of an event when that is done."""
-        self._is_due = True
+        """Note that the snapshot in force is out of date, and an event to be emitted once it is renewed."""
+        self._is_stale = True
         if event:
             self._news.append((event, port))
 
     def commit(self) -> None:
-        """Bring the data plane, the FDB and the world up to date with the berths, if there is anything new."""
-        if not self._is_due:
+        """Bring the data plane, the FDB and the world up to date with the ports, if there is anything new."""
+        if not self._is_stale:
             return
         self._write()
-        self._is_due = False
-        for berth in self._berths:
-            self.tell_state(berth)
+        self._is_stale = False
+        for attachment in self._ports:
+            self.report_state(attachment)
         news, self._news = self._news, []
         for event, port in news:
-            state = {"state": self._berths[port].state} if event == "port-added" else {}
+            state = {"state": self._ports[port].state} if event == "port-added" else {}
             self._emit(event, port=port, **state)
 
-    def tell_state(self, berth: Berth) -> None:
-        """Tell the state of a port if it is another than was told."""
-        state = berth.state
-        if state == berth.state_told:
+    def report_state(self, attachment: Attachment) -> None:
+        """Log and emit the state of a port if it is another than was reported."""
+        state = attachment.state
+        if state == attachment.state_reported:
             return
-        berth.state_told = state
+        attachment.state_reported = state
         if state == "blocked":
-            return  # told with its reason
+            return  # reported with its reason by Blocks
         level = logging.INFO if state == "up" else logging.WARNING
-        log.log(level, "port %s is %s", berth.config.name, state)
-        self._emit(f"port-{state}", port=berth.config.name)
+        log.log(level, "port %s is %s", attachment.config.name, state)
+        self._emit(f"port-{state}", port=attachment.config.name)
 
-    def tell_removed(self, names: Collection[str]) -> None:
-        """Tell that ports are gone, but not of those nobody heard that they came."""
-        untold = {port for event, port in self._news if event == "port-added"}
+    def report_removed(self, names: Collection[str]) -> None:
+        """Emit that ports are gone, but not those whose arrival was never emitted."""
+        unheard = {port for event, port in self._news if event == "port-added"}
         self._news = [news for news in self._news if news[1] not in names]
         for name in names:
-            if name not in untold:
+            if name not in unheard:
                 self._emit("port-removed", port=name)
 
     # -- snapshots
 
-    def detach(self, berths: Sequence[Berth]) -> None:
+    def detach(self, attachments: Sequence[Attachment]) -> None:
         """Take ports out of the data plane and close their devices; entries vanish, counters stay."""
-        leaving = [berth for berth in berths if berth.port is not None]
+        leaving = [attachment for attachment in attachments if attachment.port is not None]
         if not leaving:
             return
-        for berth in leaving:
-            berth.ready = False
+        for attachment in leaving:
+            attachment.ready = False
         self._write()
-        ports = {berth.config.name: berth.port for berth in leaving if berth.port is not None}
-        for berth in leaving:
-            berth.port, berth.broken = None, False
+        ports = {
+            attachment.config.name: attachment.port for attachment in leaving if attachment.port is not None
+        }
+        for attachment in leaving:
+            attachment.port, attachment.broken = None, False
         self._write()
         self._ledger.carry(ports)
-        self._cost.carry({berth.index: berth.config.name for berth in leaving})
-        for berth in leaving:
-            berth.dropped = None
+        self._cost.carry({attachment.index: attachment.config.name for attachment in leaving})
+        for attachment in leaving:
+            attachment.dropped = None
         for port in ports.values():
             self._core.close_port(port)
 
     def _write(self) -> None:
-        """Apply a snapshot of the berths as they are."""
-        for berth in self._berths:
-            berth.blocked = self._protection.blocks.reason(berth.config.name)
-            berth.lift_filter()
+        """Apply a snapshot of the ports as they are."""
+        for attachment in self._ports:
+            attachment.blocked = self._protection.blocks.reason(attachment.config.name)
+            attachment.lift_filter()
         self._core.apply(self._snapshot())
-        for berth in self._berths:
-            berth.set_filter()
-        carrying = self._berths.carrying
+        for attachment in self._ports:
+            attachment.set_filter()
+        carrying = self._ports.carrying
         self._learning.set_ports(carrying)
         self._protection.set_ports(carrying)
         self._restore()
@@ -174,12 +176,12 @@ class Plane:
                 snapshot.set_vlan_mac_limit(vlan.vid, vlan.mac_limit)
             if not vlan.learning:
                 snapshot.set_vlan_learning(vlan.vid, False)
-        for berth in self._berths:
-            berth.add_to(snapshot)
-        attached = self._berths.attached
+        for attachment in self._ports:
+            attachment.add_to(snapshot)
+        attached = self._ports.attached
         if self.budgets:
-            self.budgets.add_to(snapshot, self._berths.indexes, attached, self._hz)
+            self.budgets.add_to(snapshot, self._ports.indexes, attached, self._hz)
         if self.mirrors:
-            targets = {name for name in attached if self._berths[name].config.mode == "mirror"}
+            targets = {name for name in attached if self._ports[name].config.mode == "mirror"}
             self.mirrors.add_to(snapshot, attached, targets, self._hz, self._core)
         return snapshot

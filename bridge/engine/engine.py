@@ -3,18 +3,18 @@
 Job: carry out plans, wholly or not at all; begin and end everything a bridge has; keep what has to be done again and
 again going. Owner of the data plane (`bridge.core._core.Bridge`) and of all objects around it:
 
-    Berths       which ports there are, and which want to be looked at
-    Plane        what the data plane has been told: snapshots
-    PortKeeper   opens, changes, closes ports; follows their devices
-    DataThread   forwards
-    Learning     who is where            Protection   loops, moving addresses
-    Ledger       counters                Meter        the bill
-    Auditor      what hurts              Rows         what is answered
+    PortTable        ports and their attachments, and which of them to reconcile
+    PortReconciler   opens, changes, closes ports; follows their devices
+    DataPlane        snapshots               DataThread   forwards
+    CoreEvents       hands events to owners  Learning     the FDB
+    Protection       loops, moves            Ledger       counters
+    Meter            the bill                Auditor      findings
+    Status           answers
 
-Threads: everything here runs in one asyncio loop, except the data thread and the threads of `Links`. Whatever changes
+Threads: everything here runs in one asyncio loop, except the data thread and the threads of `Devices`. Whatever changes
 ports takes turns under one lock (`_turns`); what has begun is finished even if its caller is cancelled, so no change is
-ever left half done. An action changes berths or what is in force beside them, and `Plane.commit` tells the data plane:
-a change is one snapshot, at most one more before static entries, and two for all ports that leave.
+ever left half done. An action changes ports or what is in force beside them, and `DataPlane.commit` puts all of it into
+one snapshot: a change is one, at most one more before static entries, and two for all ports that leave.
 
 Refuses: a start or a change that cannot be carried out in full (PortError, ApplyError); it undoes all of it.
 """
@@ -47,12 +47,12 @@ from bridge.config.static_entry import StaticEntry
 from bridge.config.vlan import VlanConfig
 from bridge.config.whole import Config
 from bridge.core._core import HISTOGRAM_BOUNDS, Bridge, Port, cycles_now
-from bridge.devices.devices import Links
-from bridge.engine.data_plane import Plane
+from bridge.devices.devices import Devices
+from bridge.engine.data_plane import DataPlane
 from bridge.engine.data_thread import DataThread
 from bridge.engine.events import CoreEvents
-from bridge.engine.reconcile import PortKeeper
-from bridge.engine.status import Rows
+from bridge.engine.reconcile import PortReconciler
+from bridge.engine.status import Status
 from bridge.errors import ApplyError, FramebridgeError, PortError
 from bridge.events import Events, Subscription
 from bridge.fdb.file import SAVE_EVERY, FdbFile
@@ -62,7 +62,7 @@ from bridge.mac import format_mac
 from bridge.metrics.server import MetricsServer
 from bridge.mirror.mirrors import Mirrors
 from bridge.ports.attachment import check_devices
-from bridge.ports.table import Berths
+from bridge.ports.table import PortTable
 from bridge.protect.own_address import own_address
 from bridge.protect.protection import Protection
 
@@ -87,13 +87,13 @@ async def _finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Engine:
-    """One bridge. `rows` answers questions, `cost` those about the bill."""
+    """One bridge. `status` answers questions, `cost` those about the bill."""
 
-    def __init__(self, config: Config, *, clock: Clock | None = None, links: Links | None = None) -> None:
+    def __init__(self, config: Config, *, clock: Clock | None = None, devices: Devices | None = None) -> None:
         self.config = config  # in force
         self.faults: asyncio.Future[Any]  # from start on; gets the exception if the data thread dies
         self._clock = clock = clock or SystemClock()
-        self._links = links or Links()
+        self._devices = devices or Devices()
         size = config.bridge.fdb_size
         # The ring of events has room for a table that is learned anew at once.
         self._core = core = Bridge(fdb_capacity=size, events=max(EVENTS_MIN, size))
@@ -101,27 +101,27 @@ class Engine:
         emit = self._events.emit
         self._turns = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self._berths = Berths(clock)
+        self._ports = PortTable(clock)
         self._core_events = CoreEvents(core, emit)
         self._learning = learning = Learning(core, clock, self._events, self._core_events.drain)
         self._protection = Protection(
-            core, clock, emit, own_address(config.bridge), self._berths.mark, learning
+            core, clock, emit, own_address(config.bridge), self._ports.mark_dirty, learning
         )
         learning.known.on_change(self._protection)
         self._fdb_file = FdbFile(learning.store, lambda: self.config)
-        self._ledger = Ledger(core, lambda: self._berths.dropped(self._links.tx_dropped))
+        self._ledger = Ledger(core, lambda: self._ports.dropped(self._devices.tx_dropped))
         self.cost = Meter(
             core,
             clock,
-            self._berths.names,
-            lambda: self._ledger.egress(self._berths.attached_indexes()),
+            self._ports.names,
+            lambda: self._ledger.egress(self._ports.attached_indexes()),
             cycles_now,
             HISTOGRAM_BOUNDS,
         )
-        self._plane = Plane(
+        self._data_plane = DataPlane(
             core,
             config.bridge,
-            self._berths,
+            self._ports,
             emit=emit,
             learning=self._learning,
             protection=self._protection,
@@ -131,16 +131,16 @@ class Engine:
             restore=self._fdb_file.restore,
         )
         self._core_events.connect(
-            fdb=learning, protection=self._protection, budgets=self._plane.budgets, ports=self._berths
+            fdb=learning, protection=self._protection, budgets=self._data_plane.budgets, ports=self._ports
         )
-        self._keeper = PortKeeper(
-            core, self._links, clock, self._berths, self._plane, self._protection.blocks
+        self._reconciler = PortReconciler(
+            core, self._devices, clock, self._ports, self._data_plane, self._protection.blocks
         )
         self._auditor = Auditor(
-            self._links, clock, self._berths, emit, self._turns, is_stopped=lambda: not self._tasks
+            self._devices, clock, self._ports, emit, self._turns, is_stopped=lambda: not self._tasks
         )
-        self.rows = Rows(core, self._berths, self._plane, self._learning, self._ledger, self.cost)
-        self._metrics = MetricsServer(self.rows.state)
+        self.status = Status(core, self._ports, self._data_plane, self._learning, self._ledger, self.cost)
+        self._metrics = MetricsServer(self.status.state)
         self._thread = DataThread(core, self._core_events.take)
 
     # -- life --------------------------------------------------------------------------------------
@@ -149,13 +149,13 @@ class Engine:
         """Open all ports and forward; raises with everything undone."""
         loop = asyncio.get_running_loop()
         self.faults = loop.create_future()
-        self._links.watch(self._berths.link_changed)
+        self._devices.watch(self._ports.device_changed)
         try:
-            await _finish(self._links.open())
+            await _finish(self._devices.open())
             async with self._turns:
                 for batch in batches(plan(None, self.config)):
                     await _finish(self._carry_out(batch))
-                self._plane.commit()
+                self._data_plane.commit()
                 await self._settle()
                 self._fdb_file.open()
         except BaseException:
@@ -184,9 +184,9 @@ class Engine:
             await self._metrics.close()
             await self._thread.stop()
             await self._fdb_file.save()
-            await self._keeper.close(self._berths.port_names)
-            await self._plane.mirrors.close()
-            await self._links.close()
+            await self._reconciler.close(self._ports.port_names)
+            await self._data_plane.mirrors.close()
+            await self._devices.close()
         self._events.close()
 
     # -- change ------------------------------------------------------------------------------------
@@ -200,10 +200,10 @@ class Engine:
             actions = plan(self.config, new)
             done: list[Action] = []
             try:
-                await check_devices(newly_attached(actions), self._links)
+                await check_devices(newly_attached(actions), self._devices)
                 for batch in batches(actions):
                     await self._carry_out(batch, done)
-                self._plane.commit()
+                self._data_plane.commit()
             except Exception as error:
                 await self._roll_back(done)
                 await self._settle()
@@ -221,20 +221,20 @@ class Engine:
                 await self._carry_out(batch, strict=False)
             except Exception:
                 log.exception("cannot carry out: %s", "; ".join(map(str, batch)))
-        self._plane.commit()
+        self._data_plane.commit()
 
     async def _settle(self) -> None:
         """Let go of what no port of the configuration needs any more."""
-        for name in self._berths.forget_former():
+        for name in self._ports.forget_former():
             self.cost.retire(name)
-            self._plane.budgets.limit_storms(name, ())
+            self._data_plane.budgets.limit_storms(name, ())
             self._protection.blocks.forget(name)
-        await self._plane.mirrors.settle()
+        await self._data_plane.mirrors.settle()
         for name in self._ledger.names:
-            if name not in self._berths:
+            if name not in self._ports:
                 self._ledger.close(name)
-        self._learning.static.keep(self._berths.port_names)
-        await self._links.keep(self._berths.namespaces)
+        self._learning.static.keep(self._ports.port_names)
+        await self._devices.keep(self._ports.namespaces)
         self._auditor.ports_changed()
 
     async def _carry_out(
@@ -244,8 +244,8 @@ class Engine:
         done = [] if done is None else done
         if batch[0].kind == "close_port":
             names = [action.subject for action in batch]
-            await self._keeper.close(names)
-            self._plane.tell_removed(names)
+            await self._reconciler.close(names)
+            self._data_plane.report_removed(names)
             done += batch
             return
         for action in batch:
@@ -255,23 +255,23 @@ class Engine:
     async def _perform(self, action: Action, *, strict: bool = True) -> None:
         """Carry out one action, wholly or not at all. Not `strict`: a port may be left without its device.
 
-        What the data plane has to know it is told by the next `Plane.commit`; `refresh` says that there is something.
+        `refresh` notes that the data plane does not know of it yet; the next `DataPlane.commit` applies it.
         """
         match action.kind, action.before, action.after:
             case "open_port", None, PortConfig() as after:
-                await self._keeper.open(after, strict=strict)
+                await self._reconciler.open(after, strict=strict)
             case "set_port", PortConfig(), PortConfig() as after:
-                await self._keeper.change(after)
+                await self._reconciler.change(after)
             case "set_vlan", before, VlanConfig() as after:
-                self._plane.vlans[after.vid] = after
-                self._plane.refresh()
+                self._data_plane.vlans[after.vid] = after
+                self._data_plane.refresh()
             case "set_vlan", VlanConfig() as before, None:
-                del self._plane.vlans[before.vid]
-                self._plane.refresh()
+                del self._data_plane.vlans[before.vid]
+                self._data_plane.refresh()
             case "set_bridge", _, BridgeConfig() as after:
-                self._plane.bridge = after
+                self._data_plane.bridge = after
                 self._learning.configure(after)
-                self._plane.refresh()
+                self._data_plane.refresh()
             case "set_cost", _, CostConfig() as after:
                 self.cost.price = Price(after.price_per_core_hour, after.currency)
             case "set_metrics", _, MetricsConfig() as after:
@@ -282,20 +282,20 @@ class Engine:
                 self._protection.detect_loops(after)
             case "add_budget" | "set_budget", _, BudgetConfig() as after:
                 await self.cost.calibrate()
-                self._plane.budgets.set(after)
-                self._plane.refresh()
+                self._data_plane.budgets.set(after)
+                self._data_plane.refresh()
             case "delete_budget", BudgetConfig() as before, None:
-                self._plane.budgets.remove(before.name)
-                self._plane.refresh()
+                self._data_plane.budgets.remove(before.name)
+                self._data_plane.refresh()
             case "add_mirror" | "set_mirror", _, MirrorConfig() as after:
                 await self.cost.calibrate()
-                await self._plane.mirrors.set(after, strict=strict and self._thread.is_running)
-                self._plane.refresh()
+                await self._data_plane.mirrors.set(after, strict=strict and self._thread.is_running)
+                self._data_plane.refresh()
             case "delete_mirror", MirrorConfig() as before, None:
-                self._plane.mirrors.remove(before.name)
-                self._plane.refresh()
+                self._data_plane.mirrors.remove(before.name)
+                self._data_plane.refresh()
             case "add_entry", None, StaticEntry() as after:
-                self._plane.commit()  # the FDB has to know its port
+                self._data_plane.commit()  # the FDB has to know its port
                 self._learning.static.add(after)
             case "delete_entry", StaticEntry() as before, None:
                 self._learning.static.remove(before.vid, before.mac)
@@ -305,14 +305,14 @@ class Engine:
     # -- again and again -----------------------------------------------------------------------------
 
     async def _attend(self) -> None:
-        """Look at every port something was heard of."""
+        """Reconcile every port that was marked."""
         while True:
-            await self._berths.heard()
+            await self._ports.wait_dirty()
             async with self._turns:
                 await _finish(self._look_at_ports())
 
     async def _look_at_ports(self) -> None:
-        await self._keeper.look(self._berths.take_marked())
+        await self._reconciler.reconcile(self._ports.take_dirty())
         self._auditor.ports_changed()
 
     async def _keep_house(self) -> None:
@@ -323,7 +323,7 @@ class Engine:
                 ("ageing", self._learning.tick),
                 ("the bill", self.cost.sample),
                 ("protection", self._protection.tick),
-                ("budgets", self.rows.budgets),  # so that their end is told when nothing comes any more
+                ("budgets", self.status.budgets),  # so that their end is told when nothing comes any more
             ):
                 try:
                     work()
@@ -331,7 +331,7 @@ class Engine:
                     log.exception("%s", what)
                 # Each may take a tenth of a second: events and clients come in between.
                 await asyncio.sleep(0)
-            self._berths.mark_idle()
+            self._ports.mark_idle_dirty()
 
     async def _keep_fdb_file(self) -> None:
         """Keep the file of the FDB up to date."""
@@ -368,7 +368,7 @@ class Engine:
 
     def port(self, name: str) -> Port | None:
         """Give the data plane's port; None: its device is missing."""
-        return self._berths[name].port
+        return self._ports[name].port
 
     def unblock(self, port: str) -> bool:
         """Let a blocked port forward again; False: it is not blocked."""
@@ -386,11 +386,11 @@ class Engine:
         if mac == self.own_address:
             raise FramebridgeError(f"{format_mac(mac)} is the bridge's own address, which never has an entry")
         async with self._turns:
-            if port and vlan not in self._berths[port].config.members:
+            if port and vlan not in self._ports[port].config.members:
                 raise PortError(port, f"it does not carry VLAN {vlan}; add that to the port first")
             entry = StaticEntry(vlan, mac, kind, port)
             if kind == "dynamic":
-                self._learning.authorise(vlan, mac, self._berths.index(port or None))
+                self._learning.authorise(vlan, mac, self._ports.index(port or None))
             else:
                 self._learning.static.add(entry)
             self._take_over(vlan, mac, entry)
@@ -411,4 +411,4 @@ class Engine:
     ) -> int:
         """Forget learned and sticky entries that fit every filter given; returns how many."""
         async with self._turns:
-            return self._learning.flush(self._berths.index(port), vlan, **more)
+            return self._learning.flush(self._ports.index(port), vlan, **more)

@@ -22,7 +22,7 @@ from bridge.account.budgets import Budgets
 from bridge.core._core import Bridge, Event
 from bridge.events import Emit
 from bridge.fdb.learning import Learning
-from bridge.ports.table import Berths
+from bridge.ports.table import PortTable
 from bridge.protect.protection import Protection
 
 log = logging.getLogger(__package__)
@@ -37,7 +37,7 @@ class CoreEvents:
         self._core = core
         self._emit = emit
 
-    def connect(self, *, fdb: Learning, protection: Protection, budgets: Budgets, ports: Berths) -> None:
+    def connect(self, *, fdb: Learning, protection: Protection, budgets: Budgets, ports: PortTable) -> None:
         """Name the owners of events."""
         self._fdb = fdb
         self._protection = protection

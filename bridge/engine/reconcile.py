@@ -1,8 +1,8 @@
-"""The keeper of ports: opens, changes and closes them, and keeps each in the state its device allows.
+"""Ports as the configuration wants them and as their devices allow: opened, changed, closed, attached again.
 
-Job: between the berths, the devices (`Links`) and the data plane (`Plane`). Devices are looked after by level, not by
-edge: an event of a link only says *look*, and `look` compares what is there with what is attached. Thread: control, one
-call at a time (the engine's lock). What the data plane has to know is left to the next `Plane.commit`.
+Job: between the ports (`PortTable`), the devices (`Devices`) and the data plane (`DataPlane`). By level, not by edge:
+an event of a device only marks its port, and `reconcile` compares what is there with what is attached. Thread: control,
+one call at a time (the engine's lock). The data plane learns of it by the next `DataPlane.commit`.
 
 * up: attached, enabled, device up with carrier. down: anything less. missing: no such device.
 * Devices made here (taps, VLAN interfaces) go with their port; others are left as they are.
@@ -18,112 +18,122 @@ from collections.abc import Iterable, Sequence
 from bridge.clock import Clock
 from bridge.config.port import PortConfig
 from bridge.core._core import Bridge
-from bridge.devices.device import Link, LinkError
-from bridge.devices.devices import Links
-from bridge.engine.data_plane import Plane
+from bridge.devices.device import Device, DeviceError
+from bridge.devices.devices import Devices
+from bridge.engine.data_plane import DataPlane
 from bridge.errors import FramebridgeError, PortError
-from bridge.ports.attachment import Berth
-from bridge.ports.table import RETRY_AFTER, Berths
+from bridge.ports.attachment import Attachment
+from bridge.ports.table import RETRY_AFTER, PortTable
 from bridge.protect.blocking import Blocks
 
 log = logging.getLogger(__package__)
 
 
-class PortKeeper:
-    """The keeper of one bridge's ports."""
+class PortReconciler:
+    """The ports of one bridge, kept as they should be."""
 
     def __init__(
-        self, core: Bridge, links: Links, clock: Clock, berths: Berths, plane: Plane, blocks: Blocks
+        self,
+        core: Bridge,
+        devices: Devices,
+        clock: Clock,
+        ports: PortTable,
+        data_plane: DataPlane,
+        blocks: Blocks,
     ) -> None:
         self._core = core
-        self._links = links
+        self._devices = devices
         self._clock = clock
-        self._berths = berths
-        self._plane = plane
+        self._ports = ports
+        self._data_plane = data_plane
         self._blocks = blocks
 
     # -- as the configuration wants
 
     async def open(self, config: PortConfig, *, strict: bool) -> None:
         """Open a port. Not `strict`: it may be left without its device."""
-        berth = self._berths.add(config)
+        attachment = self._ports.add(config)
         try:
-            await berth.attach(self._core, self._links, create=True)
-            await self._plane.limit_storms(config)
+            await attachment.attach(self._core, self._devices, create=True)
+            await self._data_plane.limit_storms(config)
         except BaseException as error:
             if strict or not isinstance(error, FramebridgeError):
                 await self.close([config.name])
                 raise
             log.error("%s; it will be attached when that is over", error)
-            berth.link = await berth.find(self._links)
-        self._plane.refresh("port-added", config.name)
+            attachment.device = await attachment.find(self._devices)
+        self._data_plane.refresh("port-added", config.name)
 
     async def change(self, config: PortConfig) -> None:
         """Change what can be changed without opening the device anew."""
-        berth = self._berths[config.name]
-        await berth.configure_mtu(self._links, config.mtu)
-        await self._plane.limit_storms(config)
-        berth.config = config
-        self._plane.refresh("port-changed", config.name)
+        attachment = self._ports[config.name]
+        await attachment.configure_mtu(self._devices, config.mtu)
+        await self._data_plane.limit_storms(config)
+        attachment.config = config
+        self._data_plane.refresh("port-changed", config.name)
 
     async def close(self, names: Sequence[str]) -> None:
         """Close ports and remove the devices that were made for them."""
-        berths = [self._berths[name] for name in names]
-        self._plane.detach(berths)
+        closing = [self._ports[name] for name in names]
+        self._data_plane.detach(closing)
         for name in names:
-            self._berths.remove(name)
-        for berth in berths:
+            self._ports.remove(name)
+        for attachment in closing:
             try:
-                await berth.remove_device(self._links)
-            except LinkError as error:
-                log.warning("port %s: %s", berth.config.name, error)
+                await attachment.remove_device(self._devices)
+            except DeviceError as error:
+                log.warning("port %s: %s", attachment.config.name, error)
 
     # -- as the devices allow
 
-    async def look(self, berths: Iterable[Berth]) -> None:
+    async def reconcile(self, attachments: Iterable[Attachment]) -> None:
         """Make what is attached fit what is there."""
-        for berth in berths:
+        for attachment in attachments:
             try:
-                await self._look_at(berth)
+                await self._reconcile_one(attachment)
             except Exception:  # a port in trouble must not leave the others alone
-                log.exception("port %s", berth.config.name)
+                log.exception("port %s", attachment.config.name)
         try:
-            self._plane.commit()
+            self._data_plane.commit()
         except OSError:
             log.exception("the data plane refuses the ports as they are")
 
-    async def _look_at(self, berth: Berth) -> None:
+    async def _reconcile_one(self, attachment: Attachment) -> None:
         """Attach or detach a port as its device wants it, block it or let it back."""
-        if berth.blocked != self._blocks.reason(berth.config.name):
-            self._plane.refresh()
-        if berth.config.kind == "memory":
+        if attachment.blocked != self._blocks.reason(attachment.config.name):
+            self._data_plane.refresh()
+        if attachment.config.kind == "memory":
             return
-        before = berth.port, berth.link
-        link = await berth.find(self._links)
-        lost = berth.port is not None and (berth.broken or link is None or not berth.is_of(link))
+        before = attachment.port, attachment.device
+        found = await attachment.find(self._devices)
+        lost = attachment.port is not None and (
+            attachment.broken or found is None or not attachment.is_of(found)
+        )
         if lost:
-            self._plane.detach([berth])
-        berth.link, berth.broken = link, False
+            self._data_plane.detach([attachment])
+        attachment.device, attachment.broken = found, False
         if lost:
-            self._plane.tell_state(berth)  # also if its device, or another one, is attached at once
-        if link is None:
-            berth.made = None  # somebody else removed it
-        elif berth.port is None and not self._must_wait(berth, link):
-            await self._attach_again(berth)
-        if (berth.port, berth.link) != before:
-            self._plane.refresh()
+            self._data_plane.report_state(
+                attachment
+            )  # also if its device, or another one, is attached at once
+        if found is None:
+            attachment.made = None  # somebody else removed it
+        elif attachment.port is None and not self._must_wait(attachment, found):
+            await self._attach_again(attachment)
+        if (attachment.port, attachment.device) != before:
+            self._data_plane.refresh()
 
-    def _must_wait(self, berth: Berth, link: Link) -> bool:
-        """Tell whether this device failed a moment ago: one that fails at once must not keep us busy."""
-        is_same = berth.failed is not None and berth.failed.index == link.index
-        return is_same and self._clock.now() < berth.retry_at
+    def _must_wait(self, attachment: Attachment, device: Device) -> bool:
+        """Check whether this device failed a moment ago: one that fails at once must not keep us busy."""
+        is_same = attachment.failed is not None and attachment.failed.index == device.index
+        return is_same and self._clock.now() < attachment.retry_at
 
-    async def _attach_again(self, berth: Berth) -> None:
+    async def _attach_again(self, attachment: Attachment) -> None:
         try:
-            await berth.attach(self._core, self._links, create=False)
-            berth.trouble = ""
+            await attachment.attach(self._core, self._devices, create=False)
+            attachment.trouble = ""
         except PortError as error:
-            if str(error) != berth.trouble:
-                berth.trouble = str(error)
+            if str(error) != attachment.trouble:
+                attachment.trouble = str(error)
                 log.warning("%s; trying again every %g s", error, RETRY_AFTER)
-            berth.link = await berth.find(self._links)
+            attachment.device = await attachment.find(self._devices)

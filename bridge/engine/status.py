@@ -1,4 +1,4 @@
-"""What a running bridge answers when it is asked: rows for the control socket, a state for the metrics.
+"""What a running bridge answers: rows for the control socket, a state for the metrics.
 
 Job: read, never change. Thread: control. Invariant: counters of one answer come from one batch boundary. Refuses, as
 PortError: names of ports that do not exist.
@@ -18,48 +18,56 @@ from bridge.config.storm_control import NO_LIMITS
 from bridge.config.vids import format_vids
 from bridge.config.vlan import VlanConfig
 from bridge.core._core import Bridge
-from bridge.engine.data_plane import Plane
+from bridge.engine.data_plane import DataPlane
 from bridge.fdb.learning import Learning
 from bridge.fdb.rows import Filters
 from bridge.metrics.state import PortState, State
-from bridge.ports.attachment import Berth
-from bridge.ports.table import Berths
+from bridge.ports.attachment import Attachment
+from bridge.ports.table import PortTable
 from bridge.protect import security as guards
 
 _TPID_NAMES = {number: name for name, number in TPIDS.items()}
 
 
-class Rows:
+class Status:
     """The answers of one bridge."""
 
     def __init__(
-        self, core: Bridge, berths: Berths, plane: Plane, learning: Learning, ledger: Ledger, cost: Meter
+        self,
+        core: Bridge,
+        ports: PortTable,
+        data_plane: DataPlane,
+        learning: Learning,
+        ledger: Ledger,
+        cost: Meter,
     ) -> None:
         self._core = core
-        self._berths = berths
-        self._plane = plane
+        self._ports = ports
+        self._data_plane = data_plane
         self._learning = learning
         self._ledger = ledger
         self._cost = cost
 
     def ports(self, name: str | None = None) -> list[Row]:
         """One row per port: configuration, state, totals."""
-        tallies = self._ledger.tallies(self._berths.attached_indexes(name))
+        tallies = self._ledger.tallies(self._ports.attached_indexes(name))
         entries = self._learning.rows.count_by_port()
         return [
-            _port_row(berth, tallies[berth.config.name], entries.get(berth.index, 0))
-            for berth in self._berths.chosen(name)
+            _port_row(attachment, tallies[attachment.config.name], entries.get(attachment.index, 0))
+            for attachment in self._ports.chosen(name)
         ]
 
     def guards(self, name: str | None = None) -> list[Row]:
         """One row per port that is locked, guarded or keeps a list: what it allows, how often something else came."""
-        tallies = self._ledger.tallies(self._berths.attached_indexes(name))
-        ports = [berth.config for berth in self._berths.chosen(name)]
+        tallies = self._ledger.tallies(self._ports.attached_indexes(name))
+        ports = [attachment.config for attachment in self._ports.chosen(name)]
         return [guards.row(port, tallies[port.name].rx_drops) for port in ports if guards.has_row(port)]
 
     def vlans(self) -> list[Row]:
         """One row per VLAN that a port carries or the configuration names."""
-        return _vlan_rows(self._berths.chosen(None), self._plane.vlans, self._learning.rows.count_by_vlan())
+        return _vlan_rows(
+            self._ports.chosen(None), self._data_plane.vlans, self._learning.rows.count_by_vlan()
+        )
 
     def fdb_stream(
         self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]
@@ -68,7 +76,7 @@ class Rows:
 
         The table is read now; each row is made when it is asked for.
         """
-        return self._learning.rows.show(self._berths.index(port), vlan, **more)
+        return self._learning.rows.show(self._ports.index(port), vlan, **more)
 
     def fdb(self, port: str | None = None, vlan: int | None = None, **more: Unpack[Filters]) -> list[Row]:
         """Give all rows of `fdb_stream`."""
@@ -76,33 +84,33 @@ class Rows:
 
     def stats(self, name: str | None = None) -> list[Row]:
         """One row per port with every counter, and for all ports the total with its balance, which is 0."""
-        rows = self._ledger.stats_rows(self._berths.attached_indexes(name))
+        rows = self._ledger.stats_rows(self._ports.attached_indexes(name))
         return rows if name is None else rows[:1]
 
     def drops(self, all: bool = False) -> list[Row]:  # noqa: A002
         """One row per port, direction and reason that has a count, and the total; `all`: every reason."""
-        return self._ledger.drops_rows(self._berths.attached_indexes(), every=all)
+        return self._ledger.drops_rows(self._ports.attached_indexes(), every=all)
 
     def budgets(self) -> list[Row]:
         """One row per budget: what it limits and what became of it."""
-        return self._plane.budgets.rows(self._core)
+        return self._data_plane.budgets.rows(self._core)
 
     def storms(self, port: str | None = None) -> list[Row]:
         """One row per limit of storm control: what became of it."""
-        return self._plane.budgets.storm_rows(self._core, port)
+        return self._data_plane.budgets.storm_rows(self._core, port)
 
     def mirrors(self) -> list[Row]:
         """One row per mirror: what it copies and what became of the copies."""
-        return self._plane.mirrors.rows(self._core)
+        return self._data_plane.mirrors.rows(self._core)
 
     def state(self, metrics: MetricsConfig) -> State:
-        """Read everything the metrics tell: the counters at one batch boundary, the bill at the next."""
+        """Read everything the metrics report: the counters at one batch boundary, the bill at the next."""
         counters = self._core.counters()
         return State(
             version=__version__,
-            bridge=self._plane.bridge.name,
-            ports=_port_states(self._berths.chosen(None), self._learning.rows.count_by_port()),
-            tallies=self._ledger.tallies(self._berths.attached_indexes(), counters),
+            bridge=self._data_plane.bridge.name,
+            ports=_port_states(self._ports.chosen(None), self._learning.rows.count_by_port()),
+            tallies=self._ledger.tallies(self._ports.attached_indexes(), counters),
             thread=counters.thread,
             fdb=counters.fdb,
             bill=self._cost.read(stations=False),
@@ -113,17 +121,17 @@ class Rows:
         )
 
 
-def _port_row(berth: Berth, tally: Tally, entries: int) -> Row:
-    config = berth.config
+def _port_row(attachment: Attachment, tally: Tally, entries: int) -> Row:
+    config = attachment.config
     trunk = config.mode == "trunk"
     return {
         "port": config.name,
-        "index": berth.index,
+        "index": attachment.index,
         "kind": config.kind,
         "device": config.device,
         "netns": config.netns,
-        "state": berth.state,
-        "reason": berth.blocked or None,
+        "state": attachment.state,
+        "reason": attachment.blocked or None,
         "mode": config.mode,
         "vlan": format_vids(config.vids) if trunk else config.pvid,
         "native": (config.pvid or None) if trunk else None,
@@ -143,8 +151,8 @@ def _port_row(berth: Berth, tally: Tally, entries: int) -> Row:
         "locked": config.security.locked,
         "source_guard": bool(config.security.source_guard),
         "storm_control": config.storm_control != NO_LIMITS,
-        "mtu": berth.mtu,
-        "filter": berth.filter_state,
+        "mtu": attachment.mtu,
+        "filter": attachment.filter_state,
         "fdb_entries": entries,
         "rx_frames": tally.values["rx_frames"],
         "tx_frames": tally.values["tx_frames"],
@@ -154,15 +162,15 @@ def _port_row(berth: Berth, tally: Tally, entries: int) -> Row:
 
 
 def _vlan_rows(
-    berths: Iterable[Berth], vlans: Mapping[int, VlanConfig], entries: Mapping[int, int]
+    ports: Iterable[Attachment], vlans: Mapping[int, VlanConfig], entries: Mapping[int, int]
 ) -> list[Row]:
     """One row per VLAN that a port carries or the configuration names; `entries` counts those of the FDB by VLAN."""
     tagged: dict[int, list[str]] = {vid: [] for vid in vlans}
     untagged: dict[int, list[str]] = {}
-    for berth in berths:
-        for vid in berth.config.members:
-            side = untagged if vid == berth.config.untagged else tagged
-            side.setdefault(vid, []).append(berth.config.name)
+    for attachment in ports:
+        for vid in attachment.config.members:
+            side = untagged if vid == attachment.config.untagged else tagged
+            side.setdefault(vid, []).append(attachment.config.name)
     return [
         {
             "vlan": vid,
@@ -177,17 +185,17 @@ def _vlan_rows(
     ]
 
 
-def _port_states(berths: Iterable[Berth], entries: Mapping[int, int]) -> dict[str, PortState]:
-    """Give what the metrics tell of each port beside its counters."""
+def _port_states(ports: Iterable[Attachment], entries: Mapping[int, int]) -> dict[str, PortState]:
+    """Give what the metrics report of each port beside its counters."""
     return {
-        berth.config.name: PortState(
-            kind=berth.config.kind,
-            device=berth.config.device,
-            mode=berth.config.mode,
-            state=berth.state,
-            mtu=berth.mtu,
-            fdb_entries=entries.get(berth.index, 0),
-            is_blocked=bool(berth.blocked),
+        attachment.config.name: PortState(
+            kind=attachment.config.kind,
+            device=attachment.config.device,
+            mode=attachment.config.mode,
+            state=attachment.state,
+            mtu=attachment.mtu,
+            fdb_entries=entries.get(attachment.index, 0),
+            is_blocked=bool(attachment.blocked),
         )
-        for berth in berths
+        for attachment in ports
     }

@@ -7,10 +7,10 @@ Thread: any, one at a time. Needs the package prometheus-client (extra `metrics`
 Invariants:
 * A counter goes backwards only if what it counts began anew (a port was removed and added again, a station was
   forgotten and learned again), which Prometheus takes as the reset it is. A port that loses its device and gets it
-  back counts on (bridge.ledger, bridge.cost_meter); so do the classes and VLANs of ports that are no more.
+  back counts on (account/ledger.py, account/meter.py); so do the classes and VLANs of ports that are no more.
 * Cycles by class, summed up, and uncharged cycles are the busy cycles by stage, exactly, on every page.
 * The number of series is bounded: per port and per class by what is configured and declared, VLANs and talkers by
-  [metrics]. A VLAN that enters or leaves the ones shown makes no counter jump, see bridge.metrics_top.
+  [metrics]. A VLAN that enters or leaves the ones shown makes no counter jump, see bounded.py.
 """
 
 from __future__ import annotations

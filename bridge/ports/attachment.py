@@ -1,9 +1,9 @@
-"""A berth: the place of one configured port, whether or not its device is there.
+"""An attachment: one configured port, and the device it is attached to, if that is there.
 
 Job: attach the data plane to the device of a port, making the device if it may, and say in what state that
-is. Thread: control; devices are opened in the thread of their namespace (`Links.run_in`). Invariant: an
+is. Thread: control; devices are opened in the thread of their namespace (`Devices.run_in`). Invariant: an
 attempt to attach that fails leaves no device and no descriptor behind. Refuses, as PortError: whatever
-`Links` or the data plane refuses, with their way out.
+`Devices` or the data plane refuses, with their way out.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import TypeVar
 from bridge.config.port import PortConfig
 from bridge.core._core import Bridge, Port, Snapshot
 from bridge.devices.counters import Odometer, tx_dropped_here
-from bridge.devices.device import Link, LinkError, explain
-from bridge.devices.devices import Links
+from bridge.devices.device import Device, DeviceError, explain
+from bridge.devices.devices import Devices
 from bridge.devices.netlink import release_tap
 from bridge.errors import PortError
 from bridge.ports import vlan_filter
@@ -36,23 +36,23 @@ MTU_MIN, MTU_MAX = 68, 65535  # what a snapshot takes
 
 
 @dataclass(slots=True)
-class Berth:
+class Attachment:
     """One port of the configuration and what it is attached to."""
 
     config: PortConfig
     index: int
     port: Port | None = None  # None: not attached
-    link: Link | None = None  # the device as last seen; None: missing, or a memory port
-    made: Link | None = None  # a device made for this port that does not vanish with it
+    device: Device | None = None  # the device as last seen; None: missing, or a memory port
+    made: Device | None = None  # a device made for this port that does not vanish with it
     own_mtu: int | None = None  # of the device, from before the configuration set one
     ready: bool = False  # attached for good, and not leaving
     broken: bool = False  # to be detached: the device went away or failed
-    failed: Link | None = None  # the device that failed last, not to be tried before `retry_at`
+    failed: Device | None = None  # the device that failed last, not to be tried before `retry_at`
     retry_at: float = 0.0
     filter: Program | None = None  # in the kernel; None: every frame reaches the port
     filter_refused: Program | None = None  # what the kernel did not take
-    trouble: str = ""  # why it could not be attached, as last told
-    state_told: str = ""
+    trouble: str = ""  # why it could not be attached, as last logged
+    state_reported: str = ""
     blocked: str = ""  # why it is out of forwarding for a time
     dropped: Odometer | None = None  # of an attached tap: frames the kernel dropped in front of it
     is_gone: bool = False  # the device attached is gone, and `dropped` is its last word
@@ -60,9 +60,9 @@ class Berth:
     @property
     def state(self) -> str:
         """Give up: attached, enabled, device up with carrier; blocked: but for that; missing: no device; down: else."""
-        if self.config.kind != "memory" and self.link is None:
+        if self.config.kind != "memory" and self.device is None:
             return "missing"
-        carrier = self.link is None or (self.link.up and self.link.carrier)
+        carrier = self.device is None or (self.device.up and self.device.carrier)
         if not (self.ready and self.config.admin_up and carrier):
             return "down"
         return "blocked" if self.blocked else "up"
@@ -70,7 +70,7 @@ class Berth:
     @property
     def mtu(self) -> int:
         """Layer-3 bytes: as configured, or the device's own."""
-        own = self.link.mtu if self.link else MEMORY_MTU
+        own = self.device.mtu if self.device else MEMORY_MTU
         return min(max(self.config.mtu or own, MTU_MIN), MTU_MAX)
 
     def mtu_of(self, vid: int) -> int:
@@ -85,47 +85,47 @@ class Berth:
             return None
         return "off" if self.filter is None else "on"
 
-    def is_of(self, link: Link) -> bool:
-        """Tell whether this is the device last seen, and not another one of its name."""
-        return self.link is not None and self.link.index == link.index
+    def is_of(self, device: Device) -> bool:
+        """Check whether this is the device last seen, and not another one of its name."""
+        return self.device is not None and self.device.index == device.index
 
-    async def find(self, links: Links) -> Link | None:
+    async def find(self, devices: Devices) -> Device | None:
         """Look for the device; None: it or its namespace is missing."""
         try:
-            return await links.get(self.config.device, self.config.netns)
-        except LinkError:
+            return await devices.get(self.config.device, self.config.netns)
+        except DeviceError:
             return None
 
     def holds(self, port: PortConfig) -> bool:
-        """Tell whether the device of this port is attached here."""
+        """Check whether the device of this port is attached here."""
         return self.port is not None and self.config.attachment == port.attachment
 
-    async def attach(self, core: Bridge, links: Links, *, create: bool) -> None:
+    async def attach(self, core: Bridge, devices: Devices, *, create: bool) -> None:
         """Open the device, which is made if that is needed and `create` allows it; raises PortError."""
         try:
             if self.config.kind == "memory":
                 self.port = core.open_memory(self.index)
             elif self.config.kind == "tap":
-                await self._attach_tap(core, links, create)
+                await self._attach_tap(core, devices, create)
             else:
-                await self._attach_link(core, links, create)
-        except LinkError as error:
+                await self._attach_link(core, devices, create)
+        except DeviceError as error:
             raise PortError(self.config.name, str(error)) from error
         if self.config.kind != "memory":
-            self.link = await self.find(links)
+            self.device = await self.find(devices)
         self.filter = self.filter_refused = None
         self.ready = True
 
-    async def _attach_tap(self, core: Bridge, links: Links, create: bool) -> None:
+    async def _attach_tap(self, core: Bridge, devices: Devices, create: bool) -> None:
         config = self.config
         is_first = config.mtu is not None and self.own_mtu is None
-        found = await self.find(links) if is_first else None
-        link, made = await links.ensure_tap(config.device, config.netns, config.mtu, create=create)
+        found = await self.find(devices) if is_first else None
+        tap, made = await devices.ensure_tap(config.device, config.netns, config.mtu, create=create)
         try:
-            port, dropped = await self._open(links, _opening_tap(core))
-        except LinkError:
+            port, dropped = await self._open(devices, _opening_tap(core))
+        except DeviceError:
             if made:
-                await links.delete(config.device, config.netns, link.index)
+                await devices.delete(config.device, config.netns, tap.index)
             raise
         self.port = port
         if made:
@@ -134,24 +134,24 @@ class Berth:
             self.own_mtu = found.mtu if found else TAP_MTU
         self.dropped, self.is_gone = Odometer(dropped), False
 
-    async def _attach_link(self, core: Bridge, links: Links, create: bool) -> None:
+    async def _attach_link(self, core: Bridge, devices: Devices, create: bool) -> None:
         config = self.config
         made = None
         if create:
-            link, is_new = await links.ensure_link(config.device, config.netns)
-            made = link if is_new else None
+            device, is_new = await devices.ensure_link(config.device, config.netns)
+            made = device if is_new else None
         try:
-            self.port = await self._open(links, core.open_link)
-        except LinkError:
+            self.port = await self._open(devices, core.open_link)
+        except DeviceError:
             if made:
-                await links.delete(config.device, config.netns, made.index)
+                await devices.delete(config.device, config.netns, made.index)
             raise
         self.made = made
 
-    async def _open(self, links: Links, opener: Callable[[int, str], T]) -> T:
+    async def _open(self, devices: Devices, opener: Callable[[int, str], T]) -> T:
         device, netns = self.config.device, self.config.netns
         try:
-            return await links.run_in(netns, opener, self.index, device)
+            return await devices.run_in(netns, opener, self.index, device)
         except OSError as error:
             raise explain(error, device, netns, f"attach a {self.config.kind} port") from error
 
@@ -162,35 +162,35 @@ class Berth:
         count = None if self.is_gone else tables(self.config.netns).get(self.config.device)
         return self.dropped.passed if count is None else self.dropped.read(count)
 
-    def note_gone(self, link: Link) -> None:
+    def note_gone(self, device: Device) -> None:
         """Take the last word of the kernel about the device attached, which is another's name now or nobody's."""
         if self.dropped is not None and not self.is_gone:
-            self.dropped.read(link.tx_dropped)
+            self.dropped.read(device.tx_dropped)
             self.is_gone = True
 
-    async def remove_device(self, links: Links) -> None:
-        """Remove the device if it was made for this port and is still the same; raises LinkError."""
+    async def remove_device(self, devices: Devices) -> None:
+        """Remove the device if it was made for this port and is still the same; raises DeviceError."""
         made, self.made = self.made, None
         if made is not None:
-            await links.delete(made.name, self.config.netns, made.index)
+            await devices.delete(made.name, self.config.netns, made.index)
 
-    async def configure_mtu(self, links: Links, mtu: int | None) -> None:
+    async def configure_mtu(self, devices: Devices, mtu: int | None) -> None:
         """Give the device of a tap the MTU configured, or back its own; raises PortError.
 
         A device that is gone gets its MTU when it is attached again.
         """
-        if self.config.kind != "tap" or mtu == self.config.mtu or self.link is None:
+        if self.config.kind != "tap" or mtu == self.config.mtu or self.device is None:
             return
         if self.config.mtu is None:
-            self.own_mtu = self.link.mtu
+            self.own_mtu = self.device.mtu
         if (wanted := mtu or self.own_mtu) is None:
             return
         try:
-            await links.set_mtu(self.config.device, self.config.netns, wanted)
-        except LinkError as error:
-            if await self.find(links) is not None:
+            await devices.set_mtu(self.config.device, self.config.netns, wanted)
+        except DeviceError as error:
+            if await self.find(devices) is not None:
                 raise PortError(self.config.name, str(error)) from error
-        self.link = await self.find(links)
+        self.device = await self.find(devices)
 
     def lift_filter(self) -> None:
         """Take a filter that the configuration no longer asks for out of the kernel; before a snapshot.
@@ -202,7 +202,7 @@ class Berth:
             self.filter = None
 
     def set_filter(self) -> None:
-        """Have the kernel hold back what the snapshot now in force would drop; a kernel that cannot is told of."""
+        """Have the kernel hold back what the snapshot now in force would drop; a kernel that cannot is logged."""
         if self.port is None:
             return
         wanted = vlan_filter.program(self.config)
@@ -265,29 +265,29 @@ def _opening_tap(core: Bridge) -> Callable[[int, str], tuple[Port, int]]:
     return open_tap
 
 
-async def check_devices(ports: Iterable[PortConfig], links: Links) -> None:
+async def check_devices(ports: Iterable[PortConfig], devices: Devices) -> None:
     """Refuse, as PortError, ports whose devices cannot be attached, while nothing was closed for them yet."""
     for port in ports:
         if port.kind != "memory":
             try:
-                await links.check(port.kind, port.device, port.netns)
-            except LinkError as error:
+                await devices.check(port.kind, port.device, port.netns)
+            except DeviceError as error:
                 raise PortError(port.name, str(error)) from error
 
 
-def mtu_mismatches(berths: Iterable[Berth]) -> dict[tuple[str, int, str, int], int]:
+def mtu_mismatches(attachments: Iterable[Attachment]) -> dict[tuple[str, int, str, int], int]:
     """Find attached ports that do not take the same frames as a trunk of a VLAN of theirs.
 
     Keys are port, its MTU, trunk, its MTU; values the VLAN they have in common, of which there is one at most.
     """
-    attached = [berth for berth in berths if berth.port is not None]
+    attached = [attachment for attachment in attachments if attachment.port is not None]
     found = {}
-    for berth in attached:
+    for attachment in attached:
         for trunk in attached:
-            is_pair = trunk.config.mode == "trunk" and berth.config.mode != "trunk"
-            if not is_pair or (berth.mtu == trunk.mtu and not trunk.config.translations):
+            is_pair = trunk.config.mode == "trunk" and attachment.config.mode != "trunk"
+            if not is_pair or (attachment.mtu == trunk.mtu and not trunk.config.translations):
                 continue
-            for vid in berth.config.members & trunk.config.members:
-                if berth.mtu != trunk.mtu_of(vid):
-                    found[berth.config.name, berth.mtu, trunk.config.name, trunk.mtu_of(vid)] = vid
+            for vid in attachment.config.members & trunk.config.members:
+                if attachment.mtu != trunk.mtu_of(vid):
+                    found[attachment.config.name, attachment.mtu, trunk.config.name, trunk.mtu_of(vid)] = vid
     return found

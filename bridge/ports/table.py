@@ -1,9 +1,9 @@
-"""The berths of a bridge: one for each port of the configuration, by name, and which of them want to be looked at.
+"""The ports of a bridge: an attachment for each port of the configuration, and which of them to reconcile.
 
-Job: give each port its index, find berths by name and by what a device is called, and note what was heard of them
-until somebody looks. Thread: control. Nothing here touches a device or the data plane.
+Job: give each port its index, find ports by name and by what a device is called, and mark those whose device or state
+may have changed (`mark_dirty`) until somebody takes them. Thread: control. Nothing here opens a device.
 Invariants: a port keeps its index for as long as its name is in the configuration, also where a change closes and opens
-it again (`former` remembers until `forget_former`). What is heard of a port says *look*, not what there is to see.
+it again (`former` remembers until `forget_former`). A mark says *look*, not what there is to see.
 """
 
 from __future__ import annotations
@@ -16,51 +16,51 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from bridge.clock import Clock
 from bridge.config.port import PortConfig
 from bridge.core._core import PORTS_MAX
-from bridge.devices.device import Link
+from bridge.devices.device import Device
 from bridge.errors import PortError
-from bridge.ports.attachment import Berth
+from bridge.ports.attachment import Attachment
 
 log = logging.getLogger(__package__)
 
 RETRY_AFTER = 1.0  # seconds before a device that failed is tried again
 
 
-class Berths:
-    """The berths of one bridge; iterating gives them in the order of their arrival."""
+class PortTable:
+    """The ports of one bridge; iterating gives them in the order of their arrival."""
 
     def __init__(self, clock: Clock) -> None:
         self.former: dict[str, int] = {}  # indexes of ports closed in the change under way
         self._clock = clock
-        self._berths: dict[str, Berth] = {}
+        self._attachments: dict[str, Attachment] = {}
         self._dirty: set[str] = set()
-        self._heard = asyncio.Event()
+        self._is_marked = asyncio.Event()
 
-    def __iter__(self) -> Iterator[Berth]:
-        return iter(self._berths.values())
+    def __iter__(self) -> Iterator[Attachment]:
+        return iter(self._attachments.values())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._berths
+        return name in self._attachments
 
-    def __getitem__(self, name: str) -> Berth:
-        if name not in self._berths:
-            known = ", ".join(self._berths) or "no ports"
+    def __getitem__(self, name: str) -> Attachment:
+        if name not in self._attachments:
+            known = ", ".join(self._attachments) or "no ports"
             raise PortError(name, f"there is none of that name, only {known}")
-        return self._berths[name]
+        return self._attachments[name]
 
     @property
     def port_names(self) -> list[str]:
         """Names of the ports."""
-        return [*self._berths]
+        return [*self._attachments]
 
-    def get(self, name: str) -> Berth | None:
-        """Find a berth; None: there is no port of that name."""
-        return self._berths.get(name)
+    def get(self, name: str) -> Attachment | None:
+        """Find an attachment; None: there is no port of that name."""
+        return self._attachments.get(name)
 
-    def chosen(self, name: str | None) -> list[Berth]:
-        """Give one berth, or all by name; raises PortError."""
+    def chosen(self, name: str | None) -> list[Attachment]:
+        """Give one attachment, or all by name; raises PortError."""
         if name is not None:
             return [self[name]]
-        return sorted(self, key=lambda berth: berth.config.name)
+        return sorted(self, key=lambda attachment: attachment.config.name)
 
     # -- indexes
 
@@ -71,55 +71,59 @@ class Berths:
     def attached_indexes(self, name: str | None = None) -> dict[str, int | None]:
         """Give the indexes of one port or all by name, None for those that are not attached."""
         chosen = self.chosen(name)
-        return {berth.config.name: berth.index if berth.port is not None else None for berth in chosen}
+        return {one.config.name: one.index if one.port is not None else None for one in chosen}
 
     @property
     def indexes(self) -> dict[str, int]:
         """The indexes of all ports."""
-        return {name: berth.index for name, berth in self._berths.items()}
+        return {name: attachment.index for name, attachment in self._attachments.items()}
 
     @property
     def attached(self) -> dict[str, int]:
         """The indexes of the ports that are attached."""
-        return {name: berth.index for name, berth in self._berths.items() if berth.port is not None}
+        return {
+            name: attachment.index
+            for name, attachment in self._attachments.items()
+            if attachment.port is not None
+        }
 
     @property
     def carrying(self) -> dict[int, PortConfig]:
         """The ports that carry traffic, by index."""
-        return {berth.index: berth.config for berth in self if berth.state == "up"}
+        return {attachment.index: attachment.config for attachment in self if attachment.state == "up"}
 
     def names(self) -> dict[int, str]:
         """Ports by index, also those that are closed in the change under way."""
         former = {index: name for name, index in self.former.items()}
-        return former | {berth.index: name for name, berth in self._berths.items()}
+        return former | {attachment.index: name for name, attachment in self._attachments.items()}
 
     @property
     def namespaces(self) -> set[str | None]:
         """The network namespaces that are in use: this process's own, and those of ports."""
-        return {None, *(berth.config.netns for berth in self)}
+        return {None, *(attachment.config.netns for attachment in self)}
 
     # -- coming and going
 
-    def add(self, config: PortConfig) -> Berth:
-        """Make the berth of a port."""
-        berth = self._berths[config.name] = Berth(config, self._choose_index(config.name))
-        return berth
+    def add(self, config: PortConfig) -> Attachment:
+        """Make the attachment of a port."""
+        attachment = self._attachments[config.name] = Attachment(config, self._choose_index(config.name))
+        return attachment
 
     def _choose_index(self, name: str) -> int:
         """Choose the index a port had, or the lowest that is free and, if possible, was nobody's."""
         if name in self.former:
             return self.former[name]
-        free = set(range(PORTS_MAX)) - {berth.index for berth in self}
+        free = set(range(PORTS_MAX)) - {attachment.index for attachment in self}
         return min((free - set(self.former.values())) or free)
 
     def remove(self, name: str) -> None:
-        """Give up the berth of a port that is closed."""
-        self.former[name] = self._berths.pop(name).index
+        """Give up the attachment of a port that is closed."""
+        self.former[name] = self._attachments.pop(name).index
         self._dirty.discard(name)
 
     def forget_former(self) -> list[str]:
         """End a change; returns the ports that it closed for good."""
-        gone = [name for name in self.former if name not in self._berths]
+        gone = [name for name in self.former if name not in self._attachments]
         self.former.clear()
         return gone
 
@@ -132,58 +136,58 @@ class Berths:
                 read[netns] = tables(netns)
             return read[netns]
 
-        return {berth.config.name: count for berth in self if (count := berth.read_dropped(table))}
+        return {one.config.name: count for one in self if (count := one.read_dropped(table))}
 
-    # -- what is heard of them
+    # -- those to reconcile
 
-    def mark(self, name: str) -> None:
-        """Have a port looked at."""
+    def mark_dirty(self, name: str) -> None:
+        """Have a port reconciled."""
         self._dirty.add(name)
-        self._heard.set()
+        self._is_marked.set()
 
-    def mark_idle(self) -> None:
-        """Have those looked at that are not attached though their device is there."""
-        for name, berth in self._berths.items():
-            if berth.port is None and berth.link is not None:
-                self.mark(name)
+    def mark_idle_dirty(self) -> None:
+        """Have those reconciled that are not attached though their device is there."""
+        for name, attachment in self._attachments.items():
+            if attachment.port is None and attachment.device is not None:
+                self.mark_dirty(name)
 
-    def link_changed(self, netns: str | None, link: Link, present: bool) -> None:
-        """Hear that a device came, changed, or went."""
-        for name, berth in self._berths.items():
-            if (berth.config.netns, berth.config.device) == (netns, link.name):
-                if not present and berth.is_of(link):
-                    berth.broken = True
-                    berth.note_gone(link)
-                self.mark(name)
+    def device_changed(self, netns: str | None, device: Device, present: bool) -> None:
+        """Mark the port whose device came, changed, or went."""
+        for name, attachment in self._attachments.items():
+            if (attachment.config.netns, attachment.config.device) == (netns, device.name):
+                if not present and attachment.is_of(device):
+                    attachment.broken = True
+                    attachment.note_gone(device)
+                self.mark_dirty(name)
 
     def port_failed(self, index: int, errno: int) -> None:
-        """Hear that the data plane cannot use a port any more."""
-        for name, berth in self._berths.items():
-            if berth.index == index and berth.port is not None:
+        """Mark a port that the data plane cannot use any more."""
+        for name, attachment in self._attachments.items():
+            if attachment.index == index and attachment.port is not None:
                 log.warning("port %s failed: %s", name, os.strerror(errno))
-                berth.broken, berth.failed = True, berth.link
-                berth.retry_at = self._clock.now() + RETRY_AFTER
-                self.mark(name)
+                attachment.broken, attachment.failed = True, attachment.device
+                attachment.retry_at = self._clock.now() + RETRY_AFTER
+                self.mark_dirty(name)
 
     def rx_refused(self, index: int) -> str | None:
         """Hear that a refused super-frame cost a port its receive ring; returns its name."""
-        for name, berth in self._berths.items():
-            if berth.index == index and berth.port is not None:
+        for name, attachment in self._attachments.items():
+            if attachment.index == index and attachment.port is not None:
                 log.warning(
                     "port %s: the kernel refused a super-frame that it cannot hand over (UFO, SCTP) and closed the"
                     " receive ring; receiving goes on without one, which costs more, until the port is attached anew",
                     name,
                 )
-                berth.renew_filter()
+                attachment.renew_filter()
                 return name
         return None
 
-    async def heard(self) -> None:
-        """Wait until there is something to be looked at."""
-        await self._heard.wait()
-        self._heard.clear()
+    async def wait_dirty(self) -> None:
+        """Wait until there is something to reconcile."""
+        await self._is_marked.wait()
+        self._is_marked.clear()
 
-    def take_marked(self) -> Iterable[Berth]:
-        """Give the berths that are to be looked at, once."""
+    def take_dirty(self) -> Iterable[Attachment]:
+        """Give the attachments to reconcile, once."""
         dirty, self._dirty = self._dirty, set()
-        return [self._berths[name] for name in dirty & self._berths.keys()]
+        return [self._attachments[name] for name in dirty & self._attachments.keys()]

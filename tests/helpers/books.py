@@ -8,4 +8,4 @@ from bridge.engine.engine import Engine
 
 def ended(engine: Engine, reason: str) -> list[Row]:
     """Rows of `drops show` for one reason, of the ports there are."""
-    return [row for row in engine.rows.drops() if row["port"] != TOTAL and row["reason"] == reason]
+    return [row for row in engine.status.drops() if row["port"] != TOTAL and row["reason"] == reason]

@@ -14,7 +14,7 @@ from typing import Any
 from bridge.config.document import load
 from bridge.control.server import ControlServer, Limits
 from bridge.control.service import Service
-from bridge.control.socket_path import SocketClaim
+from bridge.control.socket_path import SocketPath
 from helpers.fake_engine import FakeEngine
 
 CONFIG = """\
@@ -55,7 +55,7 @@ class Served:
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
 
     async def _serve(self) -> None:
-        with SocketClaim(self.path) as claim:
+        with SocketPath(self.path) as claim:
             self.engine = FakeEngine(load(self.config_path))
             await self.engine.start()
             self.server = ControlServer(Service(self.engine, str(self.config_path)), self._limits)

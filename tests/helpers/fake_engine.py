@@ -47,7 +47,7 @@ def fitting(fdb: Table, port: str | None, vlan: int | None, more: Filters) -> li
 class FakeEngine:
     def __init__(self, config: Config) -> None:
         self.config = Config()
-        self.rows = FakeRows(self)
+        self.status = FakeStatus(self)
         self._first = config
         self.progress = 0
         self.is_stuck = False
@@ -116,8 +116,8 @@ class FakeEngine:
         return len(victims)
 
 
-class FakeRows:
-    """What it answers; see bridge.engine_rows."""
+class FakeStatus:
+    """What it answers; see bridge.engine.status."""
 
     def __init__(self, engine: FakeEngine) -> None:
         self._engine = engine

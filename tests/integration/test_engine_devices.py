@@ -22,7 +22,7 @@ from pyroute2 import netns as kernel_netns
 from bridge.config.port import PortConfig
 from bridge.config.static_entry import StaticEntry
 from bridge.config.whole import Config
-from bridge.devices.devices import Links
+from bridge.devices.devices import Devices
 from bridge.engine.engine import Engine
 from bridge.errors import ApplyError, PortError
 from bridge.events import Subscription
@@ -51,7 +51,7 @@ def config(*ports: PortConfig, entries: tuple[StaticEntry, ...] = ()) -> Config:
 
 @contextlib.asynccontextmanager
 async def running(*ports: PortConfig, entries: tuple[StaticEntry, ...] = ()) -> AsyncIterator[Engine]:
-    engine = Engine(config(*ports, entries=entries), links=Links(interval=0.02))
+    engine = Engine(config(*ports, entries=entries), devices=Devices(interval=0.02))
     await engine.start()
     try:
         yield engine
@@ -60,7 +60,7 @@ async def running(*ports: PortConfig, entries: tuple[StaticEntry, ...] = ()) -> 
 
 
 def state(engine: Engine, name: str) -> object:
-    return engine.rows.ports(name)[0]["state"]
+    return engine.status.ports(name)[0]["state"]
 
 
 async def wait_state(engine: Engine, name: str, wanted: str) -> None:
@@ -76,7 +76,7 @@ async def wait_event(events: Subscription, wanted: str) -> dict[str, object]:
 
 
 def balance(engine: Engine) -> object:
-    return engine.rows.stats()[-1]["balance"]
+    return engine.status.stats()[-1]["balance"]
 
 
 async def crosses(engine: Engine, name: str, wire: PacketSocket, station: int) -> None:
@@ -107,7 +107,7 @@ async def test_a_tap_is_made_carries_frames_and_goes_with_the_engine(net: Net) -
         guest = net.packet_socket("tap0", space)
         await crosses(engine, "m", guest, 1)
         guest.send(frames.ethernet(frames.host(1), frames.host(2)))
-        await until(lambda: engine.rows.fdb(port="guests"), "the guest learned")
+        await until(lambda: engine.status.fdb(port="guests"), "the guest learned")
         assert balance(engine) == 0
     assert space.devices() == {"lo"}
 
@@ -153,21 +153,21 @@ async def test_a_deleted_tap_is_missing_until_it_returns(net: Net) -> None:
     entries = (StaticEntry(VID, frames.number(frames.host(7)), "static", "guests"),)
     async with running(memory("m"), tap("guests", space), entries=entries) as engine:
         events = engine.subscribe()
-        before = engine.rows.ports("guests")[0]
+        before = engine.status.ports("guests")[0]
         await crosses(engine, "m", net.packet_socket("tap0", space), 1)
         space.delete_link("tap0")
         await wait_event(events, "port-missing")
-        assert engine.rows.fdb(port="guests") == []
-        assert engine.rows.ports("guests")[0]["tx_frames"] == 1
+        assert engine.status.fdb(port="guests") == []
+        assert engine.status.ports("guests")[0]["tx_frames"] == 1
         assert balance(engine) == 0
 
         add_persistent_tap(space)
         await wait_event(events, "port-up")
-        row = engine.rows.ports("guests")[0]
+        row = engine.status.ports("guests")[0]
         assert (row["index"], row["tx_frames"], row["state"]) == (before["index"], 1, "up")
-        assert [row["state"] for row in engine.rows.fdb(port="guests")] == ["static"]
+        assert [row["state"] for row in engine.status.fdb(port="guests")] == ["static"]
         await crosses(engine, "m", net.packet_socket("tap0", space), 2)
-        assert engine.rows.ports("guests")[0]["tx_frames"] == 2
+        assert engine.status.ports("guests")[0]["tx_frames"] == 2
         assert balance(engine) == 0
     assert space.devices() == {"lo", "tap0"}  # the one that returned is not ours
 
@@ -193,10 +193,10 @@ async def test_a_tap_is_down_while_its_interface_is(net: Net) -> None:
     space = net.namespace()
     async with running(tap("guests", space), memory("m")) as engine:
         net.packet_socket("tap0", space).send(frames.ethernet(frames.BROADCAST, frames.host(5)))
-        await until(lambda: engine.rows.fdb(port="guests"), "the guest learned")
+        await until(lambda: engine.status.fdb(port="guests"), "the guest learned")
         space.set_link("tap0", state="down")
         await wait_state(engine, "guests", "down")
-        assert engine.rows.fdb() == []
+        assert engine.status.fdb() == []
         space.set_link("tap0", state="up")
         await wait_state(engine, "guests", "up")
 
@@ -209,8 +209,8 @@ async def test_another_port_takes_over_the_device_of_one_that_leaves(net: Net) -
         events = engine.subscribe()
         for name in ("new", "newer", "newest"):
             await engine.apply(config(tap(name, space)))
-            await engine._links.set_mtu("tap0", space.name, 1400 + len(name))
-            await until(lambda name=name: engine.rows.ports(name)[0]["mtu"] == 1400 + len(name), "the mtu")
+            await engine._devices.set_mtu("tap0", space.name, 1400 + len(name))
+            await until(lambda name=name: engine.status.ports(name)[0]["mtu"] == 1400 + len(name), "the mtu")
         assert state(engine, "newest") == "up"
         events.put({"event": "end"})
         told = []
@@ -230,10 +230,10 @@ async def test_a_link_follows_carrier_and_loses_its_entries_with_it(net: Net) ->
     async with running(link("uplink", space, "one"), memory("m")) as engine:
         wire = net.packet_socket("two", space)
         wire.send(frames.ethernet(frames.BROADCAST, frames.host(5)))
-        await until(lambda: engine.rows.fdb(port="uplink"), "the station learned")
+        await until(lambda: engine.status.fdb(port="uplink"), "the station learned")
         space.set_link("two", state="down")
         await wait_state(engine, "uplink", "down")
-        assert engine.rows.fdb() == []
+        assert engine.status.fdb() == []
         space.set_link("two", state="up")
         await wait_state(engine, "uplink", "up")
         wire.clear_error()
@@ -245,7 +245,7 @@ async def test_a_link_follows_carrier_and_loses_its_entries_with_it(net: Net) ->
         await wait_state(engine, "uplink", "up")
         await crosses(engine, "m", wire, 2)
         wire.send(frames.ethernet(frames.BROADCAST, frames.host(6)))
-        await until(lambda: engine.rows.fdb(port="uplink"), "the station learned again")
+        await until(lambda: engine.status.fdb(port="uplink"), "the station learned again")
         assert balance(engine) == 0
 
 
@@ -270,7 +270,7 @@ async def test_a_link_that_is_deleted_and_made_again_at_once(net: Net) -> None:
         net.veth("one", "two", space, space)
         again = space.link("one")
         assert again is not None
-        await until(lambda: engine._berths["uplink"].link.index == again["index"], "the new device noticed")
+        await until(lambda: engine._ports["uplink"].device.index == again["index"], "the new device noticed")
         await wait_state(engine, "uplink", "up")
         await crosses(engine, "m", net.packet_socket("two", space), 1)
 
@@ -294,18 +294,18 @@ async def test_a_link_that_returns_has_its_filter_again(net: Net) -> None:
     space = net.namespace()
     net.veth("one", "two", space, space)
     async with running(link("uplink", space, "one", mode="trunk", vids=(VID,), pvid=0)) as engine:
-        assert engine.rows.ports("uplink")[0]["filter"] == "on"
+        assert engine.status.ports("uplink")[0]["filter"] == "on"
         space.delete_link("one")
         await wait_state(engine, "uplink", "missing")
-        assert engine.rows.ports("uplink")[0]["filter"] is None
+        assert engine.status.ports("uplink")[0]["filter"] is None
         net.veth("one", "two", space, space)
         await wait_state(engine, "uplink", "up")
-        assert engine.rows.ports("uplink")[0]["filter"] == "on"
+        assert engine.status.ports("uplink")[0]["filter"] == "on"
         wire = net.packet_socket("two", space)
         wire.send(frames.ethernet(frames.BROADCAST, frames.host(1)))
         wire.send(frames.ethernet(frames.BROADCAST, frames.host(2), frames.tag(VID)))
-        await until(lambda: engine.rows.fdb(port="uplink"), "the tagged frame")
-        assert engine.rows.ports("uplink")[0]["rx_frames"] == 1
+        await until(lambda: engine.status.fdb(port="uplink"), "the tagged frame")
+        assert engine.status.ports("uplink")[0]["rx_frames"] == 1
 
 
 @story
@@ -322,11 +322,11 @@ async def test_a_kernel_that_takes_no_filter_leaves_the_dropping_to_the_bridge(
     async with running(trunk) as engine:
         wire = net.packet_socket("two", space)
         wire.send(frames.ethernet(frames.BROADCAST, frames.host(1)))
-        await until(lambda: engine.rows.drops(), "the drop")
-        reasons = [(row["port"], row["reason"]) for row in engine.rows.drops()]
+        await until(lambda: engine.status.drops(), "the drop")
+        reasons = [(row["port"], row["reason"]) for row in engine.status.drops()]
         assert reasons == [(name, "vlan_not_allowed") for name in ("uplink", "total")]
         await engine.apply(config(replace(trunk, isolated=True)))
-        assert engine.rows.ports("uplink")[0]["filter"] == "off"
+        assert engine.status.ports("uplink")[0]["filter"] == "off"
     refusals = [record.message for record in caplog.records if "no filter in the kernel" in record.message]
     assert refusals == [
         "port uplink: no filter in the kernel: Cannot allocate memory; frames of other VLANs are dropped by the bridge"
@@ -376,7 +376,7 @@ async def test_the_mtu_of_a_device_is_followed_and_a_mismatch_told(net: Net) -> 
         space.set_link("one", mtu=9000)
         warning = await wait_event(events, "warning")
         assert "1500 on port guests, 9000 on port uplink" in str(warning["message"])
-        assert engine.rows.ports("uplink")[0]["mtu"] == 9000
+        assert engine.status.ports("uplink")[0]["mtu"] == 9000
 
 
 @story
@@ -421,12 +421,12 @@ async def test_a_refused_change_gives_devices_back(net: Net) -> None:
     net.tap("busy", space)
     start = config(tap("guests", space, "tap0"), memory("m"))
     async with running(*start.ports) as engine:
-        indexes = {row["port"]: row["index"] for row in engine.rows.ports()}
+        indexes = {row["port"]: row["index"] for row in engine.status.ports()}
         other = config(tap("one", space, "tap1"), tap("other", space, "tap0"), tap("two", space, "busy"))
         with pytest.raises(ApplyError, match="another program owns it"):
             await engine.apply(other)
         assert space.devices() == {"lo", "busy", "tap0"}
-        assert {row["port"]: row["index"] for row in engine.rows.ports()} == indexes
+        assert {row["port"]: row["index"] for row in engine.status.ports()} == indexes
         await wait_state(engine, "guests", "up")
         await crosses(engine, "m", net.packet_socket("tap0", space), 1)
 
@@ -443,7 +443,7 @@ async def test_a_port_that_cannot_be_given_back_is_missing_not_forgotten(net: Ne
             raise OSError(5, "no")
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine._links, "ensure_tap", fail)
+            patch.setattr(engine._devices, "ensure_tap", fail)
             with pytest.raises(ApplyError):
                 await engine.apply(config(tap("guests", space)))
         assert engine.config == start
@@ -466,7 +466,7 @@ async def test_a_device_that_is_busy_when_it_is_given_back_is_tried_again(net: N
             raise OSError(5, "no")
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine._links, "ensure_link", fail)
+            patch.setattr(engine._devices, "ensure_link", fail)
             with pytest.raises(ApplyError):
                 await engine.apply(config(link("uplink", space, "one")))
         assert state(engine, "guests") == "down"

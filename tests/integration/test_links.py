@@ -20,17 +20,17 @@ from pyroute2 import netns as kernel_netns
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import tuntap
 
-from bridge.devices.device import Created, Link, LinkError, explain
-from bridge.devices.devices import Links
+from bridge.devices.device import Created, Device, DeviceError, explain
+from bridge.devices.devices import Devices
 from bridge.devices.netlink import release_tap
 
 pytestmark = pytest.mark.root
 
 
-class Watch(list[tuple[str | None, Link, bool]]):
+class Watch(list[tuple[str | None, Device, bool]]):
     """What a watcher was told, in order."""
 
-    def __call__(self, netns: str | None, link: Link, present: bool) -> None:
+    def __call__(self, netns: str | None, link: Device, present: bool) -> None:
         self.append((netns, link, present))
 
     def names(self, netns: str | None) -> list[str]:
@@ -38,7 +38,7 @@ class Watch(list[tuple[str | None, Link, bool]]):
         told = [(link.name, present) for where, link, present in self if where == netns]
         return [name if present else f"-{name}" for name, present in told if name != "lo"]
 
-    def last(self, netns: str | None, device: str) -> Link | None:
+    def last(self, netns: str | None, device: str) -> Device | None:
         """The latest word on a device; None: gone or never seen."""
         for where, link, present in reversed(self):
             if (where, link.name) == (netns, device):
@@ -47,8 +47,8 @@ class Watch(list[tuple[str | None, Link, bool]]):
 
 
 @asynccontextmanager
-async def opened(**options: Any) -> AsyncIterator[tuple[Links, Watch]]:
-    links, watch = Links(interval=0.02, **options), Watch()
+async def opened(**options: Any) -> AsyncIterator[tuple[Devices, Watch]]:
+    links, watch = Devices(interval=0.02, **options), Watch()
     links.watch(watch)
     await links.open()
     try:
@@ -82,7 +82,7 @@ async def test_a_missing_device_is_none_and_a_present_one_a_value(net: Net) -> N
     async with opened() as (links, _):
         assert await links.get("three", space.name) is None
         link = await links.get("one", space.name)
-        assert link == Link(link.index if link else 0, "one", 1400, True, True, "veth")
+        assert link == Device(link.index if link else 0, "one", 1400, True, True, "veth")
         assert await links.get("one") is None
 
 
@@ -92,9 +92,9 @@ async def test_an_absent_tap_is_made_with_its_mtu_and_vanishes_with_its_descript
     async with opened() as (links, watch):
         link, made = await links.ensure_tap("tap0", space.name, 9000)
         assert made
-        assert link == Link(link.index, "tap0", 9000, True, False, "tap")  # no carrier: nobody holds it
+        assert link == Device(link.index, "tap0", 9000, True, False, "tap")  # no carrier: nobody holds it
         again = await links.ensure_tap("tap0", space.name, 1400)
-        assert again == Created(Link(link.index, "tap0", 1400, True, False, "tap"), made=False)
+        assert again == Created(Device(link.index, "tap0", 1400, True, False, "tap"), made=False)
 
         fd = await links.run_in(space.name, attach_tap, "tap0")
         await until(lambda: getattr(watch.last(space.name, "tap0"), "carrier", False), "carrier of tap0")
@@ -108,7 +108,9 @@ async def test_an_absent_tap_is_made_with_its_mtu_and_vanishes_with_its_descript
 async def test_a_tap_that_may_not_be_made_is_missed(net: Net) -> None:
     space = net.namespace()
     async with opened() as (links, _):
-        with pytest.raises(LinkError, match=r"'tap0' in namespace .*No such device; create the device first"):
+        with pytest.raises(
+            DeviceError, match=r"'tap0' in namespace .*No such device; create the device first"
+        ):
             await links.ensure_tap("tap0", space.name, create=False)
         assert space.devices() == {"lo"}
 
@@ -117,7 +119,9 @@ async def test_a_tap_that_may_not_be_made_is_missed(net: Net) -> None:
 async def test_a_tap_with_an_impossible_mtu_is_not_left_behind(net: Net) -> None:
     space = net.namespace()
     async with opened() as (links, _):
-        with pytest.raises(LinkError, match=r"device 'tap0' in namespace .*: cannot set the tap up: Invalid"):
+        with pytest.raises(
+            DeviceError, match=r"device 'tap0' in namespace .*: cannot set the tap up: Invalid"
+        ):
             await links.ensure_tap("tap0", space.name, 20)
         assert space.devices() == {"lo"}
 
@@ -127,7 +131,7 @@ async def test_a_veth_is_no_tap(net: Net) -> None:
     space = net.namespace()
     net.veth("one", "two", space, space)
     async with opened() as (links, _):
-        with pytest.raises(LinkError, match='it is no tap but veth; bridge it with kind = "link"'):
+        with pytest.raises(DeviceError, match='it is no tap but veth; bridge it with kind = "link"'):
             await links.ensure_tap("one", space.name)
 
 
@@ -142,7 +146,7 @@ async def test_changes_and_removal(net: Net) -> None:
         assert link is not None
         assert (link.mtu, link.up, link.carrier) == (1300, False, False)
         await links.set_up("one", space.name)
-        assert (await links.get("one", space.name)) == Link(link.index, "one", 1300, True, True, "veth")
+        assert (await links.get("one", space.name)) == Device(link.index, "one", 1300, True, True, "veth")
 
         assert not await links.delete("one", space.name, index=link.index + 100)  # another device's name now
         assert await links.delete("one", space.name, index=link.index)
@@ -154,9 +158,9 @@ async def test_changes_and_removal(net: Net) -> None:
 async def test_changes_of_a_device_that_vanished(net: Net) -> None:
     space = net.namespace()
     async with opened() as (links, _):
-        with pytest.raises(LinkError, match=r"'gone' in namespace .*: cannot set mtu 1400: No such device"):
+        with pytest.raises(DeviceError, match=r"'gone' in namespace .*: cannot set mtu 1400: No such device"):
             await links.set_mtu("gone", space.name, 1400)
-        with pytest.raises(LinkError, match="cannot set it up: No such device"):
+        with pytest.raises(DeviceError, match="cannot set it up: No such device"):
             await links.set_up("gone", space.name)
 
 
@@ -169,7 +173,7 @@ async def test_a_missing_link_without_a_parent_is_missed(net: Net) -> None:
     net.veth("one", "two", space, space)
     async with opened() as (links, _):
         for device in ("nope", "nope.100", "one.", "one.x", "one.0", "one.4095", ".5"):
-            with pytest.raises(LinkError, match=f"'{device}' in namespace .*No such device"):
+            with pytest.raises(DeviceError, match=f"'{device}' in namespace .*No such device"):
                 await links.ensure_link(device, space.name)
         assert (await links.ensure_link("one", space.name)).made is False
 
@@ -215,7 +219,7 @@ async def test_a_kernel_without_vlan_interfaces_is_told_with_the_way_out(net: Ne
         pytest.skip("this kernel has 802.1Q interfaces")
     async with opened() as (links, _):
         way = r"a trunk port on 'one' with vlan = { trunk = \[100\] } needs none"
-        with pytest.raises(LinkError, match=f"'one.100' in .*no module 8021q.*{way}"):
+        with pytest.raises(DeviceError, match=f"'one.100' in .*no module 8021q.*{way}"):
             await links.ensure_link("one.100", space.name)
         assert space.devices() == {"lo", "one", "two"}
 
@@ -227,7 +231,7 @@ async def test_a_kernel_without_vlan_interfaces_is_told_with_the_way_out(net: Ne
 async def test_a_missing_namespace_is_told_with_the_command_that_makes_it(net: Net) -> None:
     name = make_name()
     async with opened() as (links, _):
-        with pytest.raises(LinkError, match=f"^namespace '{name}': there is none.*`ip netns add {name}`"):
+        with pytest.raises(DeviceError, match=f"^namespace '{name}': there is none.*`ip netns add {name}`"):
             await links.get("tap0", name)
         space = net.enter_context(named(name))
         assert await links.get("lo", space.name) is not None
@@ -241,7 +245,7 @@ async def test_a_file_that_is_no_namespace(net: Net) -> None:
     try:
         async with opened() as (links, _):
             with pytest.raises(
-                LinkError, match=f"namespace '{path.name}': cannot enter it: Invalid argument"
+                DeviceError, match=f"namespace '{path.name}': cannot enter it: Invalid argument"
             ):
                 await links.get("lo", path.name)
     finally:
@@ -269,7 +273,7 @@ async def test_a_machine_without_tun(net: Net) -> None:
     patch.setattr(tuntap, "TUNDEV", "/dev/net/no-such-tun")
     async with opened() as (links, _):
         try:
-            with pytest.raises(LinkError, match="/dev/net/tun is missing: `modprobe tun`"):
+            with pytest.raises(DeviceError, match="/dev/net/tun is missing: `modprobe tun`"):
                 await links.ensure_tap("tap0", space.name)
         finally:
             patch.undo()
@@ -288,16 +292,16 @@ def test_a_process_without_capabilities_is_told_so(net: Net) -> None:
     space = net.namespace()
     code = f"""
 import asyncio, os
-from bridge.devices.device import LinkError
-from bridge.devices.devices import Links
+from bridge.devices.device import DeviceError
+from bridge.devices.devices import Devices
 async def main():
-    links = Links()
+    links = Devices()
     await links.open()
     print(await links.get("lo"))
     for attempt in (links.set_mtu("lo", None, 1400), links.get("lo", {space.name!r})):
         try:
             await attempt
-        except LinkError as error:
+        except DeviceError as error:
             print(error)
     await links.close()
 os.setgid(65534); os.setuid(65534)
@@ -305,7 +309,7 @@ asyncio.run(main())
 """
     child = net.program([sys.executable, "-c", code])
     child.wait_exit()
-    assert "Link(index=1, name='lo'" in child.output
+    assert "Device(index=1, name='lo'" in child.output
     assert "device 'lo': cannot set mtu 1400: Operation not permitted" in child.output
     assert f"namespace '{space.name}': cannot enter it: Operation not permitted" in child.output
     assert child.output.count("framebridge needs the capabilit") == 2
@@ -363,7 +367,7 @@ async def test_nothing_is_left_open(net: Net) -> None:
 async def test_a_cancelled_request_leaves_no_thread_behind(net: Net) -> None:
     space = net.namespace()
     for rounds in range(12):
-        links = Links()
+        links = Devices()
         request = asyncio.create_task(links.get("lo", space.name))
         for _ in range(rounds):
             await asyncio.sleep(0)
@@ -475,7 +479,7 @@ async def test_a_deleted_namespace_is_reported_left_and_found_again(net: Net) ->
         space.remove()
         await until(lambda: watch.last(space.name, "there") is None, "there gone")
         await until(lambda: watch.last(None, "here") is None, "the kernel freed it: the veth pair is gone")
-        with pytest.raises(LinkError, match="there is none of that name"):
+        with pytest.raises(DeviceError, match="there is none of that name"):
             await links.get("there", space.name)
 
         del watch[:]
@@ -513,7 +517,7 @@ async def test_a_namespace_no_longer_kept_is_let_go(net: Net) -> None:
 
 @story
 async def test_closing_twice_is_closing_once(net: Net) -> None:
-    links = Links()
+    links = Devices()
     await links.open()
     await links.close()
     await links.close()

@@ -1,4 +1,4 @@
-"""The rules of the audit over facts as values: what each one says, and what a sound port is spared."""
+"""The rules of the audit over info as values: what each one says, and what a sound port is spared."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from bridge.audit.rules import RULES, SEVERITIES, Finding, Subject, audit
 from bridge.config.port import PortConfig
-from bridge.devices import inspection as facts
-from bridge.devices.inspection import Facts
+from bridge.devices import inspection as info
+from bridge.devices.inspection import DeviceInfo
 
 GOOD = frozenset(
     {"rx-gro", "rx-checksum", "tx-checksum-ip-generic", "tx-scatter-gather", "tx-tcp-segmentation"}
 )
-NIC = Facts(7, "eth1", None, mtu=1500, up=True, carrier=True, promiscuity=1, queue_len=1000, on=GOOD)
+NIC = DeviceInfo(7, "eth1", None, mtu=1500, up=True, carrier=True, promiscuity=1, queue_len=1000, on=GOOD)
 VETH = replace(NIC, kind="veth")
 TAP = replace(NIC, name="tap0", kind="tun")
 TRUNK = PortConfig("up", "link", device="eth1", mode="trunk", vids=(10, 20))
@@ -24,18 +24,18 @@ SERVICE = replace(TRUNK, tpid=0x88A8)
 GUESTS = PortConfig("guests", "tap", device="tap0", pvid=10)
 
 
-def found(port: PortConfig, seen: Facts, attached: bool = True) -> list[tuple[str, str]]:
+def found(port: PortConfig, seen: DeviceInfo, attached: bool = True) -> list[tuple[str, str]]:
     return [(item.severity, item.check) for item in audit([Subject(port, seen, attached)])]
 
 
-def off(*features: str, of: Facts = NIC) -> Facts:
+def off(*features: str, of: DeviceInfo = NIC) -> DeviceInfo:
     return replace(of, on=of.on - {*features}, off=frozenset(features))
 
 
 @pytest.mark.parametrize("port", [TRUNK, ACCESS, replace(TRUNK, mtu=1500), replace(SERVICE, mtu=1496)])
-@pytest.mark.parametrize("facts", [NIC, VETH])
-def test_a_sound_link_is_left_in_peace(port: PortConfig, facts: Facts) -> None:
-    assert found(port, facts) == []
+@pytest.mark.parametrize("info", [NIC, VETH])
+def test_a_sound_link_is_left_in_peace(port: PortConfig, info: DeviceInfo) -> None:
+    assert found(port, info) == []
 
 
 CASES = [
@@ -69,11 +69,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("port", "facts", "severity", "check"), CASES)
+@pytest.mark.parametrize(("port", "info", "severity", "check"), CASES)
 def test_what_hurts_is_found_once_with_a_way_out(
-    port: PortConfig, facts: Facts, severity: str, check: str
+    port: PortConfig, info: DeviceInfo, severity: str, check: str
 ) -> None:
-    (finding,) = audit([Subject(port, facts, True)])
+    (finding,) = audit([Subject(port, info, True)])
     assert (finding.port, finding.severity, finding.check) == (port.name, severity, check)
     assert finding.advice
     assert str(finding) == f"port {port.name}: {finding.finding}; {finding.advice}"
@@ -85,7 +85,7 @@ def test_every_rule_has_a_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("port", "facts", "attached"),
+    ("port", "info", "attached"),
     [
         (TRUNK, replace(NIC, promiscuity=0), False),
         (GUESTS, replace(TAP, up=False, carrier=False), False),
@@ -115,8 +115,8 @@ def test_every_rule_has_a_case() -> None:
         "an access port sends no tag",
     ],
 )
-def test_what_does_not_hurt_is_not_told(port: PortConfig, facts: Facts, attached: bool) -> None:
-    assert found(port, facts, attached) == []
+def test_what_does_not_hurt_is_not_told(port: PortConfig, info: DeviceInfo, attached: bool) -> None:
+    assert found(port, info, attached) == []
 
 
 def test_a_vlan_interface_beside_a_trunk_that_carries_its_vlan() -> None:
@@ -151,9 +151,9 @@ def test_a_finding_is_a_value() -> None:
 
 
 def test_a_virtual_function_is_known_by_its_bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "BUS_DEVICES", f"{tmp_path}/{{bus}}/{{name}}")
+    monkeypatch.setattr(info, "BUS_DEVICES", f"{tmp_path}/{{bus}}/{{name}}")
     for name in ("pf", "vf"):
         (tmp_path / "pci" / name).mkdir(parents=True)
     (tmp_path / "pci" / "vf" / "physfn").symlink_to("../pf")
     devices = [{"parent_dev_bus_name": "pci", "parent_dev_name": name} for name in ("pf", "vf")]
-    assert [facts.is_virtual_function(device) for device in [*devices, {}]] == [False, True, False]
+    assert [info.is_virtual_function(device) for device in [*devices, {}]] == [False, True, False]

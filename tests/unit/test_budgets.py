@@ -152,7 +152,7 @@ def test_an_engine_keeps_to_it_and_tells() -> None:
         port.inject(broadcast(500))
         engine.wake()
         await until(lambda: port.pending == 0)
-        (row,) = engine.rows.budgets()
+        (row,) = engine.status.budgets()
         assert (row["budget"], row["state"], row["times_over"]) == ("storm", "over", 1)
         assert row["spent"] + row["dropped"] == 500
         assert (
@@ -172,16 +172,16 @@ def test_a_reload_changes_the_limit_and_keeps_what_was_counted() -> None:
         port.inject(broadcast(200))
         engine.wake()
         await until(lambda: port.pending == 0)
-        before = engine.rows.budgets()[0]
+        before = engine.status.budgets()[0]
         await engine.apply(parse(BUDGET.replace("100", "1_000_000_000")))
-        await until(lambda: engine.rows.budgets()[0]["state"] == "within")
+        await until(lambda: engine.status.budgets()[0]["state"] == "within")
         port.inject(broadcast(200))
         engine.wake()
         await until(lambda: port.pending == 0)
-        after = engine.rows.budgets()[0]
+        after = engine.status.budgets()[0]
         assert after["spent"] == before["spent"] + 200
         assert after["dropped"] == before["dropped"]
         await engine.apply(parse(""))
-        assert engine.rows.budgets() == []
+        assert engine.status.budgets() == []
 
     asyncio.run(with_engine(parse(BUDGET), story))

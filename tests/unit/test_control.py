@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from helpers.control import CONFIG, Served, Wire, served, write_config
-from helpers.fake_engine import QUEUE_CAP, FakeEngine, FakeRows
+from helpers.fake_engine import QUEUE_CAP, FakeEngine, FakeStatus
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,9 +29,9 @@ from bridge.config.document import parse
 from bridge.control.protocol import ERRORS, INTERNAL, MESSAGE_MAX, Call, encode_error
 from bridge.control.server import Limits
 from bridge.control.service import METHODS, Service
-from bridge.control.socket_path import SocketClaim, peer_of
+from bridge.control.socket_path import SocketPath, peer_of
 from bridge.engine.engine import Engine
-from bridge.engine.status import Rows
+from bridge.engine.status import Status
 from bridge.errors import ConfigError, ControlError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "control-protocol.md"
@@ -277,7 +277,7 @@ def test_what_cannot_be_done_is_a_named_error_and_the_connection_goes_on(
 def test_an_unforeseen_failure_is_logged_and_told_and_not_more(
     wire: Wire, server: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(server.engine.rows, "vlans", lambda: 1 // 0)
+    monkeypatch.setattr(server.engine.status, "vlans", lambda: 1 // 0)
 
     reply = wire.call("VlanShow")
 
@@ -353,7 +353,7 @@ def signature(verb: Callable[..., object]) -> tuple[object, ...]:
 
 
 def test_the_engine_of_these_tests_is_shaped_like_the_real_one() -> None:
-    for fake, real in ((FakeEngine, Engine), (FakeRows, Rows)):
+    for fake, real in ((FakeEngine, Engine), (FakeStatus, Status)):
         for name, verb in inspect.getmembers(fake, inspect.isfunction):
             if not name.startswith("_"):
                 assert signature(verb) == signature(getattr(real, name)), name
@@ -979,7 +979,7 @@ def test_the_socket_appears_with_listen_in_a_directory_made_for_it(tmp_path: Pat
     path = tmp_path / "run" / "framebridge" / "a.sock"
     before = os.umask(0o077)
     try:
-        with SocketClaim(str(path)) as claim:
+        with SocketPath(str(path)) as claim:
             assert not path.exists()
             with claim.listen():
                 assert connects(str(path))
@@ -993,14 +993,14 @@ def test_the_socket_appears_with_listen_in_a_directory_made_for_it(tmp_path: Pat
 
 def test_a_living_daemon_keeps_its_path_listening_or_not(tmp_path: Path) -> None:
     path = str(tmp_path / "a.sock")
-    with SocketClaim(path) as claim:
+    with SocketPath(path) as claim:
         with pytest.raises(ConfigError, match=rf"already running \(pid {os.getpid()}\)"):
-            SocketClaim(path)
+            SocketPath(path)
         with claim.listen():
             with pytest.raises(ConfigError, match=rf"already running \(pid {os.getpid()}\)"):
-                SocketClaim(path)
+                SocketPath(path)
             assert connects(path)
-    SocketClaim(path).release()
+    SocketPath(path).release()
 
 
 def test_a_listener_without_a_lock_is_living_too(tmp_path: Path) -> None:
@@ -1009,23 +1009,23 @@ def test_a_listener_without_a_lock_is_living_too(tmp_path: Path) -> None:
         other.bind(path)
         other.listen(0)
         with pytest.raises(ConfigError, match=rf"already running \(pid {os.getpid()}\)"):
-            SocketClaim(path)
+            SocketPath(path)
         with pytest.raises(ConfigError, match="already running"):  # its backlog is full now
-            SocketClaim(path)
+            SocketPath(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.sock"]
 
 
 def test_what_a_dead_daemon_left_is_replaced(tmp_path: Path) -> None:
     path = str(tmp_path / "a.sock")
     if (child := os.fork()) == 0:
-        claim = SocketClaim(path)
+        claim = SocketPath(path)
         claim.listen()
         os._exit(9)
     os.waitpid(child, 0)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.sock", "a.sock.lock"]
     assert not connects(path)
 
-    with SocketClaim(path) as claim, claim.listen():
+    with SocketPath(path) as claim, claim.listen():
         assert connects(path)
 
     assert list(tmp_path.iterdir()) == []
@@ -1042,7 +1042,7 @@ def test_of_many_daemons_started_at_once_one_gets_the_path(tmp_path: Path) -> No
             os.close(hold[1])
             os.read(start[0], 1)  # returns when the parent closes its end
             try:
-                SocketClaim(path)
+                SocketPath(path)
                 os.write(results[1], b"+")
                 os.read(hold[0], 1)
             except ConfigError:
@@ -1066,7 +1066,7 @@ def test_a_lock_file_removed_while_it_is_taken_counts_for_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(tmp_path / "a.sock")
-    predecessor = [SocketClaim(path)]
+    predecessor = [SocketPath(path)]
     flock = fcntl.flock
 
     def flock_after_the_predecessor_left(lock: int, operation: int) -> None:
@@ -1076,13 +1076,13 @@ def test_a_lock_file_removed_while_it_is_taken_counts_for_nothing(
 
     monkeypatch.setattr(fcntl, "flock", flock_after_the_predecessor_left)
 
-    with SocketClaim(path), pytest.raises(ConfigError, match="already running"):
-        SocketClaim(path)
+    with SocketPath(path), pytest.raises(ConfigError, match="already running"):
+        SocketPath(path)
 
 
 def test_a_successor_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.sock"
-    claim = SocketClaim(str(path))
+    claim = SocketPath(str(path))
     with claim.listen(), socket.socket(socket.AF_UNIX) as other:
         path.unlink()
         other.bind(str(path))
@@ -1113,7 +1113,7 @@ def test_a_path_that_cannot_be_used_is_named_with_the_way_out(
     (tmp_path / "folder").mkdir()
 
     with pytest.raises(ConfigError, match=complaint) as caught:
-        SocketClaim(path.format(tmp=tmp_path))
+        SocketPath(path.format(tmp=tmp_path))
 
     assert caught.value.problems[0].path == "bridge.control_socket"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder"]

@@ -86,11 +86,11 @@ def broadcast(source: int, *tags: bytes) -> bytes:
 
 async def speak(engine: Engine, name: str, *stations: int, vid: int = VID) -> None:
     """Let stations behind a port be learned."""
-    tags = [frames.tag(vid)] if engine.rows.ports(name)[0]["mode"] == "trunk" else []
+    tags = [frames.tag(vid)] if engine.status.ports(name)[0]["mode"] == "trunk" else []
     inject(engine, name, *(broadcast(station, *tags) for station in stations))
     known = [f"02:00:00:00:00:{station:02x}" for station in stations]
     await until(
-        lambda: {*known} <= {row["mac"] for row in engine.rows.fdb(port=name, vlan=vid)}, "stations learned"
+        lambda: {*known} <= {row["mac"] for row in engine.status.fdb(port=name, vlan=vid)}, "stations learned"
     )
 
 
@@ -103,11 +103,11 @@ async def turns(engine: Engine, count: int) -> None:
 
 
 def states(engine: Engine) -> dict[object, object]:
-    return {row["port"]: row["state"] for row in engine.rows.ports()}
+    return {row["port"]: row["state"] for row in engine.status.ports()}
 
 
 def balance(engine: Engine) -> object:
-    total = engine.rows.stats()[-1]
+    total = engine.status.stats()[-1]
     assert total["port"] == "total"
     return total["balance"]
 
@@ -127,7 +127,7 @@ async def test_a_started_engine_forwards_and_a_stopped_one_leaves_nothing() -> N
 
     await engine.stop()
     await engine.stop()
-    assert engine.rows.ports() == []
+    assert engine.status.ports() == []
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("framebridge")]
     assert not engine.faults.done()
 
@@ -142,7 +142,7 @@ async def test_a_start_that_fails_undoes_itself() -> None:
     engine = Engine(config(access("a"), GONE))
     with pytest.raises(PortError, match="port 'gone': device 'no-such-dev': cannot use it: No such device"):
         await engine.start()
-    assert engine.rows.ports() == []
+    assert engine.status.ports() == []
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("framebridge")]
     await engine.stop()
 
@@ -177,17 +177,17 @@ async def test_there_and_back_again() -> None:
         entries=(StaticEntry(20, 2, "static", "b"),),
     )
     async with running() as engine:
-        before = engine.rows.ports(), engine.rows.vlans(), engine.rows.fdb()
+        before = engine.status.ports(), engine.status.vlans(), engine.status.fdb()
         there = await engine.apply(other)
         assert engine.config == other
-        assert [(row["port"], row["vlan"], row["native"], row["mtu"]) for row in engine.rows.ports()] == [
+        assert [(row["port"], row["vlan"], row["native"], row["mtu"]) for row in engine.status.ports()] == [
             ("b", 20, None, 1500),
             ("new", 30, None, 1500),
             ("t", "20,30", 20, 9000),
         ]
         back = await engine.apply(THREE)
         assert engine.config == THREE
-        assert (engine.rows.ports(), engine.rows.vlans(), engine.rows.fdb()) == before
+        assert (engine.status.ports(), engine.status.vlans(), engine.status.fdb()) == before
         assert len(there) == len(back)
         assert await engine.apply(THREE) == ()
 
@@ -197,12 +197,12 @@ async def test_ports_a_plan_does_not_touch_notice_nothing() -> None:
     async with running() as engine:
         await speak(engine, "a", 1)
         await speak(engine, "b", 2)
-        port, rows, learned = engine.port("a"), engine.rows.stats("a"), engine.rows.fdb(port="a")
+        port, rows, learned = engine.port("a"), engine.status.stats("a"), engine.status.fdb(port="a")
         await engine.apply(config(access("a"), trunk("t", 10, 30), access("new")))
         assert engine.port("a") is port
-        assert engine.rows.stats("a") == rows
-        assert engine.rows.fdb(port="a") == learned
-        assert engine.rows.fdb() == learned  # what b had is gone with b
+        assert engine.status.stats("a") == rows
+        assert engine.status.fdb(port="a") == learned
+        assert engine.status.fdb() == learned  # what b had is gone with b
         assert balance(engine) == 0
 
 
@@ -218,8 +218,8 @@ async def test_a_change_that_fails_leaves_all_as_it_was() -> None:
         inject(engine, "b", broadcast(6))
         await receive(engine, "a")
         keys = ("port", "index", "state", "vlan", "rx_frames", "tx_frames", "drops")
-        ports = [{key: row[key] for key in keys} for row in engine.rows.ports()]
-        vlans = [{**row, "fdb_entries": 0} for row in engine.rows.vlans()]
+        ports = [{key: row[key] for key in keys} for row in engine.status.ports()]
+        vlans = [{**row, "fdb_entries": 0} for row in engine.status.vlans()]
         events = engine.subscribe()
         with pytest.raises(
             ApplyError, match=r"port 'gone': device 'lo.5': .*the configuration before is in force"
@@ -227,9 +227,9 @@ async def test_a_change_that_fails_leaves_all_as_it_was() -> None:
             await engine.apply(other)
         events.close()
         assert engine.config == start
-        assert [{key: row[key] for key in keys} for row in engine.rows.ports()] == ports
-        assert [{**row, "fdb_entries": 0} for row in engine.rows.vlans()] == vlans
-        assert [(row["mac"][-1], row["state"]) for row in engine.rows.fdb()] == [
+        assert [{key: row[key] for key in keys} for row in engine.status.ports()] == ports
+        assert [{**row, "fdb_entries": 0} for row in engine.status.vlans()] == vlans
+        assert [(row["mac"][-1], row["state"]) for row in engine.status.fdb()] == [
             ("2", "static"),
             ("4", "drop"),
         ]
@@ -248,7 +248,7 @@ async def test_a_device_that_is_not_there_is_refused_before_any_port_is_closed()
         for gone in (GONE, replace(GONE, netns="no-such-netns"), replace(GONE, kind="tap", device="lo")):
             with pytest.raises(ApplyError, match=r"port 'gone': .*the configuration before is in force"):
                 await engine.apply(config(THREE.ports[0], renamed, THREE.ports[2], gone))
-        assert [row["port"] for row in engine.rows.fdb()] == ["b"]
+        assert [row["port"] for row in engine.status.fdb()] == ["b"]
         await engine.fdb_flush()
         told = [row["event"] async for row in upto(events, "fdb-flushed")]
         assert {*told} - {"fdb-learned"} == {"fdb-flushed"}
@@ -284,14 +284,14 @@ async def test_a_disabled_port_is_down_and_its_entries_are_gone() -> None:
             replace(start, ports=(access("a"), access("b", admin_up=False), trunk("t", 10, 20)))
         )
         assert states(engine) == {"a": "up", "b": "down", "t": "up"}
-        assert engine.rows.fdb() == []
+        assert engine.status.fdb() == []
         inject(engine, "a", broadcast(3))
         await receive(engine, "t")
         assert memory(engine, "b").drain() == []
 
         await engine.apply(start)
         assert states(engine)["b"] == "up"
-        assert [row["state"] for row in engine.rows.fdb(port="b")] == ["static"]
+        assert [row["state"] for row in engine.status.fdb(port="b")] == ["static"]
         told = [row["event"] async for row in upto(events, "reload", 2)]
         assert [event for event in told if event.startswith("port")] == [
             "port-down",
@@ -317,16 +317,16 @@ async def test_a_port_that_leaves_a_vlan_forgets_it() -> None:
         await speak(engine, "t", 1, vid=10)
         await speak(engine, "t", 2, vid=20)
         await engine.apply(config(access("a"), access("b"), trunk("t", 20)))
-        assert [(row["vlan"], row["port"]) for row in engine.rows.fdb()] == [(20, "t")]
+        assert [(row["vlan"], row["port"]) for row in engine.status.fdb()] == [(20, "t")]
 
 
 @story
 async def test_256_ports_and_a_change_of_one() -> None:
     ports = [access(f"p{number}") for number in range(256)]
     async with running(config(*ports)) as engine:
-        assert sorted(row["index"] for row in engine.rows.ports()) == [*range(256)]
+        assert sorted(row["index"] for row in engine.status.ports()) == [*range(256)]
         await engine.apply(config(*ports[1:], access("other")))
-        assert len(engine.rows.ports()) == 256
+        assert len(engine.status.ports()) == 256
 
 
 ANY_PORT = st.builds(
@@ -393,7 +393,7 @@ async def test_rows_of_ports_and_vlans() -> None:
         common |= {"isolated": False, "horizon": None, "hairpin": False, "direction": "both"}
         common |= {"locked": False, "source_guard": False, "storm_control": False}
         counts = dict.fromkeys(("rx_frames", "tx_frames", "drops", "rx_missed", "fdb_entries"), 0)
-        assert engine.rows.ports() == [
+        assert engine.status.ports() == [
             {
                 **common,
                 **counts,
@@ -431,11 +431,11 @@ async def test_rows_of_ports_and_vlans() -> None:
                 "tx_frames": 1,
             },
         ]
-        assert engine.rows.ports("q") == engine.rows.ports()[1:2]
+        assert engine.status.ports("q") == engine.status.ports()[1:2]
         with pytest.raises(PortError, match="'nope': there is none of that name, only a, q, t"):
-            engine.rows.ports("nope")
+            engine.status.ports("nope")
         empty = {"name": "", "tagged": [], "untagged": [], "fdb_entries": 0, "mac_limit": 0, "learning": True}
-        assert engine.rows.vlans() == [
+        assert engine.status.vlans() == [
             {**empty, "vlan": 1, "untagged": ["t"]},
             {**empty, "vlan": 10, "name": "ten", "tagged": ["t"], "untagged": ["a"]}
             | {"fdb_entries": 1, "mac_limit": 7},
@@ -451,17 +451,17 @@ async def test_statistics_balance_also_when_ports_have_gone() -> None:
         for name, sources in (("a", (1, 2)), ("b", (3,))):
             await speak(engine, name, *sources)
         inject(engine, "a", broadcast(1, frames.tag(99)))
-        await until(lambda: engine.rows.drops(), "the drop")
+        await until(lambda: engine.status.drops(), "the drop")
         await engine.apply(config(access("a"), trunk("t", 10)))
-        rows = engine.rows.stats()
+        rows = engine.status.stats()
         assert [row["port"] for row in rows] == ["a", "t", "total"]
         assert [*rows[0]] == ["port", *(name for name, _ in PORT_COUNTERS), "rx_drops", "tx_drops"]
         assert (rows[-1]["rx_frames"], rows[-1]["tx_frames"], rows[-1]["rx_drops"]) == (4, 6, 1)
         assert rows[-1]["balance"] == 0
-        assert engine.rows.stats("a") == rows[:1]
+        assert engine.status.stats("a") == rows[:1]
 
         await engine.apply(THREE)  # b again: a new port
-        assert engine.rows.stats("b")[0]["rx_frames"] == 0
+        assert engine.status.stats("b")[0]["rx_frames"] == 0
         assert balance(engine) == 0
 
 
@@ -477,8 +477,8 @@ async def test_drops_have_reason_and_meaning() -> None:
             "meaning": dict(DROP_REASONS)["tag_not_allowed"],
         }
         both = [row, {**row, "port": "total"}]
-        await until(lambda: engine.rows.drops() == both, "both drops")
-        every = engine.rows.drops(all=True)
+        await until(lambda: engine.status.drops() == both, "both drops")
+        every = engine.status.drops(all=True)
         assert len(every) == (3 + 1) * (2 * len(DROP_REASONS) + len(MISSES))
         assert all(one in every for one in both)
 
@@ -487,16 +487,16 @@ async def test_drops_have_reason_and_meaning() -> None:
 async def test_drops_of_ports_that_have_gone_stay_in_the_total() -> None:
     async with running() as engine:
         inject(engine, "b", broadcast(1, frames.tag(99)))
-        await until(lambda: engine.rows.drops(), "the drop")
+        await until(lambda: engine.status.drops(), "the drop")
         await engine.apply(config(access("a")))
-        (row,) = engine.rows.drops()
+        (row,) = engine.status.drops()
         assert (row["port"], row["direction"], row["reason"], row["frames"]) == (
             "total",
             "rx",
             "tag_not_allowed",
             1,
         )
-        assert engine.rows.stats()[-1]["rx_drops"] == 1
+        assert engine.status.stats()[-1]["rx_drops"] == 1
 
 
 @story
@@ -564,7 +564,7 @@ async def test_entries_by_command() -> None:
         await engine.fdb_add(VID, 4, "b", "sticky")
         await engine.fdb_add(VID, 6, "", "drop")
         await speak(engine, "a", 1)
-        shown = [(row["mac"][-1], row["port"], row["state"]) for row in engine.rows.fdb(vlan=VID)]
+        shown = [(row["mac"][-1], row["port"], row["state"]) for row in engine.status.fdb(vlan=VID)]
         assert shown == [
             ("2", "b", "static"),
             ("4", "b", "sticky"),
@@ -575,7 +575,7 @@ async def test_entries_by_command() -> None:
         assert await engine.fdb_flush() == 1
         assert await engine.fdb_delete(VID, 2)
         assert not await engine.fdb_delete(VID, 2)
-        assert [row["state"] for row in engine.rows.fdb()] == ["drop"]
+        assert [row["state"] for row in engine.status.fdb()] == ["drop"]
 
 
 @story
@@ -591,7 +591,7 @@ async def test_entries_that_cannot_be() -> None:
             await engine.fdb_flush(port="nope")
         with pytest.raises(FramebridgeError, match="has not been seen"):
             await engine.fdb_add(VID, 2, "", "dynamic")
-        assert engine.rows.fdb() == []
+        assert engine.status.fdb() == []
 
 
 @story
@@ -599,10 +599,10 @@ async def test_entries_by_command_survive_a_reload_but_not_their_port() -> None:
     async with running() as engine:
         await engine.fdb_add(VID, 2, "b", "static")
         await engine.apply(config(access("a"), access("b"), access("c")))
-        assert len(engine.rows.fdb()) == 1
+        assert len(engine.status.fdb()) == 1
         await engine.apply(config(access("a")))
         await engine.apply(THREE)
-        assert engine.rows.fdb() == []
+        assert engine.status.fdb() == []
 
 
 @story
@@ -615,7 +615,7 @@ async def test_a_reload_puts_entries_of_the_file_back_that_commands_replaced_or_
     file = replace(THREE, entries=entries)
 
     def shown(engine: Engine) -> list[tuple[object, object]]:
-        return [(row["port"], row["state"]) for row in engine.rows.fdb()]
+        return [(row["port"], row["state"]) for row in engine.status.fdb()]
 
     async with running(file) as engine:
         before = shown(engine)
@@ -636,7 +636,7 @@ async def test_a_dynamic_entry_takes_the_place_of_a_pinned_one_for_good() -> Non
         await engine.fdb_add(VID, 2, "b", "dynamic")
         await engine.apply(config(access("a"), access("b", admin_up=False), trunk("t", 10, 20)))
         await engine.apply(THREE)
-        assert engine.rows.fdb() == []
+        assert engine.status.fdb() == []
 
 
 @story
@@ -651,7 +651,7 @@ async def test_nobody_is_let_in_where_no_traffic_of_the_vlan_passes() -> None:
         await engine.apply(replace(engine.config, ports=(access("a"), access("b", 20), trunk("t", 20))))
         with pytest.raises(FramebridgeError, match="its port carries no traffic of VLAN 10 now"):
             await engine.fdb_add(VID, frames.number(frames.host(1)), "", "dynamic")
-        assert engine.rows.fdb() == []
+        assert engine.status.fdb() == []
 
 
 @story
@@ -661,9 +661,9 @@ async def test_controlled_learning_waits_for_permission() -> None:
         inject(engine, "a", broadcast(1))
         asked = [row async for row in upto(events, "fdb-request")][-1]
         assert (asked["mac"], asked["vlan"], asked["port"]) == ("02:00:00:00:00:01", VID, "a")
-        assert engine.rows.fdb() == []
+        assert engine.status.fdb() == []
         await engine.fdb_add(VID, frames.number(frames.host(1)), "", "dynamic")
-        assert [row["port"] for row in engine.rows.fdb()] == ["a"]
+        assert [row["port"] for row in engine.status.fdb()] == ["a"]
 
 
 @story
@@ -673,9 +673,9 @@ async def test_time_passes_in_the_engine() -> None:
         events = engine.subscribe()
         await speak(engine, "a", 1)
         await clock.run(9)
-        assert len(engine.rows.fdb()) == 1
+        assert len(engine.status.fdb()) == 1
         await clock.run(3)
-        assert engine.rows.fdb() == []
+        assert engine.status.fdb() == []
         aged = [row async for row in upto(events, "fdb-aged")][-1]
         assert (aged["mac"], aged["port"]) == ("02:00:00:00:00:01", "a")
         assert aged["held"] in (11, 12)

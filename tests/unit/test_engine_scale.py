@@ -29,13 +29,13 @@ class Counted(Engine):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.made = 0
-        make = self._plane._snapshot
+        make = self._data_plane._snapshot
 
         def counted() -> Snapshot:
             self.made += 1
             return make()
 
-        self._plane._snapshot = counted  # type: ignore[method-assign]
+        self._data_plane._snapshot = counted  # type: ignore[method-assign]
 
     def since(self) -> int:
         """Snapshots since the last call."""
@@ -66,12 +66,12 @@ async def running(config: Config = LARGE) -> AsyncIterator[Counted]:
 async def test_a_start_of_64_ports_and_4094_vlans_is_one_snapshot() -> None:
     async with running() as engine:
         assert engine.since() == 1
-        assert {row["state"] for row in engine.rows.ports()} == {"up"}
-        rows = engine.rows.vlans()
+        assert {row["state"] for row in engine.status.ports()} == {"up"}
+        rows = engine.status.vlans()
         assert [row["vlan"] for row in rows] == [*EVERY_VLAN]
         assert rows[99]["tagged"] == [port.name for port in TRUNKS]
         assert rows[99]["untagged"] == ["g00"]
-        assert engine.rows.ports("t0")[0]["vlan"] == vids.format_vids(EVERY_VLAN) == "1-4094"
+        assert engine.status.ports("t0")[0]["vlan"] == vids.format_vids(EVERY_VLAN) == "1-4094"
 
 
 @story
@@ -79,7 +79,7 @@ async def test_a_start_with_static_entries_is_one_snapshot_too() -> None:
     entries = tuple(StaticEntry(port.pvid, 2, "static", port.name) for port in GUESTS)
     async with running(replace(LARGE, entries=entries)) as engine:
         assert engine.since() == 1
-        assert len(engine.rows.fdb()) == len(GUESTS)
+        assert len(engine.status.fdb()) == len(GUESTS)
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_a_change_is_few_snapshots_however_many_ports_it_is_about(change: dict[s
     @story
     async def test() -> None:
         async with running() as engine:
-            before = engine.rows.ports(), engine.rows.vlans()
+            before = engine.status.ports(), engine.status.vlans()
             engine.since()
             await engine.apply(replace(LARGE, **change))
             assert engine.since() <= most
             await engine.apply(LARGE)
             assert engine.since() <= 3
-            assert (engine.rows.ports(), engine.rows.vlans()) == before
-            assert engine.rows.stats()[-1]["balance"] == 0
+            assert (engine.status.ports(), engine.status.vlans()) == before
+            assert engine.status.stats()[-1]["balance"] == 0
 
     test()
 
@@ -118,13 +118,13 @@ async def test_a_large_change_that_fails_is_undone_in_few_snapshots_and_tells_of
 ):
     other = replace(LARGE, ports=(*GUESTS[8:], guest(60), GONE, *TRUNKS), vlans=())
     async with running() as engine:
-        before = engine.rows.ports(), engine.rows.vlans()
+        before = engine.status.ports(), engine.status.vlans()
         events = engine.subscribe()
         engine.since()
         with pytest.raises(ApplyError, match="port 'gone'"):
             await engine.apply(other)
         assert engine.since() <= 7
-        assert (engine.rows.ports(), engine.rows.vlans()) == before
+        assert (engine.status.ports(), engine.status.vlans()) == before
         await engine.apply(replace(LARGE, vlans=()))
         told = []
         async for row in events:

@@ -83,7 +83,7 @@ class World:
     async def quiet(self) -> None:
         async with asyncio.timeout(10):
             while any(
-                self.port(row["port"]).pending for row in self.engine.rows.ports() if row["state"] == "up"
+                self.port(row["port"]).pending for row in self.engine.status.ports() if row["state"] == "up"
             ):
                 await asyncio.sleep(0.002)
 
@@ -91,7 +91,7 @@ class World:
         self.port(name).inject(sent)
         self.engine.wake()
         await self.quiet()
-        self.engine.rows.fdb()
+        self.engine.status.fdb()
         await asyncio.sleep(0.002)
 
     async def pass_time(self, seconds: float) -> None:
@@ -105,13 +105,13 @@ class World:
                 await self.settle(1)
 
     def state(self, name: str) -> str:
-        return str(self.engine.rows.ports(name)[0]["state"])
+        return str(self.engine.status.ports(name)[0]["state"])
 
     def heard(self, *kinds: str) -> list[Row]:
         return [row for row in self.told if row["event"] in kinds]
 
     def place(self) -> tuple[object, object]:
-        (row,) = self.engine.rows.fdb(mac=frames.number(STATION), vlan=10)
+        (row,) = self.engine.status.fdb(mac=frames.number(STATION), vlan=10)
         return row["port"], row["state"]
 
 
@@ -125,7 +125,7 @@ def live(text: str, story: Callable[[World], Awaitable[None]]) -> None:
         await asyncio.sleep(0)
         try:
             await story(world)
-            total = engine.rows.stats()[-1]
+            total = engine.status.stats()[-1]
             assert total["balance"] == 0
             assert total["forwarded"] + total["originated"] == total["offered"]
         finally:
@@ -150,7 +150,7 @@ def broadcast(source: bytes = STATION) -> bytes:
 def test_without_a_loop_probes_are_sent_and_nothing_happens() -> None:
     async def story(world: World) -> None:
         await world.pass_time(3)
-        rows = {row["port"]: row for row in world.engine.rows.stats()}
+        rows = {row["port"]: row for row in world.engine.status.stats()}
         assert rows["a"]["originated"] >= 3
         assert rows["up"]["originated"] == 3 * rows["a"]["originated"], "native 1, and 10 and 20 tagged"
         assert world.heard("loop", "port-blocked") == []
@@ -161,14 +161,14 @@ def test_without_a_loop_probes_are_sent_and_nothing_happens() -> None:
 def test_detection_off_sends_nothing_until_it_is_on() -> None:
     async def story(world: World) -> None:
         await world.pass_time(3)
-        assert world.engine.rows.stats()[-1]["originated"] == 0
+        assert world.engine.status.stats()[-1]["originated"] == 0
         await world.engine.apply(configs.parse(PORTS + DETECT))
-        await world.until(lambda: world.engine.rows.stats()[-1]["originated"] > 0)
+        await world.until(lambda: world.engine.status.stats()[-1]["originated"] > 0)
         await world.engine.apply(configs.parse(PORTS))
         await world.settle()
-        before = world.engine.rows.stats()[-1]["originated"]
+        before = world.engine.status.stats()[-1]["originated"]
         await world.pass_time(3)
-        assert world.engine.rows.stats()[-1]["originated"] == before
+        assert world.engine.status.stats()[-1]["originated"] == before
 
     live("", story)
 
@@ -182,7 +182,7 @@ def test_a_loop_is_found_one_port_is_blocked_and_it_comes_back_when_the_loop_is_
         assert {loop["port"], loop["other_port"]} == {"a", "b"}
         assert (loop["vlan"], loop["other_vlan"], loop["blocked"]) == (10, 10, "b")
         assert (world.state("a"), world.state("up")) == ("up", "up")
-        assert "loop" in str(world.engine.rows.ports("b")[0]["reason"])
+        assert "loop" in str(world.engine.status.ports("b")[0]["reason"])
         await world.send("a", broadcast())
         assert len(world.port("up").drain()) >= 1, "the traffic of others goes on"
         await world.pass_time(10)
@@ -280,11 +280,11 @@ def test_two_bridges_do_not_take_each_others_probes_for_their_own() -> None:
                 world.engine.wake()
                 other.wake()
                 await asyncio.sleep(0.01)
-            assert other.rows.stats("a")[0]["rx_frames"] > 0
-            assert world.engine.rows.stats("a")[0]["rx_frames"] > 0
+            assert other.status.stats("a")[0]["rx_frames"] > 0
+            assert world.engine.status.stats("a")[0]["rx_frames"] > 0
             for engine in (world.engine, other):
                 assert ended(engine, "own_probe") == []
-                assert engine.rows.fdb() == []
+                assert engine.status.fdb() == []
         finally:
             await other.stop()
         assert world.heard("loop") == []
@@ -338,13 +338,14 @@ def test_held_is_a_state_of_its_own_to_every_question() -> None:
         await flap(world, 4)
         await world.engine.fdb_add(10, frames.number(frames.host(8)), "a", "sticky")
         asked = {
-            state: [row["mac"] for row in world.engine.rows.fdb(state=state)] for state in ("held", "sticky")
+            state: [row["mac"] for row in world.engine.status.fdb(state=state)]
+            for state in ("held", "sticky")
         }
         assert asked == {"held": [MAC], "sticky": ["02:00:00:00:00:08"]}
         assert await world.engine.fdb_flush(state="sticky") == 1
         assert world.place() == ("b", "held")
         assert await world.engine.fdb_flush(state="held") == 1
-        assert world.engine.rows.fdb() == []
+        assert world.engine.status.fdb() == []
 
     live(HOLD, story)
 
@@ -397,7 +398,7 @@ def test_a_thousand_restless_addresses_are_held_and_told_of_in_few_words(
         stations = [broadcast(frames.host(n)) for n in range(1000, 1500)]
         for name in ("a", "b", "a", "b", "a"):
             await world.send(name, *stations)
-        rows = world.engine.rows.fdb()
+        rows = world.engine.status.fdb()
         assert [row["state"] for row in rows] == ["held"] * 500
         assert len(world.heard("mac-moving")) == 32
         await world.pass_time(1)
@@ -465,7 +466,7 @@ def test_a_disabled_port_that_is_blocked_is_down() -> None:
 def test_the_own_address_never_has_an_entry() -> None:
     async def story(world: World) -> None:
         await world.send("a", broadcast(OWN))
-        assert world.engine.rows.fdb() == []
+        assert world.engine.status.fdb() == []
         for kind in ("static", "dynamic"):
             with pytest.raises(FramebridgeError, match="own address"):
                 await world.engine.fdb_add(10, frames.number(OWN), "a", kind)

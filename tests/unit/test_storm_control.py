@@ -134,7 +134,7 @@ async def with_engine(config: Config, story: Any) -> None:
     await engine.start()
     try:
         await story(engine)
-        assert engine.rows.stats()[-1]["balance"] == 0
+        assert engine.status.stats()[-1]["balance"] == 0
     finally:
         await engine.stop()
 
@@ -152,7 +152,7 @@ def test_a_storm_is_bounded_told_and_shown() -> None:
     async def story(engine: Engine) -> None:
         events = engine.subscribe()
         await flood(engine, 500)
-        row, other = engine.rows.storms()
+        row, other = engine.status.storms()
         assert (row["port"], row["flood"], row["unit"], row["per_second"]) == (
             "guests",
             "broadcast",
@@ -166,7 +166,7 @@ def test_a_storm_is_bounded_told_and_shown() -> None:
         assert (other["flood"], other["dropped"]) == ("unknown", 0)
         (drop,) = ended(engine, "storm")
         assert (drop["port"], drop["direction"], drop["frames"]) == ("guests", "rx", row["dropped"])
-        assert engine.rows.storms("uplink") == []
+        assert engine.status.storms("uplink") == []
         async with asyncio.timeout(10):
             told = [event async for event in _take(events, "storm-", 2)]
         assert [(event["event"], event["port"], event["flood"]) for event in told] == [
@@ -189,16 +189,16 @@ async def _take(events: Any, prefix: str, n: int) -> Any:
 def test_a_reload_changes_adds_and_takes_away_limits() -> None:
     async def story(engine: Engine) -> None:
         await flood(engine, 200)
-        before = engine.rows.storms()[0]
+        before = engine.status.storms()[0]
         await engine.apply(parse(LIMITS.replace("100 frames", "50 frames")))
-        after = engine.rows.storms()[0]
+        after = engine.status.storms()[0]
         assert (after["per_second"], after["dropped"]) == (50, before["dropped"])
         await engine.apply(parse('storm_control = { multicast = "1 %" }'))
-        assert [(row["flood"], row["dropped"]) for row in engine.rows.storms()] == [("multicast", 0)]
+        assert [(row["flood"], row["dropped"]) for row in engine.status.storms()] == [("multicast", 0)]
         await flood(engine, 200)
-        assert engine.rows.storms()[0]["dropped"] == 0
+        assert engine.status.storms()[0]["dropped"] == 0
         await engine.apply(without_port(engine.config, "guests"))
-        assert engine.rows.storms() == []
+        assert engine.status.storms() == []
 
     asyncio.run(with_engine(parse(), story))
 
@@ -209,9 +209,9 @@ def test_a_limit_of_another_unit_begins_anew() -> None:
     async def story(engine: Engine) -> None:
         await engine.apply(parse(LIMITS.replace("100 frames/s", "1 bit/s")))
         await flood(engine, 200)
-        assert engine.rows.storms()[0]["left"] < -1000
+        assert engine.status.storms()[0]["left"] < -1000
         await engine.apply(parse(LIMITS.replace("100 frames/s", "100000 frames/s")))
-        (row, _) = engine.rows.storms()
+        (row, _) = engine.status.storms()
         assert (row["unit"], row["left"], row["state"], row["spent"]) == ("frames", 1, "within", 0)
 
     asyncio.run(with_engine(parse(), story))
@@ -220,11 +220,11 @@ def test_a_limit_of_another_unit_begins_anew() -> None:
 def test_a_change_that_fails_forgets_no_storm() -> None:
     async def story(engine: Engine) -> None:
         await flood(engine, 200)
-        before = engine.rows.storms()[0]
+        before = engine.status.storms()[0]
         gone = replace(engine.config.ports[0], kind="link", device="lo.5")
         with pytest.raises(ApplyError):
             await engine.apply(replace(engine.config, ports=(gone, *engine.config.ports[1:])))
-        after = engine.rows.storms()[0]
+        after = engine.status.storms()[0]
         kept = ("spent", "dropped", "times_over")
         assert [after[key] for key in kept] == [before[key] for key in kept]
         assert after["dropped"] > 0

@@ -26,7 +26,7 @@ from bridge.core._core import Bridge, Snapshot
 from bridge.engine.events import CoreEvents
 from bridge.events import Events
 from bridge.fdb.learning import Learning
-from bridge.ports.table import Berths
+from bridge.ports.table import PortTable
 from bridge.protect.protection import Protection
 
 VID, BURST = 10, 64
@@ -72,7 +72,7 @@ class Storm:
         )
         self.learning.known.on_change(self.protection)
         self.core_events.connect(
-            fdb=self.learning, protection=self.protection, budgets=Budgets(), ports=Berths(self.clock)
+            fdb=self.learning, protection=self.protection, budgets=Budgets(), ports=PortTable(self.clock)
         )
         self.protection.guard_moves(MoveGuardConfig(moves=5, window=10))
         self.protection.detect_loops(LoopDetectionConfig(interval=1.0, moving_addresses=5))
