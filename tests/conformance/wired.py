@@ -20,16 +20,14 @@ in pieces, each with its fences: no target has to queue more than that.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
 import struct
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from helpers import frames
-from helpers.net import DEADLINE, Namespace, Net, PacketSocket
+from helpers.net import DEADLINE, Namespace, Net, PacketSocket, one_cpu
 
 from conformance.scenario import Entry, Mirror, Port
 from conformance.target import Ports, Target
@@ -247,14 +245,3 @@ def fence_serial(data: bytes) -> int:
     """The number of a fence, whatever tags it has by now; 0: it is none."""
     at = data.find(MAGIC, 14, 40)
     return MARK.unpack_from(data, at - 2)[2] if at > 0 else 0
-
-
-@contextlib.contextmanager
-def one_cpu() -> Iterator[None]:
-    """Keep the calling thread on the CPU it is on."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)

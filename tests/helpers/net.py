@@ -60,6 +60,17 @@ def wait_until(condition: Callable[[], T], what: str, timeout: float = DEADLINE)
 
 
 @contextlib.contextmanager
+def one_cpu() -> Iterator[None]:
+    """Keep the calling thread on one CPU: frames on a veth wait with the CPU that sent them, and others could pass."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
 def capability(what: str) -> Iterator[None]:
     """Skip the test with the kernel's own message when this machine lacks what the body asks for."""
     lacking = {"EPERM", "EACCES", "ENOENT", "ENODEV", "ENOPROTOOPT", "EOPNOTSUPP", "ENOTTY"}

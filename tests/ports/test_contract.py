@@ -16,7 +16,7 @@ import pytest
 from helpers import frames, kernel
 from helpers.bridge import SECRET, check_conservation
 from helpers.kernel import VnetHeader
-from helpers.net import HERE, Net, PacketSocket, Tap, wait_until
+from helpers.net import HERE, Net, PacketSocket, Tap, one_cpu, wait_until
 from model import Frame, Offload
 
 from bridge.config.port import PortConfig
@@ -267,6 +267,7 @@ HELD = ["held tap", "refused"]
 
 
 def make_stage(net: Net, kind: str) -> Stage:
+    net.enter_context(one_cpu())  # the order of frames is part of the contract
     stage = Stage(KINDS[kind](net))
     net.callback(stage.close)
     return stage
