@@ -137,22 +137,19 @@ class Ledger:
             for name, tally in self._counted(ports, self._core.counters().ports).items()
         }
 
-    def stats_rows(self, ports: Mapping[str, int | None]) -> list[Row]:
-        """One row per port and a last one with the total, removed ports included, and its balance."""
-        tallies = self.tallies(ports)
-        total = self._total(tallies)
-        rows = [tally.row(name) for name, tally in tallies.items()]
-        return [*rows, {**total.row(TOTAL), "balance": total.balance}]
+    def rows(
+        self, ports: Mapping[str, int | None], *, every: bool = False
+    ) -> tuple[list[Row], list[Row]]:
+        """Give counters and drops of one moment; last in both is the total, of all ports there are or were.
 
-    def drops_rows(self, ports: Mapping[str, int | None], *, every: bool = False) -> list[Row]:
-        """One row per port, direction and reason that has a count, or for every reason; last the same of the total."""
+        Counters are one row per port, that of the total with its balance; drops one per port, direction and reason
+        that has a count, or for every reason.
+        """
         tallies = self.tallies(ports)
-        named = [*tallies.items(), (TOTAL, self._total(tallies))]
-        return [row for name, tally in named for row in tally.reasons(name, every=every)]
-
-    def _total(self, tallies: Mapping[str, Tally]) -> Tally:
-        """Add up all ports there are or were."""
         total = Tally().add(self._removed)
         for tally in tallies.values():
             total.add(tally)
-        return total
+        stats = [tally.row(name) for name, tally in tallies.items()]
+        named = [*tallies.items(), (TOTAL, total)]
+        drops = [row for name, tally in named for row in tally.reasons(name, every=every)]
+        return [*stats, {**total.row(TOTAL), "balance": total.balance}], drops

@@ -27,6 +27,19 @@ COST_FLAGS = {**dict.fromkeys(COST_VIEWS, "by"), "what_if": "by"}  # 'by' may be
 COST_HISTOGRAM = Grammar(keys={"since": TEXT}, flags=dict.fromkeys(COST_HISTOGRAMS, "name"))
 
 
+def stats(options: Options, words: list[str]) -> int:
+    """Show counters; an option adds drops by reason, read at the same moment."""
+    rows = ask(options, "StatsShow", {**Grammar(option="port").read(words), "drops": options.drops or None})
+    if options.style != "text":
+        show(options, rows, "blocks")
+        return 0
+    show(options, [row for row in rows if "reason" not in row], "blocks", "nothing to show")
+    if options.drops:
+        print()
+        show(options, [row for row in rows if "reason" in row], "drops", "no frame was dropped")
+    return 0
+
+
 def drops(options: Options, words: list[str]) -> int:
     """Show drops; an option adds those that never happened."""
     Grammar().read(words)
@@ -109,9 +122,9 @@ def top(options: Options, words: list[str]) -> int:
 VERBS = (
     Verb(
         "stats show",
-        "[PORT]",
-        "every counter of every port, and the totals",
-        query("StatsShow", "blocks", Grammar(option="port")),
+        "[PORT] [-d]",
+        "every counter of every port, and the totals; -d: and drops by reason, of the same moment",
+        stats,
     ),
     Verb("drops show", "[-a]", "frames dropped, by port and reason; -a: every reason", drops),
     Verb(

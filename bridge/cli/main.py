@@ -60,6 +60,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-j", "--json", dest="style", action="store_const", const="json", default="text")
         self.add_argument("-p", "--pretty", dest="style", action="store_const", const="pretty")
         self.add_argument("-a", "--all", action="store_true")
+        self.add_argument("-d", "--drops", action="store_true")
         self.add_argument("--what-if", action="store_true")
         self.add_argument("-v", "--verbose", action="store_true")
         self.add_argument("-i", "--interval")

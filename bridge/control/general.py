@@ -35,9 +35,9 @@ async def bridge_show(context: Context) -> list[Row]:
 
 
 @method()
-async def stats_show(context: Context, port: str | None = None) -> list[Row]:
-    """One row per port with every counter; without `port`, a last row with the totals."""
-    return context.engine.status.stats(context.known_port(port))
+async def stats_show(context: Context, port: str | None = None, drops: bool = False) -> list[Row]:
+    """One row per port with every counter; without `port`, a row with the totals; `drops`: those of DropsShow."""
+    return context.engine.status.stats(context.known_port(port), drops)
 
 
 @method()

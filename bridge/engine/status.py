@@ -82,14 +82,18 @@ class Status:
         """Give all rows of `fdb_stream`."""
         return [*self.fdb_stream(port, vlan, **more)]
 
-    def stats(self, name: str | None = None) -> list[Row]:
-        """One row per port with every counter, and for all ports the total with its balance, which is 0."""
-        rows = self._ledger.stats_rows(self._ports.attached_indexes(name))
-        return rows if name is None else rows[:1]
+    def stats(self, name: str | None = None, drops: bool = False) -> list[Row]:
+        """One row per port with every counter, and for all ports the total with its balance, which is 0.
+
+        `drops`: the rows of `drops` follow, of the same moment.
+        """
+        rows, dropped = self._ledger.rows(self._ports.attached_indexes(name))
+        rows += dropped if drops else []
+        return rows if name is None else [row for row in rows if row["port"] == name]
 
     def drops(self, all: bool = False) -> list[Row]:  # noqa: A002
         """One row per port, direction and reason that has a count, and the total; `all`: every reason."""
-        return self._ledger.drops_rows(self._ports.attached_indexes(), every=all)
+        return self._ledger.rows(self._ports.attached_indexes(), every=all)[1]
 
     def budgets(self) -> list[Row]:
         """One row per budget: what it limits and what became of it."""

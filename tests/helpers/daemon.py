@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from json import loads
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from bridge.config.text import toml_value
 from bridge.control.client import Client
 from bridge.errors import ControlError
 from helpers import net as nets
-from helpers.net import HERE, Namespace, Program, wait_until
+from helpers.net import HERE, Namespace, Program
 
 COMMAND = (sys.executable, "-m", "bridge")
 # Nobody, who may read everything (a checkout under /root, too) and nothing more.
@@ -37,6 +37,7 @@ READY_SECONDS = 120.0  # an emulated machine that reads all of Python for the fi
 COMMAND_SECONDS = 60.0
 
 Row = dict[str, Any]
+Drops = dict[tuple[str, str, str], int]  # frames by port, direction, reason
 
 
 # -- configuration -----------------------------------------------------------------------------------
@@ -137,11 +138,19 @@ class Daemon:
     def stats(self, name: str) -> Row:
         return self.ask("StatsShow", port=name)[0]
 
-    def drops(self) -> dict[tuple[str, str, str], int]:
+    def drops(self) -> Drops:
         """Frames by (port, direction, reason), of the ports there are."""
-        rows = self.ask("DropsShow")
-        found = {(row["port"], row["direction"], row["reason"]): row["frames"] for row in rows}
-        return {key: frames for key, frames in found.items() if key[0] != "total"}
+        return of_ports(by_reason(self.ask("DropsShow")))
+
+    def books(self) -> tuple[dict[str, Row], Drops]:
+        """Counters by port, the `total` among them, and drops of the ports there are, of one moment."""
+        stats, drops = self._books()
+        return stats, of_ports(drops)
+
+    def _books(self) -> tuple[dict[str, Row], Drops]:
+        rows = self.ask("StatsShow", drops=True)
+        stats = {row["port"]: row for row in rows if "reason" not in row}
+        return stats, by_reason(row for row in rows if "reason" in row)
 
     def fdb(self) -> dict[tuple[int, str], tuple[str, str]]:
         """(VLAN, MAC) to (port, state)."""
@@ -160,24 +169,19 @@ class Daemon:
     # -- the end
 
     def check_books(self) -> None:
-        """`stats show` and `drops show` add up exactly (R12), when no frame ends between the two."""
-        stats, drops = wait_until(self._quiet_books, "drops to be the same before and after stats")
-        check_balance(stats)
+        """Counters and drops add up exactly (R12), whatever is under way."""
+        stats, drops = self._books()
+        check_balance([*stats.values()])
         by_side: Counter[tuple[str, str]] = Counter()
-        for row in drops:
-            by_side[row["port"], row["direction"]] += row["frames"]
+        for (port, direction, _reason), frames in drops.items():
+            by_side[port, direction] += frames
         sides = {"rx": ["rx_drops"], "tx": ["tx_drops"], "missed": ["rx_missed", "rx_refused"]}
         columns = {
             (row["port"], way): sum(row[column] for column in columns)
-            for row in stats
+            for row in stats.values()
             for way, columns in sides.items()
         }
         assert by_side == {side: frames for side, frames in columns.items() if frames}
-
-    def _quiet_books(self) -> tuple[list[Row], list[Row]] | None:
-        with Client(str(self.socket)) as client:
-            before, stats, after = (client.rows(f"{what}Show") for what in ("Drops", "Stats", "Drops"))
-        return (stats, after) if before == after else None
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait; the exit status (negative: the signal)."""
@@ -191,6 +195,14 @@ class Daemon:
             assert self.end() == 0, self.log
             assert not self.socket.exists()
         assert "Traceback" not in self.log, self.log
+
+
+def by_reason(rows: Iterable[Row]) -> Drops:
+    return {(row["port"], row["direction"], row["reason"]): row["frames"] for row in rows}
+
+
+def of_ports(drops: Drops) -> Drops:
+    return {key: frames for key, frames in drops.items() if key[0] != "total"}
 
 
 def check_balance(stats: list[Row]) -> None:

@@ -174,9 +174,10 @@ class FakeStatus:
             place, kind = self._engine.fdb[vid, mac]
             yield {"mac": format_mac(mac), "vlan": vid, "port": place or None, "state": kind, "age": None}
 
-    def stats(self, name: str | None = None) -> list[Row]:
+    def stats(self, name: str | None = None, drops: bool = False) -> list[Row]:
         rows: list[Row] = [{"port": port.name, "rx_frames": 7, "tx_frames": 5} for port in self._ports(name)]
-        return rows if name else [*rows, {"port": "total", "rx_frames": 7 * len(rows), "balance": 0}]
+        total: list[Row] = [] if name else [{"port": "total", "rx_frames": 7 * len(rows), "balance": 0}]
+        return [*rows, *total, *(self.drops(all=True) if drops else [])]
 
     def storms(self, port: str | None = None) -> list[Row]:
         return [

@@ -220,9 +220,9 @@ def test_stall(site: Site) -> None:
 
     sent, _ = mix.totals()
     site.bridge.wait(lambda: taken(site.bridge) == sent, "the bridge to take what there is")
-    drops = site.bridge.drops()
-    assert {*drops} == {("uplink", "rx", "truncated")}
-    missed, truncated = site.bridge.stats("uplink")["rx_missed"], drops["uplink", "rx", "truncated"]
+    stats, drops = site.bridge.books()
+    missed, truncated = stats["uplink"]["rx_missed"], drops["uplink", "rx", "truncated"]
+    assert drops == {("uplink", "rx", "truncated"): truncated, ("uplink", "missed", "ring_full"): missed}
     assert missed > 0
     mix.receive(sent - missed - truncated)
     assert all(numbers == sorted({*numbers}) for numbers in mix.got.values())

@@ -82,7 +82,8 @@ def test_one_port_is_shown_by_name(server: Served, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["port show", "vlan show", "fdb show", "stats show", "drops show -a", "cost show"]
+    "line",
+    ["port show", "vlan show", "fdb show", "stats show", "stats show -d", "drops show -a", "cost show"],
 )
 def test_json_is_a_list_of_flat_objects_with_all_the_daemon_said(
     server: Served, capsys: Capture, line: str
@@ -113,6 +114,16 @@ def test_stats_are_blocks(server: Served, capsys: Capture) -> None:
     _, out, _ = run("stats show", capsys)
 
     assert out.startswith("guests\n  rx_frames  7\n  tx_frames  5\n\nuplink\n")
+    assert "reason" not in out
+
+
+def test_stats_with_drops_are_those_of_both_in_one_answer(server: Served, capsys: Capture) -> None:
+    both = shown("stats show --drops", capsys)
+    assert both == shown("stats show", capsys) + shown("drops show -a", capsys)
+    _, out, _ = run("stats show -d", capsys)
+    blocks, _, drops = out.partition("port    direction  reason")
+    assert blocks.rstrip("\n") + "\n" == run("stats show", capsys)[1]
+    assert drops.splitlines()[1].split()[:4] == ["guests", "rx", "runt", "0"]
 
 
 @pytest.mark.parametrize("line", ["{} fdb show", "fdb {} show", "fdb show {}", "fdb show vlan 10 {}"])
