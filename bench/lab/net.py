@@ -2,7 +2,7 @@
 
 Job: everything the laboratory makes in the kernel is made here and removed here. Names start with PREFIX
 plus the pid of the harness, so that a later run recognises what a killed one left and clears it away
-(`sweep`). Needs root. Processes are started in a namespace with `ip netns exec`, die with the harness
+(`sweep`). Needs root. Processes are started in a namespace with `nsenter`, die with the harness
 (PR_SET_PDEATHSIG) and are ended by pid.
 """
 
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from bench.errors import BenchError, SkippedError
+from bridge.lab.topology import in_namespace
 
 PREFIX = "fb-bench"
 NETNS_DIR = Path("/run/netns")
@@ -43,6 +44,7 @@ def require_root() -> None:
         raise BenchError("the laboratory makes network namespaces: run it as root")
     for command, package in (
         ("ip", "iproute2"),
+        ("nsenter", "util-linux"),
         ("ethtool", "ethtool"),
         ("pgrep", "procps"),
         ("sysctl", "procps"),
@@ -72,7 +74,7 @@ def wait_until(condition: Callable[[], T], what: str, timeout: float = DEADLINE)
 
 def run(*command: str, namespace: str | None = None, data: str | None = None, timeout: float = 30.0) -> str:
     """Run a command to its end and return its output; a failure is a BenchError with what it said."""
-    words = [*(("ip", "netns", "exec", namespace) if namespace else ()), *command]
+    words = in_namespace(namespace, *command) if namespace else [*command]
     try:
         done = subprocess.run(
             words,
@@ -111,7 +113,7 @@ class Process:
         self.log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                ["ip", "netns", "exec", namespace, *command],
+                in_namespace(namespace, *command),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

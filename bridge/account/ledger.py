@@ -137,9 +137,7 @@ class Ledger:
             for name, tally in self._counted(ports, self._core.counters().ports).items()
         }
 
-    def rows(
-        self, ports: Mapping[str, int | None], *, every: bool = False
-    ) -> tuple[list[Row], list[Row]]:
+    def rows(self, ports: Mapping[str, int | None], *, every: bool = False) -> tuple[list[Row], list[Row]]:
         """Give counters and drops of one moment; last in both is the total, of all ports there are or were.
 
         Counters are one row per port, that of the total with its balance; drops one per port, direction and reason

@@ -10,11 +10,12 @@ import argparse
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bridge.errors import FramebridgeError
-from bridge.lab.measure import is_sound, measure
+from bridge.lab.measure import failures, measure
 from bridge.lab.report import report
 from bridge.lab.topology import built
 from bridge.render import table as render
@@ -42,7 +43,10 @@ def main(arguments: Sequence[str] = ()) -> int:
         print(render.to_json(result, pretty=options.pretty))
     else:
         print(report(result))
-    return 0 if is_sound(result) else 1
+    failed = [*failures(result)]
+    for line in failed:
+        print(f"framebridge lab: failed: {line}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 @contextlib.contextmanager

@@ -6,16 +6,24 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bridge.control.client import Client
-from bridge.control.protocol import Row
 from bridge.errors import FramebridgeError
-from bridge.lab.topology import EXTERNAL, GUEST, READY_SECONDS, Topology
+from bridge.lab.topology import EXTERNAL, GUEST, READY_SECONDS, Topology, in_namespace
 
 FULL_SIZE = 1472  # ICMP payload of a 1500-byte IPv4 packet
 TALKERS = 5  # shown of the bill
+PINGS = {
+    "guest_to_external": "ping guest -> external",
+    "external_to_guest": "ping external -> guest",
+    "full_size": f"ping {FULL_SIZE + 28} bytes",
+}
+STREAMS = {
+    "guest_to_external_gbps": "TCP guest -> external",
+    "external_to_guest_gbps": "TCP external -> guest",
+}
 
 
 def measure(topology: Topology, pings: int, seconds: float) -> dict[str, Any]:
@@ -39,8 +47,9 @@ def measure(topology: Topology, pings: int, seconds: float) -> dict[str, Any]:
         },
     }
     with Client(socket) as client:
-        books = read_books(client)
-        result["ports"], result["drops"] = ([row for row in rows if row["port"] != "total"] for rows in books)
+        books = [row for row in client.rows("StatsShow", {"drops": True}) if row["port"] != "total"]
+        result["drops"] = [row for row in books if "reason" in row]
+        result["ports"] = [row for row in books if "reason" not in row]
         result["fdb"] = client.rows("FdbShow")
         result["cost"] = client.rows("CostShow")
         result["cost_by_class"] = client.rows("CostShow", {"by": "class"})
@@ -56,44 +65,29 @@ def measure(topology: Topology, pings: int, seconds: float) -> dict[str, Any]:
     return result
 
 
-def read_books(client: Client) -> tuple[list[Row], list[Row]]:
-    """Return counters and drops of one moment: nothing was dropped between the drops before and after."""
-    before = client.rows("DropsShow")
-    while True:
-        stats, drops = client.rows("StatsShow"), client.rows("DropsShow")
-        if drops == before:
-            return stats, drops
-        before = drops
-
-
 def ping(where: str, address: str, count: int, size: int = 56) -> dict[str, Any]:
-    """Ping with Don't-Fragment set; returns sent, received and the mean round trip in ms (None: no reply)."""
-    command = [
-        "ping",
-        "-q",
-        "-n",
-        "-M",
-        "do",
-        "-c",
-        str(count),
-        "-i",
-        "0.02",
-        "-W",
-        "1",
-        "-s",
-        str(size),
-        address,
-    ]
-    output = execute(where, command, timeout=30 + count).stdout
-    sent, received = re.search(r"(\d+) packets transmitted, (\d+) received", output).groups()  # type: ignore[union-attr]
-    rtt = re.search(r"= [\d.]+/([\d.]+)/", output)
-    return {"sent": int(sent), "received": int(received), "rtt_mean_ms": float(rtt[1]) if rtt else None}
+    """Ping with Don't-Fragment set; returns sent, received and the mean round trip in ms (None: no reply).
+
+    The interval is also how long ping waits for the last reply once it had another (iputils ping_common.c): a daemon
+    that waits for a busy CPU needs some of it.
+    """
+    command = ["ping", "-q", "-n", "-M", "do", "-i", "0.05", "-W", "5", "-c", str(count), "-s", str(size)]
+    done = execute(where, [*command, address], timeout=30 + count)
+    counts = re.search(r"(\d+) packets transmitted, (\d+) received", done.stdout)
+    if counts is None:
+        raise FramebridgeError(f"ping {address}: {(done.stderr or done.stdout).strip() or 'it said nothing'}")
+    rtt = re.search(r"= [\d.]+/([\d.]+)/", done.stdout)
+    return {
+        "sent": int(counts[1]),
+        "received": int(counts[2]),
+        "rtt_mean_ms": float(rtt[1]) if rtt else None,
+    }
 
 
 def tcp(server: str, client: str, address: str, seconds: float) -> float:
     """Move one TCP stream from `client` to `server` with iperf3; returns what arrived in Gb/s."""
     listener = subprocess.Popen(
-        ["ip", "netns", "exec", server, "iperf3", "-s", "-1", "-B", address],
+        in_namespace(server, "iperf3", "-s", "-1", "-B", address),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -115,7 +109,7 @@ def tcp(server: str, client: str, address: str, seconds: float) -> float:
 def execute(where: str, command: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
     """Run a program in a namespace to its end and catch what it prints."""
     return subprocess.run(
-        ["ip", "netns", "exec", where, *command],
+        in_namespace(where, *command),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -136,11 +130,18 @@ def conservation(ports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"holds": holds, "received_and_copied": received, "sent_and_dropped": accounted}
 
 
-def is_sound(result: Mapping[str, Any]) -> bool:
-    """Whether everything arrived and the books balance."""
-    pings = result["ping"].values()
-    return (
-        all(row["received"] == row["sent"] for row in pings)
-        and min(result["tcp"].values()) > 0
-        and result["conservation"]["holds"]
-    )
+def failures(result: Mapping[str, Any]) -> Iterator[str]:
+    """Tell what did not arrive and what does not add up, a line each."""
+    for name, what in PINGS.items():
+        row = result["ping"][name]
+        if row["received"] != row["sent"]:
+            yield f"{what}: {row['received']} replies to {row['sent']} requests"
+    for name, what in STREAMS.items():
+        if not result["tcp"][name]:
+            yield f"{what}: nothing arrived"
+    check = result["conservation"]
+    if not check["holds"]:
+        yield (
+            f"conservation: {check['received_and_copied']} frames received and copied, "
+            f"{check['sent_and_dropped']} sent and dropped, or a port that does not balance"
+        )

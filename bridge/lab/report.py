@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.lab.measure import FULL_SIZE
+from bridge.lab.measure import PINGS, STREAMS
 from bridge.lab.topology import VLAN
 from bridge.render import bill as cost_text
 from bridge.render import table as render
@@ -16,17 +16,12 @@ def report(result: Mapping[str, Any]) -> str:
     """Tell people what was measured."""
     ping, tcp_, check = result["ping"], result["tcp"], result["conservation"]
     termination = {"8021q": "a kernel VLAN interface", "framebridge": "a second framebridge (no 8021q here)"}
-    rows = {
-        "ping guest -> external": ping["guest_to_external"],
-        "ping external -> guest": ping["external_to_guest"],
-        f"ping {FULL_SIZE + 28} bytes": ping["full_size"],
-    }
     lines = [f"external VLAN {VLAN} ends in {termination[result['termination']]}", ""]
-    for what, row in rows.items():
+    for name, what in PINGS.items():
+        row = ping[name]
         rtt = "no reply" if row["rtt_mean_ms"] is None else f"{row['rtt_mean_ms']:.3f} ms"
         lines.append(f"{what:<24} {row['received']}/{row['sent']} replies, mean {rtt}")
-    lines.append(f"{'TCP guest -> external':<24} {tcp_['guest_to_external_gbps']:.2f} Gb/s")
-    lines.append(f"{'TCP external -> guest':<24} {tcp_['external_to_guest_gbps']:.2f} Gb/s")
+    lines += [f"{what:<24} {tcp_[name]:.2f} Gb/s" for name, what in STREAMS.items()]
     blocks = cost_text.choose_blocks(sys.stdout.encoding)
     columns = ("port", "rx_frames", "rx_segments", "tx_frames", "tx_segments", "rx_drops", "tx_drops")
     for title, table in (

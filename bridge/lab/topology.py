@@ -38,7 +38,7 @@ PREFIX = 24
 READY_SECONDS = 60.0  # only a daemon that hangs takes that long, or an emulated processor
 
 # The programs the lab runs and the Debian packages that have them.
-PROGRAMS = {"ip": "iproute2", "ping": "iputils-ping", "iperf3": "iperf3"}
+PROGRAMS = {"nsenter": "util-linux", "ping": "iputils-ping", "iperf3": "iperf3"}
 
 BRIDGE_CONFIG = """\
 [bridge]
@@ -117,6 +117,14 @@ def check_prerequisites() -> None:
         )
 
 
+def in_namespace(where: str, *command: str) -> list[str]:
+    """Give a command that runs in a namespace.
+
+    Unlike `ip netns exec`, which mounts another /sys, it works in a chroot whose root is no mount point.
+    """
+    return ["nsenter", f"--net={kernel_netns.NETNS_RUN_DIR}/{where}", *command]
+
+
 @contextlib.contextmanager
 def namespace(name: str) -> Iterator[str]:
     """Make a network namespace with its loopback up; it is gone afterwards, with all devices in it."""
@@ -171,7 +179,7 @@ def daemon(path: Path, where: str, template: str, **names: str) -> Iterator[str]
     config.write_text(template.format(socket=socket, vlan=VLAN, **names))
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            ["ip", "netns", "exec", where, sys.executable, "-m", "bridge", "run", str(config)],
+            in_namespace(where, sys.executable, "-m", "bridge", "run", str(config)),
             stdin=subprocess.DEVNULL,
             stdout=stderr,
             stderr=stderr,

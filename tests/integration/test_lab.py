@@ -96,6 +96,31 @@ def test_the_lab_in_json(net: Net, traces: Traces) -> None:
     check_books(result)
 
 
+CHROOT = """\
+set -e
+for name in $(ls -A /); do
+    if [ -L "/$name" ]; then cp -P "/$name" "$0/$name"
+    elif [ -d "/$name" ] && [ "$name" != tmp ]; then mkdir "$0/$name"; mount --rbind "/$name" "$0/$name"; fi
+done
+mkdir -m 1777 "$0/tmp"
+exec chroot "$0" "$@"
+"""
+
+
+def test_the_lab_in_a_chroot_whose_root_is_no_mount_point(net: Net, directory: Path) -> None:
+    root = directory / "root"
+    root.mkdir()
+    command = [*COMMAND, "lab", "-j", "--pings", "1", "--seconds", "1"]
+    lab = net.program(["unshare", "--mount", "sh", "-c", CHROOT, str(root), *command], env={"TMPDIR": "/tmp"})
+    status = lab.wait_exit(90.0)
+    if "unshare failed" in lab.output:
+        pytest.skip(lab.output.strip())
+
+    assert status == 0, lab.output
+    assert json.loads(lab.output)["conservation"]["holds"]
+    assert [path.name for path in (root / "tmp").iterdir()] == []
+
+
 def check_books(result: dict[str, Any]) -> None:
     """Conservation as the lab says it, and as its numbers say."""
     balance = result["conservation"]
