@@ -61,6 +61,19 @@ cdef extern from "count/counters.h" nogil:
         uint64_t *stage_cycles
 
 
+cdef extern from "count/limits.h" nogil:
+    enum:
+        BR_PORTS_MAX
+        BR_ANY_PORT
+        BR_BUDGETS_MAX
+        BR_MIRRORS_MAX
+        BR_MIRROR_SNAPLEN_MIN
+        BR_ALLOWED_MAX
+        BR_GUARD_RULES_MAX
+        BR_CAPTURE_LEAST
+        BR_CAPTURE_MOST
+
+
 cdef extern from "count/names.h" nogil:
     struct br_name:
         const char *symbol
@@ -99,9 +112,8 @@ cdef extern from "count/event.h" nogil:
     uint32_t br_events_take(br_events *events, br_event *out, uint32_t cap)
 
 
-cdef extern from "fdb/fdb.h" nogil:
+cdef extern from "fdb/table.h" nogil:
     enum:
-        BR_PORTS_MAX
         BR_FDB_DYNAMIC
         BR_FDB_STICKY
         BR_FDB_STATIC
@@ -124,6 +136,9 @@ cdef extern from "fdb/fdb.h" nogil:
     void br_fdb_set_tick(br_fdb *fdb, uint16_t tick)
     uint32_t br_fdb_slots(const br_fdb *fdb)
     uint64_t br_fdb_key(uint16_t vid, uint64_t mac)
+
+
+cdef extern from "fdb/read.h" nogil:
     bint br_fdb_read(const br_fdb *fdb, uint32_t index, br_fdb_entry *copy)
     uint32_t br_fdb_copy(const br_fdb *fdb, br_fdb_entry *out) nogil
     bint br_fdb_read_key(const br_fdb *fdb, uint64_t key, br_fdb_entry *copy)
@@ -165,6 +180,12 @@ cdef extern from "port/port.h" nogil:
 
 cdef extern from "count/cycles.h" nogil:
     uint64_t br_cycles_now()
+
+
+cdef extern from "frame/way.h" nogil:
+    enum:
+        BR_RX
+        BR_TX
 
 
 cdef extern from "frame/classify.h" nogil:
@@ -218,14 +239,23 @@ cdef extern from "account/bill.h" nogil:
         br_talker *talker
         uint64_t talked
 
+    struct br_bill_copy:
+        uint64_t stamp
+        br_thread_counters thread
+        long long uncharged
+        uint64_t talked
+        uint32_t n_charges
+        uint32_t n_slow
+        br_histogram *histogram
+        br_slow *slow
+        br_charge *charge
+
     bint br_talker_present(const br_bill *bill, const br_fdb *fdb, uint32_t index, br_fdb_entry *entry, br_talker *copy)
     uint64_t br_talkers_present(const br_bill *bill, const br_fdb *fdb)
 
 
-cdef extern from "account/budget.h" nogil:
+cdef extern from "snapshot/budget_rules.h" nogil:
     enum:
-        BR_BUDGETS_MAX
-        BR_ANY_PORT
         BR_BUDGET_CYCLES
         BR_BUDGET_FRAMES
         BR_BUDGET_BITS
@@ -246,6 +276,8 @@ cdef extern from "account/budget.h" nogil:
         double burst
         uint64_t calm
 
+
+cdef extern from "account/budget.h" nogil:
     struct br_budget_state:
         uint32_t serial
         bint told
@@ -260,7 +292,9 @@ cdef extern from "snapshot/translation.h" nogil:
         pass
 
     int br_translation_add(br_translation *translation, uint16_t outer, uint16_t inner, uint16_t vid)
-cdef extern from "pipeline/moves.h" nogil:
+
+
+cdef extern from "frame/mac.h" nogil:
     bint br_mac_is_virtual_router(uint64_t mac)
 
 
@@ -276,11 +310,7 @@ cdef extern from "protect/probe.h" nogil:
     void br_probe_write(uint8_t *frame, const br_probe *probe)
 
 
-cdef extern from "protect/guard.h" nogil:
-    enum:
-        BR_ALLOWED_MAX
-        BR_GUARD_RULES_MAX
-
+cdef extern from "snapshot/guard_rules.h" nogil:
     struct br_mac_range:
         uint64_t first
         uint64_t last
@@ -307,15 +337,11 @@ cdef extern from "protect/guard.h" nogil:
 
 cdef extern from "mirror/capture.h" nogil:
     enum:
-        BR_CAPTURE_LEAST
-        BR_CAPTURE_MOST
         BR_CAPTURE_BLOCK_LEN
         BR_NO_INTERFACE
         BR_CAPTURE_EMPTY
         BR_CAPTURE_FULL
         BR_CAPTURE_UNKNOWN
-        BR_RX
-        BR_TX
 
     # The type of enum br_capture_end, for a pointer to it.
     ctypedef int br_capture_end "enum br_capture_end"
@@ -333,11 +359,7 @@ cdef extern from "mirror/capture.h" nogil:
     void br_capture_counts(const br_capture *capture, uint16_t port, uint64_t *taken, uint64_t *lost)
 
 
-cdef extern from "mirror/mirror.h" nogil:
-    enum:
-        BR_MIRRORS_MAX
-        BR_MIRROR_SNAPLEN_MIN
-
+cdef extern from "snapshot/mirror_rules.h" nogil:
     struct br_mirror:
         uint32_t serial
         uint32_t snaplen
@@ -357,6 +379,8 @@ cdef extern from "mirror/mirror.h" nogil:
         uint8_t *vlan
         br_mirror *mirror
 
+
+cdef extern from "mirror/mirror.h" nogil:
     struct br_mirror_state:
         uint32_t serial
         uint64_t copies
@@ -365,7 +389,7 @@ cdef extern from "mirror/mirror.h" nogil:
         uint64_t over_rate
 
 
-cdef extern from "thread/bridge.h" nogil:
+cdef extern from "snapshot/port_config.h" nogil:
     enum:
         BR_MODE_ACCESS
         BR_MODE_TRUNK
@@ -379,14 +403,6 @@ cdef extern from "thread/bridge.h" nogil:
         BR_FLOOD_UNKNOWN
         BR_FLOOD_MULTICAST
         BR_FLOOD_BROADCAST
-        BR_FDB_SET
-        BR_FDB_DELETE
-        BR_FDB_FORGET
-        BR_FDB_EXPIRE
-        BR_FDB_RESTORE
-        BR_FDB_FLUSH_PORT
-        BR_FDB_FLUSH_VLAN
-        BR_FDB_FLUSH_ALL
 
     struct br_port_set:
         pass
@@ -415,6 +431,8 @@ cdef extern from "thread/bridge.h" nogil:
         bint guarded
         bint blocked
 
+
+cdef extern from "snapshot/snapshot.h" nogil:
     struct br_snapshot:
         uint16_t n_ports
         uint16_t *port_index
@@ -439,28 +457,55 @@ cdef extern from "thread/bridge.h" nogil:
         uint32_t n_budgets
         br_mirrors mirrors
 
-    struct br_bill_copy:
-        uint64_t stamp
-        br_thread_counters thread
-        long long uncharged
-        uint64_t talked
-        uint32_t n_charges
-        uint32_t n_slow
-        br_histogram *histogram
-        br_slow *slow
-        br_charge *charge
 
+cdef extern from "snapshot/budget_rules.h" nogil:
+    void br_budget_add(br_snapshot *snapshot, const br_budget *budget)
+
+
+cdef extern from "pipeline/state.h" nogil:
     struct br_thread:
-        br_thread_counters counters
+        br_thread_counters counters "batch.counters"
         br_bill bill
-        uint32_t burst
+        uint32_t burst "batch.burst"
 
+
+cdef extern from "pipeline/originate.h" nogil:
+    struct br_origination:
+        const uint8_t *data
+        uint32_t len
+        uint16_t port
+        uint16_t vid
+        int16_t result
+
+
+cdef extern from "thread/bridge.h" nogil:
     struct br_bridge:
         br_thread thread
-        br_fdb fdb
+        br_fdb fdb "thread.fdb"
         br_events events
         bint running
         uint32_t last_serial
+
+    int br_bridge_init(br_bridge *bridge, uint32_t fdb_capacity, uint32_t burst, uint32_t events,
+                       const uint64_t *secret)
+    void br_bridge_fini(br_bridge *bridge)
+    int br_bridge_run(br_bridge *bridge)
+    void br_bridge_stop(br_bridge *bridge)
+    int br_bridge_turn(br_bridge *bridge)
+    void br_bridge_wake(br_bridge *bridge)
+    uint64_t br_bridge_progress(const br_bridge *bridge)
+
+
+cdef extern from "thread/changes.h" nogil:
+    enum:
+        BR_FDB_SET
+        BR_FDB_DELETE
+        BR_FDB_FORGET
+        BR_FDB_EXPIRE
+        BR_FDB_RESTORE
+        BR_FDB_FLUSH_PORT
+        BR_FDB_FLUSH_VLAN
+        BR_FDB_FLUSH_ALL
 
     struct br_fdb_change:
         uint64_t key
@@ -470,33 +515,20 @@ cdef extern from "thread/bridge.h" nogil:
         uint8_t kind
         int16_t result
 
-    struct br_origination:
-        const uint8_t *data
-        uint32_t len
-        uint16_t port
-        uint16_t vid
-        int16_t result
-
-    void br_budget_add(br_snapshot *snapshot, const br_budget *budget)
-    void br_bridge_originate(br_bridge *bridge, br_origination *frame, uint32_t n)
-    int br_bridge_init(br_bridge *bridge, uint32_t fdb_capacity, uint32_t burst, uint32_t events,
-                       const uint64_t *secret)
-    void br_bridge_fini(br_bridge *bridge)
-    int br_bridge_run(br_bridge *bridge)
-    void br_bridge_stop(br_bridge *bridge)
-    int br_bridge_turn(br_bridge *bridge)
-    void br_bridge_wake(br_bridge *bridge)
-    uint64_t br_bridge_progress(const br_bridge *bridge)
     int br_bridge_apply(br_bridge *bridge, const br_snapshot *snapshot)
+    void br_bridge_originate(br_bridge *bridge, br_origination *frame, uint32_t n)
+    void br_bridge_shift_clock(br_bridge *bridge, long long cycles)
+    void br_bridge_close(br_bridge *bridge, br_port *port)
+    void br_bridge_fdb(br_bridge *bridge, br_fdb_change *change, uint32_t n)
+
+
+cdef extern from "thread/readout.h" nogil:
     uint32_t br_bridge_counters(br_bridge *bridge, const uint16_t *index, uint32_t n, br_port_counters *out,
                             br_thread_counters *thread)
     void br_bridge_bill(br_bridge *bridge, br_bill_copy *copy)
     void br_bridge_clear_slow(br_bridge *bridge)
     void br_bridge_budgets(br_bridge *bridge, br_budget_state *out)
     void br_bridge_mirrors(br_bridge *bridge, br_mirror_state *out)
-    void br_bridge_shift_clock(br_bridge *bridge, long long cycles)
-    void br_bridge_close(br_bridge *bridge, br_port *port)
-    void br_bridge_fdb(br_bridge *bridge, br_fdb_change *change, uint32_t n)
 
 
 cdef extern from "snapshot/may_leave.h" nogil:

@@ -10,9 +10,10 @@
  *      admitted, edit over the known unicast, flood over the copies. Writing the bill is itself a stage, and is charged
  *      with the next batch, as is what rounding left over:
  *            sum(direct + induced) + uncharged = sum(busy stages)        exactly, at every batch boundary.
- *      Talkers: a flooded frame is charged to its own. Of frames that fare alike in a batch, one in BR_TALKER_LOT is
- *      drawn by lot and charged for all of them, as its row is most of what a charge costs (a cache line of its own).
- *      With fewer frames than that in a batch, as at low rates, each lot is smaller; a frame alone is charged exactly.
+ *      Talkers: a flooded frame is charged to its own. Of frames that fare alike in a batch, one in BR_TALKER_SAMPLE is
+ *      drawn at random and charged for all of them, as its row is most of what a charge costs (a cache line of its
+ *      own). With fewer frames than that in a batch, as at low rates, each sample is smaller; a frame alone is charged
+ *      exactly.
  * Thread: one writer, the data thread. charges are copied at a batch boundary; talkers may be read at any time.
  * Bounds: everything is allocated at set-up. A (port, VLAN, class) that finds the table full is charged to (port,
  *      BR_VID_OTHER, class), for which there is always room. Untouched rows of talkers take no memory.
@@ -24,35 +25,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "account/budget.h"
+#include "account/sum.h"
+#include "batch/batch.h"
 #include "count/counters.h"
-#include "fdb/fdb.h"
-#include "frame/frame.h"
 #include "count/histogram.h"
-
-#ifdef BR_NO_ACCOUNTING /* only to measure what the bill costs */
-enum { BR_ACCOUNTING = 0 };
-#else
-enum { BR_ACCOUNTING = 1 };
-#endif
+#include "fdb/table.h"
 
 enum {
-    BR_BILL_BYTES = 8192,
     BR_VID_OTHER = 4095,
     BR_CHARGES_MAX = 32768,
     BR_CHARGES_OTHER = BR_PORTS_MAX * BR_CLASS_N, /* of them kept for BR_VID_OTHER */
-    BR_TALKER_LOT = 16,
+    BR_TALKER_SAMPLE = 16,
     BR_SLOW_MAX = 16,
     BR_STAGE_BUSY = BR_STAGE_rx, /* this one and all after it are charged */
-};
-
-/* Frames that are charged together, and what they cost. */
-struct br_sum {
-    uint64_t direct; /* cycles */
-    uint64_t induced;
-    uint64_t frames;
-    uint64_t segments;
-    uint64_t bytes;
-    uint64_t copies; /* handed to egress ports, the first included */
 };
 
 struct br_charge {
@@ -91,36 +77,42 @@ struct br_bill {
     uint32_t n_talkers;
     uint64_t stage_seen[BR_STAGE_N];
     int64_t uncharged;
-    uint64_t lot;             /* state of the generator that draws talkers */
+    uint64_t random;          /* state of the generator that draws talkers */
     uint64_t talked;          /* charged to talkers, those who left included */
     uint64_t slow_least;      /* of the rows of slow, once it is full */
     uint32_t n_slow;
     struct br_slow slow[BR_SLOW_MAX];
     struct br_histogram histogram[BR_HISTOGRAM_N];
-    /* of the batch in work */
-    uint64_t rx_bytes;
-    uint64_t rx_segments;
-    uint32_t n_admitted;
-    uint32_t n_forwarded;          /* known unicast that reached edit */
-    uint32_t n_flooded;            /* copies made by flood */
-    double tx_rate[BR_PORTS_MAX];  /* cycles a byte of weight */
-    double copy_tx[BR_BURST_MAX];  /* of a flooded frame: cycles of tx of all its copies */
-    uint32_t copies[BR_BURST_MAX]; /* of a flooded or cut frame: handed to egress ports */
-    uint16_t targets[BR_BURST_MAX]; /* of a flooded frame: ports it went to */
+};
+
+/* The bill at one batch boundary. */
+struct br_bill_copy {
+    uint64_t stamp;
+    struct br_thread_counters thread;
+    int64_t uncharged;
+    uint64_t talked;
+    uint32_t n_charges;
+    uint32_t n_slow;
+    struct br_histogram histogram[BR_HISTOGRAM_N];
+    struct br_slow slow[BR_SLOW_MAX];
+    struct br_charge charge[BR_CHARGES_MAX];
 };
 
 /* 0 or -ENOMEM. */
 int br_bill_init(struct br_bill *bill, const struct br_fdb *fdb);
 void br_bill_fini(struct br_bill *bill);
 
-struct br_thread;
-struct br_snapshot;
-struct br_port;
-
 /* Charge the batch of n >= 1 frames that the pipeline is done with. */
-void br_bill_batch(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_port *ingress, uint32_t n);
+void br_bill_batch(struct br_bill *bill, struct br_budgets *budgets, struct br_batch *batch, const struct br_port *ingress,
+                   uint32_t n);
 /* Count n frames that ended as the port came up; what they cost is control work. */
-void br_bill_discard(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_port *ingress, uint32_t n);
+void br_bill_discard(struct br_bill *bill, struct br_budgets *budgets, struct br_batch *batch,
+                     const struct br_port *ingress, uint32_t n);
+
+/* The row of (port, VLAN, class); made if there is none. */
+struct br_charge *br_charge_row(struct br_bill *bill, uint32_t serial, uint16_t port, uint16_t vid, uint8_t class);
+/* The slot has another station than before: what the old one cost stays in `talked`. */
+void br_talker_begin(struct br_talker *talker, uint64_t key);
 
 /* At a batch boundary: the rows of a port that left become one row a class, of serial 0. */
 void br_bill_close(struct br_bill *bill, uint32_t serial);
@@ -132,11 +124,5 @@ bool br_talker_present(const struct br_bill *bill, const struct br_fdb *fdb, uin
                        struct br_talker *copy);
 /* Any thread: cycles of all talkers that have an entry. */
 uint64_t br_talkers_present(const struct br_bill *bill, const struct br_fdb *fdb);
-
-/* What a frame or a copy of it weighs: its bytes, and as many as a frame costs whatever its length. */
-static inline uint32_t br_bill_weight(const struct br_frame *frame)
-{
-    return BR_BILL_BYTES + frame->rx_len;
-}
 
 #endif

@@ -1,17 +1,18 @@
 /* account/budget.c - see account/budget.h. Nothing here runs for a bridge without budgets. */
+#include "account/budget.h"
+
 #include <string.h>
 
-#include "thread/bridge.h"
-
-static void br_budget_tell(struct br_bridge *bridge, uint32_t index, enum br_event_kind kind)
+static void br_budget_tell(const struct br_batch *batch, uint32_t index, enum br_event_kind kind)
 {
-    br_events_put(&bridge->events, &(struct br_event){.key = index, .old_port = UINT16_MAX, .kind = (uint16_t)kind});
+    br_events_put(batch->events, &(struct br_event){.key = index, .old_port = UINT16_MAX, .kind = (uint16_t)kind});
 }
 
-static void br_budget_refill_one(struct br_bridge *bridge, uint32_t index, uint64_t now)
+static void br_budget_refill_one(struct br_budgets *budgets, const struct br_batch *batch, uint32_t index)
 {
-    const struct br_budget *budget = &bridge->snapshot->budget[index];
-    struct br_budget_state *state = &bridge->thread.budget[index];
+    const struct br_budget *budget = &batch->snapshot->budget[index];
+    struct br_budget_state *state = &budgets->state[index];
+    const uint64_t now = batch->stamp;
 
     if (state->serial != budget->serial)
         *state = (struct br_budget_state){.serial = budget->serial, .tokens = budget->burst, .stamp = now};
@@ -29,7 +30,7 @@ static void br_budget_refill_one(struct br_bridge *bridge, uint32_t index, uint6
         return;
     state->told = told;
     state->n_over += told;
-    br_budget_tell(bridge, index, told ? BR_EVENT_budget_over : BR_EVENT_budget_under);
+    br_budget_tell(batch, index, told ? BR_EVENT_budget_over : BR_EVENT_budget_under);
 }
 
 /* The budgets that frames of a port may be asked about, as places + 1: those of the port, then those of no port. */
@@ -45,42 +46,38 @@ static inline uint32_t br_budget_next(const struct br_snapshot *snapshot, uint32
     return budget->next || budget->port == BR_ANY_PORT ? budget->next : snapshot->budget_first[BR_PORTS_MAX];
 }
 
-/* Another snapshot: the budgets that stay keep their state. */
-void br_budget_carry(struct br_thread *thread, const struct br_snapshot *old, const struct br_snapshot *snapshot)
+void br_budget_carry(struct br_budgets *budgets, const struct br_snapshot *old, const struct br_snapshot *snapshot)
 {
     static const struct br_budget_state none;
     struct br_budget_state state[BR_BUDGETS_MAX];
 
-    memcpy(state, thread->budget, old->n_budgets * sizeof(*state));
+    memcpy(state, budgets->state, old->n_budgets * sizeof(*state));
     for (uint32_t i = 0; i < snapshot->n_budgets; i++) {
         const uint32_t serial = snapshot->budget[i].serial;
         uint32_t k = i < old->n_budgets && state[i].serial == serial ? i : 0; /* most have not moved */
 
         while (k < old->n_budgets && state[k].serial != serial)
             k++;
-        thread->budget[i] = k < old->n_budgets ? state[k] : none;
+        budgets->state[i] = k < old->n_budgets ? state[k] : none;
     }
-    thread->n_over = 0;
+    budgets->n_over = 0;
 }
 
-/* Before a batch of a port: what time gave back, and which budgets are over. */
-void br_budget_refill(struct br_bridge *bridge, uint16_t port)
+void br_budget_refill(struct br_budgets *budgets, const struct br_batch *batch, uint16_t port)
 {
-    const struct br_snapshot *snapshot = bridge->snapshot;
-    struct br_thread *thread = &bridge->thread;
+    const struct br_snapshot *snapshot = batch->snapshot;
 
-    thread->n_over = 0;
+    budgets->n_over = 0;
     for (uint32_t at = br_budget_begin(snapshot, port); at; at = br_budget_next(snapshot, at)) {
-        br_budget_refill_one(bridge, at - 1, thread->stamp);
-        thread->n_over += thread->budget[at - 1].over;
+        br_budget_refill_one(budgets, batch, at - 1);
+        budgets->n_over += budgets->state[at - 1].over;
     }
 }
 
-/* The same for all, between batches: so that the end of a storm is told when nothing comes any more. */
-void br_budget_refill_all(struct br_bridge *bridge)
+void br_budget_refill_all(struct br_budgets *budgets, const struct br_batch *batch)
 {
-    for (uint32_t i = 0; i < bridge->snapshot->n_budgets; i++)
-        br_budget_refill_one(bridge, i, bridge->thread.stamp);
+    for (uint32_t i = 0; i < batch->snapshot->n_budgets; i++)
+        br_budget_refill_one(budgets, batch, i);
 }
 
 static uint64_t br_budget_amount(const struct br_budget *budget, const struct br_sum *sum)
@@ -100,8 +97,7 @@ static struct br_spender br_budget_spender(const struct br_frame *frame, uint64_
     return (struct br_spender){frame->ingress, frame->vid, frame->class, br_frame_floods(frame), mac};
 }
 
-/* Frames like this one were charged: to a talker, or, `talker` 0, to their port, VLAN and class. */
-void br_budget_spend(struct br_thread *thread, const struct br_snapshot *snapshot, const struct br_frame *frame,
+void br_budget_spend(struct br_budgets *budgets, const struct br_snapshot *snapshot, const struct br_frame *frame,
                      uint64_t talker, const struct br_sum *sum)
 {
     const struct br_spender spender = br_budget_spender(frame, talker);
@@ -110,7 +106,7 @@ void br_budget_spend(struct br_thread *thread, const struct br_snapshot *snapsho
         return;
     for (uint32_t at = br_budget_begin(snapshot, frame->ingress); at; at = br_budget_next(snapshot, at)) {
         const struct br_budget *budget = &snapshot->budget[at - 1];
-        struct br_budget_state *state = &thread->budget[at - 1];
+        struct br_budget_state *state = &budgets->state[at - 1];
 
         if ((budget->talker != 0) != (talker != 0) || !br_budget_matches(budget, &spender))
             continue;
@@ -121,52 +117,47 @@ void br_budget_spend(struct br_thread *thread, const struct br_snapshot *snapsho
 }
 
 /* The first budget that is over, drops, and has this frame among its own, as a place + 1; 0: none. */
-static uint32_t br_budget_against(const struct br_bridge *bridge, const struct br_spender *spender)
+static uint32_t br_budget_against(const struct br_budgets *budgets, const struct br_snapshot *snapshot,
+                                  const struct br_spender *spender)
 {
-    const struct br_snapshot *snapshot = bridge->snapshot;
-
     for (uint32_t at = br_budget_begin(snapshot, spender->port); at; at = br_budget_next(snapshot, at)) {
         const struct br_budget *budget = &snapshot->budget[at - 1];
 
-        if (bridge->thread.budget[at - 1].over && budget->action == BR_BUDGET_DROP &&
+        if (budgets->state[at - 1].over && budget->action == BR_BUDGET_DROP &&
             br_budget_matches(budget, spender))
             return at;
     }
     return 0;
 }
 
-/* After lookup: end the frames whose budget is over. */
-void br_budget_police(struct br_bridge *bridge)
+void br_budget_police(struct br_budgets *budgets, struct br_batch *batch)
 {
-    struct br_thread *thread = &bridge->thread;
     uint32_t n_live = 0;
 
-    for (uint32_t i = 0; i < thread->n_live; i++) {
-        struct br_frame *frame = thread->live[i];
-        const uint64_t mac = thread->stations[frame - thread->frame].source & BR_FDB_MAC;
+    for (uint32_t i = 0; i < batch->n_live; i++) {
+        struct br_frame *frame = batch->live[i];
+        const uint64_t mac = batch->stations[frame - batch->frame].source & BR_FDB_MAC;
         const struct br_spender spender = br_budget_spender(frame, mac);
-        const uint32_t against = br_budget_against(bridge, &spender);
+        const uint32_t against = br_budget_against(budgets, batch->snapshot, &spender);
 
         if (!against) {
-            thread->live[n_live++] = frame;
+            batch->live[n_live++] = frame;
             continue;
         }
-        thread->budget[against - 1].dropped++;
-        br_drop(thread, frame, BR_FATE_ENDED,
-                bridge->snapshot->budget[against - 1].floods ? BR_DROP_storm : BR_DROP_over_budget);
+        budgets->state[against - 1].dropped++;
+        br_batch_drop(batch, frame, BR_FATE_ENDED,
+                batch->snapshot->budget[against - 1].floods ? BR_DROP_storm : BR_DROP_over_budget);
     }
-    thread->n_live = n_live;
+    batch->n_live = n_live;
 }
 
-/* Whether a budget that is over keeps this address from being learned, moved or refreshed. */
-bool br_budget_stops_learning(const struct br_bridge *bridge, uint16_t port, uint64_t key)
+bool br_budget_stops_learning(const struct br_budgets *budgets, const struct br_snapshot *snapshot, uint16_t port,
+                              uint64_t key)
 {
-    const struct br_snapshot *snapshot = bridge->snapshot;
-
     for (uint32_t at = br_budget_begin(snapshot, port); at; at = br_budget_next(snapshot, at)) {
         const struct br_budget *budget = &snapshot->budget[at - 1];
 
-        if (budget->action == BR_BUDGET_STOP_LEARNING && bridge->thread.budget[at - 1].over &&
+        if (budget->action == BR_BUDGET_STOP_LEARNING && budgets->state[at - 1].over &&
             (budget->vid == 0 || budget->vid == key >> 48) &&
             (budget->talker == 0 || budget->talker == (key & BR_FDB_MAC)))
             return true;

@@ -18,6 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "account/sum.h"
+#include "batch/batch.h"
 #include "count/limits.h"
 
 struct br_budget_state {
@@ -31,5 +33,25 @@ struct br_budget_state {
     uint64_t dropped;   /* frames */
     uint64_t n_over;    /* times it was told to be over */
 };
+
+struct br_budgets {
+    uint32_t n_over; /* budgets for frames of the batch in work that are over */
+    struct br_budget_state state[BR_BUDGETS_MAX]; /* in the order of the snapshot */
+};
+
+/* Another snapshot: the budgets that stay keep their state. */
+void br_budget_carry(struct br_budgets *budgets, const struct br_snapshot *old, const struct br_snapshot *snapshot);
+/* Before a batch of a port: what time gave back, and which budgets are over. */
+void br_budget_refill(struct br_budgets *budgets, const struct br_batch *batch, uint16_t port);
+/* The same for all, between batches: so that the end of a storm is told when nothing comes any more. */
+void br_budget_refill_all(struct br_budgets *budgets, const struct br_batch *batch);
+/* Whether a budget that is over keeps this address from being learned, moved or refreshed. */
+bool br_budget_stops_learning(const struct br_budgets *budgets, const struct br_snapshot *snapshot, uint16_t port,
+                              uint64_t key);
+/* After lookup: drop the frames whose budget is over. */
+void br_budget_police(struct br_budgets *budgets, struct br_batch *batch);
+/* Frames like this one were charged: to a talker, or, `talker` 0, to their port, VLAN and class. */
+void br_budget_spend(struct br_budgets *budgets, const struct br_snapshot *snapshot, const struct br_frame *frame,
+                     uint64_t talker, const struct br_sum *sum);
 
 #endif

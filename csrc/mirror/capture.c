@@ -101,17 +101,17 @@ void br_capture_fini(struct br_capture *capture)
 
 /* ---- writer ------------------------------------------------------------------------------------------------------ */
 
-bool br_capture_put(struct br_capture *capture, const struct br_capture_shot *shot)
+bool br_capture_put(struct br_capture *capture, const struct br_capture_copy *copy)
 {
     const uint64_t head = capture->head;
-    const uint64_t room = (BR_RECORD_LEN + shot->len + 7) & ~7ull;
+    const uint64_t room = (BR_RECORD_LEN + copy->len + 7) & ~7ull;
     const uint64_t left = capture->cap - (head & (capture->cap - 1)); /* to the end of the ring */
     const uint64_t skip = room > left ? left : 0;
     const uint64_t used = head - __atomic_load_n(&capture->tail, __ATOMIC_ACQUIRE);
-    uint32_t todo = shot->len;
+    uint32_t todo = copy->len;
 
     if (used + skip + room > capture->cap) {
-        br_capture_lose(capture, shot->port);
+        br_capture_lose(capture, copy->port);
         return false;
     }
     if (skip)
@@ -119,19 +119,19 @@ bool br_capture_put(struct br_capture *capture, const struct br_capture_shot *sh
     uint8_t *at = capture->memory + ((head + skip) & (capture->cap - 1));
     const struct br_capture_record record = {
         .room = (uint32_t)room,
-        .len = shot->len,
-        .wire_len = shot->wire_len,
-        .port = shot->port,
-        .way = shot->way,
-        .reason = shot->reason,
-        .stamp = shot->stamp,
+        .len = copy->len,
+        .wire_len = copy->wire_len,
+        .port = copy->port,
+        .way = copy->way,
+        .reason = copy->reason,
+        .stamp = copy->stamp,
     };
     memcpy(at, &record, sizeof(record));
     at += sizeof(record);
-    for (uint32_t i = 0; i < shot->n_pieces && todo; i++) {
-        const uint32_t len = shot->piece[i].len < todo ? shot->piece[i].len : todo;
+    for (uint32_t i = 0; i < copy->n_pieces && todo; i++) {
+        const uint32_t len = copy->piece[i].len < todo ? copy->piece[i].len : todo;
 
-        memcpy(at, shot->piece[i].data, len);
+        memcpy(at, copy->piece[i].data, len);
         at += len;
         todo -= len;
     }

@@ -31,7 +31,7 @@ struct br_capture_piece {
 };
 
 /* What is put: the first `len` of `wire_len` bytes. */
-struct br_capture_shot {
+struct br_capture_copy {
     const struct br_capture_piece *piece;
     uint32_t n_pieces;
     uint32_t len;
@@ -68,7 +68,7 @@ int br_capture_init(struct br_capture *capture, uint32_t len);
 void br_capture_fini(struct br_capture *capture);
 
 /* False: the ring is full, and the frame is lost. */
-bool br_capture_put(struct br_capture *capture, const struct br_capture_shot *shot);
+bool br_capture_put(struct br_capture *capture, const struct br_capture_copy *copy);
 /* Wake the reader if there is news; once per batch. */
 void br_capture_notify(struct br_capture *capture);
 

@@ -21,11 +21,11 @@
 #ifndef BR_MIRROR_H
 #define BR_MIRROR_H
 
-#include "mirror/capture.h"
-#include "count/counters.h"
+#include "batch/batch.h"
 #include "frame/frame.h"
 #include "frame/pool.h"
 #include "frame/vlan.h"
+#include "mirror/capture.h"
 #include "snapshot/mirror_rules.h"
 
 enum {
@@ -42,8 +42,8 @@ struct br_mirror_state {
     uint64_t over_rate;
 };
 
-/* How a frame of the batch came, for whoever looks at it after its edit. */
-struct br_arrival {
+/* A frame of the batch as it was received, for whoever looks at it after its edit. */
+struct br_received {
     const uint8_t *data; /* canonical */
     uint32_t len;        /* of the head */
     uint8_t tags[2 * BR_TAG_LEN]; /* what was behind the addresses */
@@ -64,17 +64,12 @@ struct br_mirror_refusal {
 };
 
 struct br_mirror_thread {
-    bool sending;        /* what is transmitted are copies */
-    uint32_t n_shots;    /* of the batch, whatever became of them */
     uint32_t n_refused;
     uint32_t n_copies;
     uint32_t n_heads;
     struct br_pool pool;
-    struct br_arrival arrival[BR_BURST_MAX]; /* of thread->frame[i], as are the next four */
-    uint8_t sent[BR_BURST_MAX];              /* mirrors to ports that have a tx copy */
-    uint32_t copies[BR_BURST_MAX];           /* offered to ports */
-    uint32_t shots[BR_BURST_MAX];
-    double tx[BR_BURST_MAX];                 /* cycles of tx of its copies */
+    struct br_received received[BR_BURST_MAX]; /* by place in the batch, as is the next */
+    uint8_t sent[BR_BURST_MAX];                /* mirrors to ports that have a tx copy */
     struct br_mirror_refusal refused[BR_BURST_MAX]; /* at egress, not copied yet */
     struct br_frame copy[BR_MIRROR_COPIES];         /* those with bytes of their own */
     uint8_t *head[BR_MIRROR_COPIES];
@@ -82,30 +77,26 @@ struct br_mirror_thread {
     struct br_mirror_state state[BR_MIRRORS_MAX];
 };
 
-struct br_bridge;
-struct br_port;
-struct br_thread;
-
 /* Set-up: 0 or -ENOMEM. */
 int br_mirror_init(struct br_mirror_thread *mirror);
 void br_mirror_fini(struct br_mirror_thread *mirror);
 /* Another snapshot. */
-void br_mirror_carry(struct br_thread *thread, const struct br_mirrors *old, const struct br_mirrors *mirrors);
+void br_mirror_carry(struct br_mirror_thread *mirror, const struct br_mirrors *old, const struct br_mirrors *mirrors);
 
 /* In the order of a batch of n frames. Before admit: */
-void br_mirror_begin(struct br_bridge *bridge, uint32_t n);
+void br_mirror_begin(struct br_mirror_thread *mirror, struct br_batch *batch, uint32_t n);
 /* After admit: frames are canonical, or refused. */
-void br_mirror_note(struct br_thread *thread, uint32_t n);
+void br_mirror_note(struct br_mirror_thread *mirror, const struct br_batch *batch, uint32_t n);
 /* Whenever a port refuses a frame before it is queued. */
-void br_mirror_refuse(struct br_bridge *bridge, struct br_frame *frame, uint16_t port, enum br_drop reason);
+void br_mirror_refuse(struct br_mirror_thread *mirror, struct br_batch *batch, struct br_frame *frame, uint16_t port,
+                      enum br_drop reason);
 /* After flood: rx copies. */
-void br_mirror_rx(struct br_bridge *bridge, uint16_t port, uint32_t n);
+void br_mirror_rx(struct br_mirror_thread *mirror, struct br_batch *batch, uint16_t port, uint32_t n);
 /* Around the call of an egress port: tx copies. */
-void br_mirror_arm(struct br_frame *const *frame, uint32_t n);
-void br_mirror_tx(struct br_bridge *bridge, uint16_t port, struct br_frame *const *frame, uint32_t n);
+void br_mirror_watch_tx(struct br_frame *const *frame, uint32_t n);
+void br_mirror_tx(struct br_mirror_thread *mirror, struct br_batch *batch, uint16_t port, struct br_frame *const *frame,
+                  uint32_t n);
 /* After the last egress port: send what is to go to ports. */
-void br_mirror_flush(struct br_bridge *bridge);
-/* A copy was cut into n more frames. */
-void br_mirror_note_cut(struct br_thread *thread, uint32_t origin, uint32_t n);
+void br_mirror_flush(struct br_mirror_thread *mirror, struct br_batch *batch);
 
 #endif

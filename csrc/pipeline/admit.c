@@ -5,13 +5,14 @@
  * Job: make each frame canonical (frame/frame.h), check its addresses, its VLAN, its offload metadata and its length, find
  *      where the FDB has its two stations and fetch that ahead. What a port asks for beside the usual is compiled
  *      apart.
- * Refuses, under its name (br_drop): whatever a rule forbids; it ends here and nobody learns from it.
+ * Refuses, under its name (br_batch_drop): whatever a rule forbids; it ends here and nobody learns from it.
  * Thread: the data thread.
  */
-#include "thread/bridge.h"
-#include "frame/vnet.h"
-#include "snapshot/translation.h"
+#include "frame/mac.h"
 #include "frame/vlan.h"
+#include "frame/vnet.h"
+#include "pipeline/stages.h"
+#include "snapshot/translation.h"
 
 /* Make the frame canonical (frame/frame.h): its outer tag, if it is one of the port's TPID, goes to tci. */
 static inline enum br_drop br_admit_tag(const struct br_port_config *port, struct br_frame *frame)
@@ -106,11 +107,11 @@ static inline uint32_t br_admit_l3_len(const struct br_frame *frame, enum br_adm
     return br_frame_l3_len(frame) + (second ? BR_TAG_LEN : 0);
 }
 
-static inline enum br_drop br_admit_frame(const struct br_bridge *bridge, const struct br_port_config *port,
+static inline enum br_drop br_admit_frame(const struct br_thread *thread, const struct br_port_config *port,
                                           struct br_frame *frame, struct br_stations *stations,
                                           enum br_admission admission)
 {
-    const struct br_fdb *fdb = &bridge->fdb;
+    const struct br_fdb *fdb = &thread->fdb;
 
     if (admission == BR_ADMISSION_NONE)
         return BR_DROP_egress_only;
@@ -123,7 +124,7 @@ static inline enum br_drop br_admit_frame(const struct br_bridge *bridge, const 
         return decision;
     const uint64_t destination = br_mac_read(frame->data);
     const uint64_t source = br_mac_read(frame->data + BR_ETH_ALEN);
-    decision = br_admit_addresses(bridge->snapshot, destination, source);
+    decision = br_admit_addresses(thread->batch.snapshot, destination, source);
     if (decision != BR_PASS)
         return decision;
     if (admission == BR_ADMISSION_TRANSLATED) {
@@ -131,7 +132,7 @@ static inline enum br_drop br_admit_frame(const struct br_bridge *bridge, const 
         if (decision != BR_PASS)
             return decision;
     }
-    decision = br_admit_vlan(bridge->snapshot, port, frame);
+    decision = br_admit_vlan(thread->batch.snapshot, port, frame);
     if (decision != BR_PASS)
         return decision;
     if (!br_offload_none(&frame->offload) && !br_offload_admit(frame))
@@ -147,11 +148,11 @@ static inline enum br_drop br_admit_frame(const struct br_bridge *bridge, const 
     return BR_PASS;
 }
 
-static inline __attribute__((always_inline)) void br_admit_batch(struct br_bridge *bridge,
+static inline __attribute__((always_inline)) void br_admit_batch(struct br_thread *thread,
                                                                  const struct br_port_config *port, uint32_t n,
                                                                  enum br_admission admission)
 {
-    struct br_thread *thread = &bridge->thread;
+    struct br_batch *batch = &thread->batch;
     const uint16_t index = port->port->index;
     uint64_t bytes = 0;
     uint64_t n_super = 0;
@@ -160,7 +161,7 @@ static inline __attribute__((always_inline)) void br_admit_batch(struct br_bridg
     bool has_tails = false;
 
     for (uint32_t i = 0; i < n; i++) {
-        struct br_frame *frame = &thread->frame[i];
+        struct br_frame *frame = &batch->frame[i];
 
         frame->ingress = index;
         frame->segments = 1;
@@ -168,33 +169,33 @@ static inline __attribute__((always_inline)) void br_admit_batch(struct br_bridg
         bytes += frame->rx_len;
         n_super += br_frame_is_super(frame);
         has_tails |= frame->tail != NULL;
-        const enum br_drop decision = br_admit_frame(bridge, port, frame, &thread->stations[i], admission);
+        const enum br_drop decision = br_admit_frame(thread, port, frame, &batch->stations[i], admission);
         n_segments += frame->segments;
         if (BR_LIKELY(decision == BR_PASS)) {
-            thread->live[n_live++] = frame;
+            batch->live[n_live++] = frame;
         } else {
-            thread->stations[i].talker = NULL;
-            br_drop(thread, frame, BR_FATE_REFUSED, decision);
+            batch->stations[i].talker = NULL;
+            br_batch_drop(batch, frame, BR_FATE_REFUSED, decision);
         }
     }
-    thread->n_live = n_live;
-    thread->has_tails = has_tails;
-    thread->bill.n_admitted = n_live;
-    thread->bill.rx_bytes = bytes;
-    thread->bill.rx_segments = n_segments;
-    thread->ingress->rx_batches++;
-    thread->ingress->rx_frames += n;
-    thread->ingress->rx_bytes += bytes;
-    thread->ingress->rx_super_frames += n_super;
-    thread->ingress->rx_segments += n_segments;
+    batch->n_live = n_live;
+    batch->has_tails = has_tails;
+    batch->work.n_admitted = n_live;
+    batch->work.rx_bytes = bytes;
+    batch->work.rx_segments = n_segments;
+    batch->ingress->rx_batches++;
+    batch->ingress->rx_frames += n;
+    batch->ingress->rx_bytes += bytes;
+    batch->ingress->rx_super_frames += n_super;
+    batch->ingress->rx_segments += n_segments;
 }
 
-void br_admit(struct br_bridge *bridge, const struct br_port_config *port, uint32_t n)
+void br_admit(struct br_thread *thread, const struct br_port_config *port, uint32_t n)
 {
     if (__builtin_expect(port->direction == BR_DIRECTION_EGRESS, 0))
-        br_admit_batch(bridge, port, n, BR_ADMISSION_NONE);
+        br_admit_batch(thread, port, n, BR_ADMISSION_NONE);
     else if (__builtin_expect(port->translation != NULL, 0))
-        br_admit_batch(bridge, port, n, BR_ADMISSION_TRANSLATED);
+        br_admit_batch(thread, port, n, BR_ADMISSION_TRANSLATED);
     else
-        br_admit_batch(bridge, port, n, BR_ADMISSION_PLAIN);
+        br_admit_batch(thread, port, n, BR_ADMISSION_PLAIN);
 }

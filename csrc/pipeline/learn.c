@@ -3,15 +3,17 @@
  *
  * Job: a known source on its port, seen in this tick, is one comparison. Everything else takes the slow path: the locks
  *      of ports, policies of moves (pipeline/moves.h), limits (fdb/fdb.c); and each of them is told to the control thread (count/event.h).
- * Refuses, under its name (br_drop): sources with a drop entry, kept out by a lock or fixed elsewhere, and the bridge's
+ * Refuses, under its name (br_batch_drop): sources with a drop entry, kept out by a lock or fixed elsewhere, and the bridge's
  *      own.
  * Thread: the data thread.
  */
-#include "thread/bridge.h"
+#include "fdb/fdb.h"
 #include "pipeline/moves.h"
+#include "pipeline/stages.h"
+#include "protect/lock.h"
 
 /* Count, tell the control thread, and decide what a source that is not simply known means for its frame. */
-static enum br_drop br_learn_verdict(struct br_bridge *bridge, enum br_learn learn, uint64_t key, uint16_t port,
+static enum br_drop br_learn_verdict(struct br_batch *batch, enum br_learn learn, uint64_t key, uint16_t port,
                                      uint16_t old_port)
 {
     static const uint8_t event_kind[] = {
@@ -26,7 +28,7 @@ static enum br_drop br_learn_verdict(struct br_bridge *bridge, enum br_learn lea
         [BR_LEARN_VLAN_LIMIT] = BR_EVENT_refused_vlan_limit,
         [BR_LEARN_FULL] = BR_EVENT_refused_full,
     };
-    struct br_port_counters *ingress = bridge->thread.ingress;
+    struct br_port_counters *ingress = batch->ingress;
 
     if (learn == BR_LEARN_KNOWN)
         return BR_PASS;
@@ -39,21 +41,21 @@ static enum br_drop br_learn_verdict(struct br_bridge *bridge, enum br_learn lea
     ingress->local_kept += learn == BR_LEARN_LOCAL;
     const struct br_event event = {.key = key, .port = port, .old_port = old_port, .kind = event_kind[learn]};
     if (learn == BR_LEARN_NEW || old_port != UINT16_MAX) /* the table is another */
-        br_events_put(&bridge->events, &event);
+        br_events_put(batch->events, &event);
     else
-        br_events_hint(&bridge->events, &event);
-    return learn == BR_LEARN_STATIC && !bridge->snapshot->static_forward ? BR_DROP_static_move : BR_PASS;
+        br_events_hint(batch->events, &event);
+    return learn == BR_LEARN_STATIC && !batch->snapshot->static_forward ? BR_DROP_static_move : BR_PASS;
 }
 
 /* A port or VLAN that does not learn still honours its lock, drop entries and addresses fixed elsewhere (R9). */
-static enum br_drop br_learn_off(struct br_bridge *bridge, const struct br_fdb_entry *entry,
+static enum br_drop br_learn_off(struct br_thread *thread, const struct br_fdb_entry *entry,
                                  const struct br_frame *frame, uint64_t source, const struct br_port_config *config)
 {
     const uint16_t port = config->port->index;
 
-    if (__builtin_expect((source & BR_FDB_MAC) == bridge->snapshot->own_address, 0))
-        return br_own_verdict(bridge, frame);
-    if (config->locked && br_lock_refuses(bridge, port, source))
+    if (__builtin_expect((source & BR_FDB_MAC) == thread->batch.snapshot->own_address, 0))
+        return br_own_verdict(thread, frame);
+    if (config->locked && br_lock_refuses(&thread->batch, port, source))
         return BR_DROP_locked;
     if (BR_LIKELY(!entry))
         return BR_PASS;
@@ -62,18 +64,18 @@ static enum br_drop br_learn_off(struct br_bridge *bridge, const struct br_fdb_e
         return BR_DROP_fdb_drop;
     if (value.kind == BR_FDB_DYNAMIC || value.port == port)
         return BR_PASS;
-    return br_learn_verdict(bridge, BR_LEARN_STATIC, source, port, UINT16_MAX);
+    return br_learn_verdict(&thread->batch, BR_LEARN_STATIC, source, port, UINT16_MAX);
 }
 
-void br_learn_evicted(struct br_bridge *bridge, const struct br_learned *learned, uint16_t port)
+void br_learn_evicted(struct br_batch *batch, const struct br_learned *learned, uint16_t port)
 {
     if (!learned->evicted)
         return;
-    struct br_port *loser = bridge->snapshot->port[learned->evicted_port].port;
+    struct br_port *loser = batch->snapshot->port[learned->evicted_port].port;
 
     if (loser)
         loser->counters.evicted++;
-    br_events_put(&bridge->events, &(struct br_event){
+    br_events_put(batch->events, &(struct br_event){
                                        .key = learned->evicted,
                                        .port = learned->evicted_port,
                                        .old_port = port,
@@ -82,44 +84,46 @@ void br_learn_evicted(struct br_bridge *bridge, const struct br_learned *learned
 }
 
 /* Stations that were evicted after they spoke in this batch have no row on the bill: another may have it now. */
-static void br_learn_forget_talkers(struct br_thread *thread, uint32_t n)
+static void br_learn_forget_talkers(struct br_batch *batch, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        if (thread->stations[i].talker && thread->stations[i].talker->key != thread->stations[i].source)
-            thread->stations[i].talker = NULL;
-    thread->evicted = false;
+        if (batch->stations[i].talker && batch->stations[i].talker->key != batch->stations[i].source)
+            batch->stations[i].talker = NULL;
+    batch->evicted = false;
 }
 
-static enum br_drop br_learn_slow(struct br_bridge *bridge, const struct br_port_config *port, const struct br_frame *frame,
+static enum br_drop br_learn_slow(struct br_thread *thread, const struct br_port_config *port, const struct br_frame *frame,
                                   uint64_t key)
 {
-    const struct br_snapshot *snapshot = bridge->snapshot;
+    struct br_batch *batch = &thread->batch;
+    struct br_fdb *fdb = &thread->fdb;
+    const struct br_snapshot *snapshot = batch->snapshot;
     const uint16_t index = port->port->index;
 
     if (__builtin_expect((key & BR_FDB_MAC) == snapshot->own_address, 0))
-        return br_own_verdict(bridge, frame);
+        return br_own_verdict(thread, frame);
     if (snapshot->vlan_learning_off[frame->vid / 64] >> frame->vid % 64 & 1)
-        return br_learn_off(bridge, br_fdb_find(&bridge->fdb, key, br_fdb_first(&bridge->fdb, key)), frame, key, port);
-    if (port->locked && br_lock_refuses(bridge, index, key))
+        return br_learn_off(thread, br_fdb_find(fdb, key, br_fdb_first(fdb, key)), frame, key, port);
+    if (port->locked && br_lock_refuses(&thread->batch, index, key))
         return BR_DROP_locked;
     if (snapshot->vrrp_aware || snapshot->local_first) {
-        const enum br_learn stays = br_move_judge(bridge, port, frame, key);
+        const enum br_learn stays = br_move_judge(snapshot, fdb, port, frame, key);
         if (stays != BR_LEARN_KNOWN)
-            return br_learn_verdict(bridge, stays, key, index, UINT16_MAX);
+            return br_learn_verdict(batch, stays, key, index, UINT16_MAX);
     }
     const struct br_learn_rules rules = br_learn_rules(snapshot, port, frame->vid);
     struct br_learned learned = {.old_port = UINT16_MAX};
-    const enum br_learn learn = br_fdb_learn(&bridge->fdb, key, &rules, &learned);
+    const enum br_learn learn = br_fdb_learn(fdb, key, &rules, &learned);
 
-    bridge->thread.evicted |= learned.evicted != 0;
-    br_learn_evicted(bridge, &learned, index);
-    return br_learn_verdict(bridge, learn, key, index, learned.old_port);
+    batch->evicted |= learned.evicted != 0;
+    br_learn_evicted(batch, &learned, index);
+    return br_learn_verdict(batch, learn, key, index, learned.old_port);
 }
 
-void br_learn(struct br_bridge *bridge, const struct br_port_config *port, uint32_t n)
+void br_learn(struct br_thread *thread, const struct br_port_config *port, uint32_t n)
 {
-    struct br_thread *thread = &bridge->thread;
-    struct br_fdb *fdb = &bridge->fdb;
+    struct br_batch *batch = &thread->batch;
+    struct br_fdb *fdb = &thread->fdb;
     /* What the entry of a known source looks like: one comparison decides the hot case. */
     union br_fdb_value known = {
         .port = port->port->index,
@@ -130,9 +134,9 @@ void br_learn(struct br_bridge *bridge, const struct br_port_config *port, uint3
     uint16_t vid = 0; /* the VLAN that known.vlan_generation is of */
     uint32_t n_live = 0;
 
-    for (uint32_t i = 0; i < thread->n_live; i++) {
-        struct br_frame *frame = thread->live[i];
-        struct br_stations *stations = &thread->stations[frame - thread->frame];
+    for (uint32_t i = 0; i < batch->n_live; i++) {
+        struct br_frame *frame = batch->live[i];
+        struct br_stations *stations = &batch->stations[frame - batch->frame];
         const struct br_fdb_entry *entry = br_fdb_probe(fdb, stations->source, stations->source_bucket);
         enum br_drop decision = BR_PASS;
 
@@ -142,23 +146,23 @@ void br_learn(struct br_bridge *bridge, const struct br_port_config *port, uint3
         }
         if (!port->learning) {
             entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
-            decision = br_learn_off(bridge, entry, frame, stations->source, port);
-        } else if (__builtin_expect(thread->n_over, 0) &&
-                   br_budget_stops_learning(bridge, port->port->index, stations->source)) {
+            decision = br_learn_off(thread, entry, frame, stations->source, port);
+        } else if (__builtin_expect(thread->budgets.n_over, 0) &&
+                   br_budget_stops_learning(&thread->budgets, batch->snapshot, port->port->index, stations->source)) {
             entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
-            decision = br_learn_off(bridge, entry, frame, stations->source, port);
-            thread->ingress->not_learned++;
+            decision = br_learn_off(thread, entry, frame, stations->source, port);
+            batch->ingress->not_learned++;
         } else if (!entry || br_fdb_value(entry).word != known.word) {
-            decision = br_learn_slow(bridge, port, frame, stations->source);
+            decision = br_learn_slow(thread, port, frame, stations->source);
             entry = br_fdb_find(fdb, stations->source, stations->source_bucket);
         }
         stations->talker = entry;
         if (BR_LIKELY(decision == BR_PASS))
-            thread->live[n_live++] = frame;
+            batch->live[n_live++] = frame;
         else
-            br_drop(thread, frame, BR_FATE_ENDED, decision);
+            br_batch_drop(batch, frame, BR_FATE_ENDED, decision);
     }
-    thread->n_live = n_live;
-    if (__builtin_expect(thread->evicted, 0))
-        br_learn_forget_talkers(thread, n);
+    batch->n_live = n_live;
+    if (__builtin_expect(batch->evicted, 0))
+        br_learn_forget_talkers(batch, n);
 }

@@ -19,9 +19,10 @@
 #ifndef BR_MOVES_H
 #define BR_MOVES_H
 
-#include "thread/bridge.h"
+#include "fdb/fdb.h"
 #include "frame/classify.h"
 #include "frame/mac.h"
+#include "snapshot/snapshot.h"
 
 enum {
     BR_IGMP_REPORT_1 = 0x12, /* RFC 1112 appendix I; the others RFC 2236 section 2.1, RFC 3376 section 4 */
@@ -60,11 +61,11 @@ static inline bool br_frame_is_of_backup(const struct br_frame *frame)
 
 /* Whether the entry that a source has elsewhere stays there: BR_LEARN_BACKUP, BR_LEARN_LOCAL, or BR_LEARN_KNOWN: it may
  * move. */
-static inline enum br_learn br_move_judge(const struct br_bridge *bridge, const struct br_port_config *port,
+static inline enum br_learn br_move_judge(const struct br_snapshot *snapshot, const struct br_fdb *fdb,
+                                          const struct br_port_config *port,
                                           const struct br_frame *frame, uint64_t key)
 {
-    const struct br_snapshot *snapshot = bridge->snapshot;
-    const struct br_fdb_entry *entry = br_fdb_find(&bridge->fdb, key, br_fdb_first(&bridge->fdb, key));
+    const struct br_fdb_entry *entry = br_fdb_find(fdb, key, br_fdb_first(fdb, key));
     const union br_fdb_value value = entry ? br_fdb_value(entry) : (union br_fdb_value){0};
 
     if (!entry || value.kind != BR_FDB_DYNAMIC || value.port == port->port->index)
@@ -72,7 +73,7 @@ static inline enum br_learn br_move_judge(const struct br_bridge *bridge, const 
     if (br_mac_is_virtual_router(key & BR_FDB_MAC))
         return snapshot->vrrp_aware && br_frame_is_of_backup(frame) ? BR_LEARN_BACKUP : BR_LEARN_KNOWN;
     const struct br_port_config *home = &snapshot->port[value.port];
-    const uint16_t age = (uint16_t)(br_fdb_tick(&bridge->fdb) - value.tick);
+    const uint16_t age = (uint16_t)(br_fdb_tick(fdb) - value.tick);
     const bool is_alive = !snapshot->age_ticks || age <= snapshot->age_ticks;
     const bool is_local = home->port && home->mode != BR_MODE_TRUNK && port->mode == BR_MODE_TRUNK;
 

@@ -3,7 +3,7 @@
  * br_pipeline_run at the foot of the file, then the stages: pipeline/admit.c, pipeline/learn.c, lookup below, pipeline/flood.c, pipeline/transmit.c.
  *
  *      admit ─▶ learn ─▶ lookup ─▶ edit ─▶ flood ─▶ tx
- *        └────────┴─────────┴── br_drop(reason)      └── br_port_refuse(reason)
+ *        └────────┴─────────┴── br_batch_drop(reason)      └── br_port_refuse(reason)
  *
  * Job: rules R1 to R12 (docs/architecture.md). Each stage is a loop over the live frames of the batch around one short
  *      decision per frame; a cycle stamp is taken where one stage ends and the next begins.
@@ -13,7 +13,13 @@
  * Order (R11): frames of one (VID, source, destination) take the same path within a batch, and queues keep their order.
  * Thread: the data thread. Allocates, locks and logs nothing.
  */
-#include "thread/bridge.h"
+#include "pipeline/pipeline.h"
+
+#include "batch/send.h"
+#include "frame/classify.h"
+#include "frame/mac.h"
+#include "pipeline/stages.h"
+#include "protect/guard.h"
 #include "snapshot/may_leave.h"
 
 /* ---- lookup: R8 -------------------------------------------------------------------------------------------------- */
@@ -36,17 +42,17 @@ static inline enum br_drop br_lookup_flood(const struct br_snapshot *snapshot, s
     return BR_PASS;
 }
 
-static inline enum br_drop br_lookup_frame(const struct br_bridge *bridge, const struct br_port_config *ingress,
+static inline enum br_drop br_lookup_frame(const struct br_thread *thread, const struct br_port_config *ingress,
                                            const struct br_stations *stations, struct br_frame *frame)
 {
-    const struct br_snapshot *snapshot = bridge->snapshot;
+    const struct br_snapshot *snapshot = thread->batch.snapshot;
 
     if (stations->destination & BR_FDB_GROUP)
         return br_lookup_flood(snapshot, frame, stations->destination,
                                (stations->destination & BR_FDB_MAC) == BR_FDB_MAC ? BR_FLOOD_BROADCAST
                                                                                   : BR_FLOOD_MULTICAST);
     const struct br_fdb_entry *entry =
-        br_fdb_find(&bridge->fdb, stations->destination, stations->destination_bucket);
+        br_fdb_find(&thread->fdb, stations->destination, stations->destination_bucket);
     if (!entry)
         return br_lookup_flood(snapshot, frame, stations->destination, BR_FLOOD_UNKNOWN);
     const union br_fdb_value value = br_fdb_value(entry);
@@ -63,83 +69,81 @@ static inline enum br_drop br_lookup_frame(const struct br_bridge *bridge, const
     return BR_PASS;
 }
 
-static void br_lookup(struct br_bridge *bridge, const struct br_port_config *ingress)
+static void br_lookup(struct br_thread *thread, const struct br_port_config *ingress)
 {
-    struct br_thread *thread = &bridge->thread;
+    struct br_batch *batch = &thread->batch;
     uint32_t n_live = 0;
 
-    for (uint32_t i = 0; i < thread->n_live; i++) {
-        struct br_frame *frame = thread->live[i];
-        const struct br_stations *stations = &thread->stations[frame - thread->frame];
-        const enum br_drop decision = br_lookup_frame(bridge, ingress, stations, frame);
+    for (uint32_t i = 0; i < batch->n_live; i++) {
+        struct br_frame *frame = batch->live[i];
+        const struct br_stations *stations = &batch->stations[frame - batch->frame];
+        const enum br_drop decision = br_lookup_frame(thread, ingress, stations, frame);
 
         if (BR_LIKELY(decision == BR_PASS))
-            thread->live[n_live++] = frame;
+            batch->live[n_live++] = frame;
         else
-            br_drop(thread, frame, BR_FATE_ENDED, decision);
+            br_batch_drop(batch, frame, BR_FATE_ENDED, decision);
     }
-    thread->n_live = n_live;
+    batch->n_live = n_live;
 }
 
 /* ---- the batch --------------------------------------------------------------------------------------------------- */
 
-/* Process the n frames that rx of `ingress` left in thread->frame. */
-void br_pipeline_run(struct br_bridge *bridge, const struct br_port_config *ingress, uint32_t n)
+void br_pipeline_run(struct br_thread *thread, const struct br_port_config *ingress, uint32_t n)
 {
-    struct br_thread *thread = &bridge->thread;
+    struct br_batch *batch = &thread->batch;
 
-    thread->ingress = &ingress->port->counters;
-    thread->counters.batches++;
-    thread->counters.frames += n;
-    if (__builtin_expect(bridge->snapshot->n_budgets, 0))
-        br_budget_refill(bridge, ingress->port->index);
-    const bool mirrored = bridge->snapshot->mirrors.n;
+    batch->ingress = &ingress->port->counters;
+    batch->counters.batches++;
+    batch->counters.frames += n;
+    if (__builtin_expect(batch->snapshot->n_budgets, 0))
+        br_budget_refill(&thread->budgets, batch, ingress->port->index);
+    const bool mirrored = batch->snapshot->mirrors.n;
     if (__builtin_expect(mirrored, 0))
-        br_mirror_begin(bridge, n);
-    br_admit(bridge, ingress, n);
+        br_mirror_begin(&thread->mirror, batch, n);
+    br_admit(thread, ingress, n);
     if (__builtin_expect(mirrored, 0))
-        br_mirror_note(thread, n);
+        br_mirror_note(&thread->mirror, batch, n);
     if (__builtin_expect(ingress->guarded, 0))
-        br_guard_police(bridge);
-    br_stage_end(thread, BR_STAGE_admit);
-    br_learn(bridge, ingress, n);
-    br_stage_end(thread, BR_STAGE_learn);
-    br_lookup(bridge, ingress);
-    if (__builtin_expect(thread->n_over, 0))
-        br_budget_police(bridge);
-    br_stage_end(thread, BR_STAGE_lookup);
-    br_edit(bridge);
-    br_stage_end(thread, BR_STAGE_edit);
-    if (thread->n_live) {
-        br_flood(bridge);
-        br_stage_end(thread, BR_STAGE_flood);
+        br_guard_police(batch);
+    br_stage_end(batch, BR_STAGE_admit);
+    br_learn(thread, ingress, n);
+    br_stage_end(batch, BR_STAGE_learn);
+    br_lookup(thread, ingress);
+    if (__builtin_expect(thread->budgets.n_over, 0))
+        br_budget_police(&thread->budgets, batch);
+    br_stage_end(batch, BR_STAGE_lookup);
+    br_edit(thread);
+    br_stage_end(batch, BR_STAGE_edit);
+    if (batch->n_live) {
+        br_flood(thread);
+        br_stage_end(batch, BR_STAGE_flood);
     }
     if (__builtin_expect(mirrored, 0))
-        br_mirror_rx(bridge, ingress->port->index, n);
-    br_transmit(bridge);
-    br_release(thread, n);
+        br_mirror_rx(&thread->mirror, batch, ingress->port->index, n);
+    br_transmit(thread);
+    br_release(batch, n);
     if (BR_ACCOUNTING)
-        br_bill_batch(thread, bridge->snapshot, ingress->port, n);
-    br_stage_end(thread, BR_STAGE_account);
+        br_bill_batch(&thread->bill, &thread->budgets, batch, ingress->port, n);
+    br_stage_end(batch, BR_STAGE_account);
 }
 
-/* End the n frames that rx of a port left in thread->frame without looking at them. */
-void br_pipeline_discard(struct br_bridge *bridge, struct br_port *port, uint32_t n, enum br_drop reason)
+void br_pipeline_discard(struct br_thread *thread, struct br_port *port, uint32_t n, enum br_drop reason)
 {
-    struct br_thread *thread = &bridge->thread;
+    struct br_batch *batch = &thread->batch;
 
-    thread->ingress = &port->counters;
-    thread->has_tails = true;
+    batch->ingress = &port->counters;
+    batch->has_tails = true;
     for (uint32_t i = 0; i < n; i++) {
-        thread->frame[i].rx_len = br_frame_rx_len(&thread->frame[i]);
-        thread->ingress->rx_bytes += thread->frame[i].rx_len;
-        thread->ingress->rx_super_frames += br_frame_is_super(&thread->frame[i]);
-        thread->frame[i].segments = 1;
-        br_drop(thread, &thread->frame[i], BR_FATE_REFUSED, reason);
+        batch->frame[i].rx_len = br_frame_rx_len(&batch->frame[i]);
+        batch->ingress->rx_bytes += batch->frame[i].rx_len;
+        batch->ingress->rx_super_frames += br_frame_is_super(&batch->frame[i]);
+        batch->frame[i].segments = 1;
+        br_batch_drop(batch, &batch->frame[i], BR_FATE_REFUSED, reason);
     }
-    br_bill_discard(thread, bridge->snapshot, port, n);
-    thread->ingress->rx_batches++;
-    thread->ingress->rx_frames += n;
-    thread->ingress->rx_segments += n;
-    br_release(thread, n);
+    br_bill_discard(&thread->bill, &thread->budgets, batch, port, n);
+    batch->ingress->rx_batches++;
+    batch->ingress->rx_frames += n;
+    batch->ingress->rx_segments += n;
+    br_release(batch, n);
 }

@@ -1,7 +1,8 @@
 /* protect/guard.c - see protect/guard.h. */
 #include "protect/guard.h"
 
-#include "thread/bridge.h"
+#include "frame/classify.h"
+#include "frame/mac.h"
 
 enum {
     BR_TYPE_RARP = 0x8035,
@@ -64,26 +65,6 @@ static bool br_guard_lists(const struct br_guard_rule *rule, uint32_t n, const u
              ((address[1] ^ rule[i].address[1]) & rule[i].mask[1])) == 0 &&
             (rule[i].mac == 0 || rule[i].mac == mac))
             return true;
-    return false;
-}
-
-bool br_guard_allows(const struct br_guards *guards, uint16_t port, uint64_t mac)
-{
-    const struct br_mac_range *range = &guards->allowed[guards->port[port].allowed];
-    uint32_t n = guards->port[port].n_allowed;
-
-    while (n) { /* the range that has it is among the n from `range` on */
-        const uint32_t half = n / 2;
-
-        if (mac > range[half].last) {
-            range += half + 1;
-            n -= half + 1;
-        } else if (mac < range[half].first) {
-            n = half;
-        } else {
-            return true;
-        }
-    }
     return false;
 }
 
@@ -303,7 +284,7 @@ enum br_guard_finding br_guard_judge(const struct br_guards *guards, const struc
 
 /* ---- hooks of the pipeline --------------------------------------------------------------------------------------- */
 
-static void br_guard_refuse(struct br_bridge *bridge, struct br_frame *frame, struct br_stations *stations,
+static void br_guard_refuse(struct br_batch *batch, struct br_frame *frame, struct br_stations *stations,
                             enum br_guard_finding finding, const struct br_guard_claim *claim)
 {
     struct br_event event = {
@@ -316,42 +297,26 @@ static void br_guard_refuse(struct br_bridge *bridge, struct br_frame *frame, st
     };
 
     memcpy(event.address, claim->address, claim->len);
-    br_events_hint(&bridge->events, &event);
+    br_events_hint(batch->events, &event);
     stations->talker = NULL; /* whoever has this address did not send it */
-    br_drop(&bridge->thread, frame, BR_FATE_REFUSED, BR_DROP_source_guard);
+    br_batch_drop(batch, frame, BR_FATE_REFUSED, BR_DROP_source_guard);
 }
 
-/* Between admit and learn: end what does not speak from an address of its port. */
-void br_guard_police(struct br_bridge *bridge)
+void br_guard_police(struct br_batch *batch)
 {
-    struct br_thread *thread = &bridge->thread;
     struct br_guard_claim claim;
     uint32_t n_live = 0;
 
-    for (uint32_t i = 0; i < thread->n_live; i++) {
-        struct br_frame *frame = thread->live[i];
-        const enum br_guard_finding finding = br_guard_judge(&bridge->snapshot->guards, frame, &claim);
+    for (uint32_t i = 0; i < batch->n_live; i++) {
+        struct br_frame *frame = batch->live[i];
+        const enum br_guard_finding finding = br_guard_judge(&batch->snapshot->guards, frame, &claim);
 
         if (BR_LIKELY(finding == BR_GUARD_passed))
-            thread->live[n_live++] = frame;
+            batch->live[n_live++] = frame;
         else
-            br_guard_refuse(bridge, frame, &thread->stations[frame - thread->frame], finding, &claim);
+            br_guard_refuse(batch, frame, &batch->stations[frame - batch->frame], finding, &claim);
     }
-    thread->n_live = n_live;
-    thread->bill.n_admitted = n_live;
+    batch->n_live = n_live;
+    batch->work.n_admitted = n_live;
 }
 
-/* Whether a locked port keeps out a source that is not simply known there. Drop entries tell their own reason. */
-bool br_lock_refuses(struct br_bridge *bridge, uint16_t port, uint64_t key)
-{
-    const struct br_fdb_entry *entry = br_fdb_find(&bridge->fdb, key, br_fdb_first(&bridge->fdb, key));
-    const union br_fdb_value value = entry ? br_fdb_value(entry) : (union br_fdb_value){.port = UINT16_MAX};
-
-    if (entry && (value.kind == BR_FDB_DROP || value.port == port))
-        return false;
-    if (br_guard_allows(&bridge->snapshot->guards, port, key & BR_FDB_MAC))
-        return false;
-    br_events_hint(&bridge->events,
-                   &(struct br_event){.key = key, .port = port, .old_port = value.port, .kind = BR_EVENT_locked});
-    return true;
-}

@@ -1,10 +1,6 @@
 /*
- * protect/guard.h - port security: which stations may send on a port (locked ports), and from which addresses (source guard).
+ * protect/guard.h - source guard: from which addresses the stations of a port may speak.
  *
- * Locked port: a frame whose source is neither allowed there nor has an FDB entry on this port ends as `locked`; it
- *      learns and moves nothing. An allowed source is learned, moves and ages as on any port, so only its first frame
- *      is looked up here; nothing has to be installed for the VLANs it may speak in. A drop entry still tells its own
- *      reason.
  * Source guard: a frame speaks from an address that is listed for its port, or ends as `source_guard`:
  *      ARP, RARP  Ethernet and IPv4 alone; sender MAC is the Ethernet source, sender IP is listed, or 0.0.0.0 in a
  *                 request (RFC 5227 section 2.1.1);
@@ -26,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "batch/batch.h"
 #include "count/counters.h"
 #include "frame/frame.h"
 #include "snapshot/guard_rules.h"
@@ -43,7 +40,7 @@ struct br_guard_claim {
 /* Judge a canonical frame (frame/frame.h) by the rules of its ingress port. */
 enum br_guard_finding br_guard_judge(const struct br_guards *guards, const struct br_frame *frame,
                                      struct br_guard_claim *claim);
-/* Whether a port's allow list has this MAC. */
-bool br_guard_allows(const struct br_guards *guards, uint16_t port, uint64_t mac);
+/* Between admit and learn: drop what does not speak from an address of its port. */
+void br_guard_police(struct br_batch *batch);
 
 #endif

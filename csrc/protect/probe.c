@@ -1,7 +1,6 @@
-/* protect/probe.c - see protect/probe.h; and what becomes of frames that have the bridge's own address as source. */
+/* protect/probe.c - see protect/probe.h. */
 #include "protect/probe.h"
 
-#include "thread/bridge.h"
 #include "frame/vlan.h"
 
 static uint8_t *br_probe_put(uint8_t *at, uint64_t value, int bytes)
@@ -54,32 +53,3 @@ bool br_probe_read(const struct br_frame *frame, uint64_t instance, uint64_t *no
     return false;
 }
 
-/* A probe of this bridge ends here and is told of; anything else from its address is forwarded, but never learned. */
-enum br_drop br_own_verdict(struct br_bridge *bridge, const struct br_frame *frame)
-{
-    struct br_thread *thread = &bridge->thread;
-    uint64_t nonce;
-
-    if (!br_probe_read(frame, bridge->snapshot->instance, &nonce)) {
-        const uint64_t source = br_fdb_key(frame->vid, bridge->snapshot->own_address);
-
-        if (bridge->snapshot->port[frame->ingress].locked && br_lock_refuses(bridge, frame->ingress, source))
-            return BR_DROP_locked;
-        thread->ingress->not_learned++;
-        return BR_PASS;
-    }
-    const uint64_t key = br_fdb_key(frame->vid, nonce);
-    const uint64_t mark = key + ((uint64_t)frame->ingress << 52) + 1; /* never 0 */
-    uint64_t *told = &thread->probe_told[(nonce + frame->ingress) % BR_PROBES_TOLD];
-
-    if (*told != mark) { /* where frames circle, this one comes a million times a second */
-        *told = mark;
-        br_events_put(&bridge->events, &(struct br_event){
-                                           .key = key,
-                                           .port = frame->ingress,
-                                           .old_port = UINT16_MAX,
-                                           .kind = BR_EVENT_probe,
-                                       });
-    }
-    return BR_DROP_own_probe;
-}

@@ -49,6 +49,9 @@ struct br_snapshot {
     struct br_mirrors mirrors;
 };
 
+/* The configuration of a bridge that has none yet: no ports. */
+extern const struct br_snapshot br_snapshot_none;
+
 /* What learning in a VLAN on a port is bound to. */
 static inline struct br_learn_rules br_learn_rules(const struct br_snapshot *snapshot, const struct br_port_config *port,
                                                    uint16_t vid)

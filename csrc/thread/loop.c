@@ -17,13 +17,18 @@
  *      the loop looks on, sleeps, or sleeps on, as the setting `waiting` allows (thread/loop.h) and the last milliseconds
  *      advise. An idle bridge makes no system call at all until something happens.
  */
+#include "thread/loop.h"
+
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "fdb/fdb.h"
+#include "pipeline/pipeline.h"
 #include "thread/bridge.h"
+#include "thread/call.h"
 
 enum {
     BR_LOOP_PORTS = 64,  /* ready ports epoll reports at once */
@@ -50,7 +55,6 @@ static uint64_t br_clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Compares the cycle counter with the clock for a tenth of a millisecond. */
 void br_loop_init(struct br_loop *loop)
 {
     const uint64_t cycles = br_cycles_now();
@@ -72,14 +76,14 @@ static bool br_loop_watches(const struct br_port_config *config)
 /* A port comes up again, or leaves: what was queued while it was down is out of date, or comes too late, and ends here. */
 static void br_loop_discard(struct br_bridge *bridge, struct br_port *port, enum br_drop reason)
 {
-    struct br_thread *thread = &bridge->thread;
+    struct br_batch *batch = &bridge->thread.batch;
     int n;
 
     for (int done = 0; done < BR_LOOP_DISCARD; done += n) {
-        n = port->ops->rx(port, &thread->pool, thread->frame, thread->burst);
+        n = port->ops->rx(port, &batch->pool, batch->frame, batch->burst);
         if (n <= 0)
             return;
-        br_pipeline_discard(bridge, port, (uint32_t)n, reason);
+        br_pipeline_discard(&bridge->thread, port, (uint32_t)n, reason);
     }
 }
 
@@ -107,7 +111,6 @@ static int br_loop_watch_port(struct br_bridge *bridge, const struct br_port_con
     return br_loop_name(bridge, new->port);
 }
 
-/* Change the poll set from one snapshot to another; on failure it is as it was. */
 int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const struct br_snapshot *new)
 {
     for (int i = 0; i < BR_PORTS_MAX; i++) {
@@ -170,7 +173,7 @@ static void br_loop_note(struct br_bridge *bridge, const struct epoll_event *eve
         }
         return;
     }
-    struct br_port *port = bridge->snapshot->port[event->data.u32].port;
+    struct br_port *port = bridge->thread.batch.snapshot->port[event->data.u32].port;
     if (!port)
         return; /* it left with the last snapshot */
     const int error = event->events & (EPOLLERR | EPOLLHUP) && port->ops->failure ? port->ops->failure(port) : 0;
@@ -184,22 +187,22 @@ static void br_loop_wait(struct br_bridge *bridge, int timeout)
 {
     struct epoll_event event[BR_LOOP_PORTS];
 
-    bridge->thread.counters.waits++;
-    bridge->thread.counters.blocks += timeout != 0;
+    bridge->thread.batch.counters.waits++;
+    bridge->thread.batch.counters.blocks += timeout != 0;
     const int n = epoll_wait(bridge->epoll_fd, event, BR_LOOP_PORTS, timeout);
     for (int i = 0; i < n; i++)
         br_loop_note(bridge, &event[i]);
-    br_stage_end(&bridge->thread, timeout ? BR_STAGE_blocked : BR_STAGE_polling);
-    bridge->thread.loop.looked = bridge->thread.stamp;
+    br_stage_end(&bridge->thread.batch, timeout ? BR_STAGE_blocked : BR_STAGE_polling);
+    bridge->loop.looked = bridge->thread.batch.stamp;
 }
 
 /* Ask for quiet ports, but no more often than every so many microseconds. */
 static void br_loop_look(struct br_bridge *bridge, uint32_t microseconds)
 {
-    struct br_loop *loop = &bridge->thread.loop;
+    struct br_loop *loop = &bridge->loop;
 
     loop->brief = true;
-    if (bridge->thread.stamp - loop->looked >= microseconds * loop->microsecond)
+    if (bridge->thread.batch.stamp - loop->looked >= microseconds * loop->microsecond)
         br_loop_wait(bridge, 0);
 }
 
@@ -207,9 +210,9 @@ static void br_loop_look(struct br_bridge *bridge, uint32_t microseconds)
 static void br_loop_gather(struct br_bridge *bridge, const struct br_waiting_rule *rule)
 {
     clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = rule->gather * 1000l}, NULL);
-    br_stage_end(&bridge->thread, BR_STAGE_blocked);
-    bridge->thread.counters.blocks++;
-    bridge->thread.loop.n_taken = 0;
+    br_stage_end(&bridge->thread.batch, BR_STAGE_blocked);
+    bridge->thread.batch.counters.blocks++;
+    bridge->loop.n_taken = 0;
     br_loop_look(bridge, 0);
 }
 
@@ -229,31 +232,31 @@ static bool br_loop_gathers(struct br_loop *loop, const struct br_waiting_rule *
 }
 
 /* Cycles to the next check; 0: it is due, also when the clock leapt. */
-static uint64_t br_loop_check_in(const struct br_thread *thread)
+static uint64_t br_loop_check_in(const struct br_bridge *bridge)
 {
-    const uint64_t left = thread->loop.check_at - thread->stamp;
+    const uint64_t left = bridge->loop.check_at - bridge->thread.batch.stamp;
 
-    return left > BR_LOOP_CHECK * thread->loop.microsecond ? 0 : left;
+    return left > BR_LOOP_CHECK * bridge->loop.microsecond ? 0 : left;
 }
 
 /* How long to sleep at most, in milliseconds; -1: for ever. */
-static int br_loop_timeout(const struct br_thread *thread)
+static int br_loop_timeout(const struct br_bridge *bridge)
 {
-    const uint64_t left = br_loop_check_in(thread);
+    const uint64_t left = br_loop_check_in(bridge);
 
-    if (!thread->loop.check_at)
+    if (!bridge->loop.check_at)
         return -1;
-    return left ? (int)(left / (1000 * thread->loop.microsecond)) + 1 : 0;
+    return left ? (int)(left / (1000 * bridge->loop.microsecond)) + 1 : 0;
 }
 
 /* Sleep until something happens, and learn from how long that took. */
 static void br_loop_sleep(struct br_bridge *bridge, const struct br_waiting_rule *rule)
 {
-    struct br_loop *loop = &bridge->thread.loop;
-    const uint64_t start = bridge->thread.stamp;
+    struct br_loop *loop = &bridge->loop;
+    const uint64_t start = bridge->thread.batch.stamp;
 
-    br_loop_wait(bridge, br_loop_timeout(&bridge->thread));
-    const uint64_t slept = bridge->thread.stamp - start;
+    br_loop_wait(bridge, br_loop_timeout(bridge));
+    const uint64_t slept = bridge->thread.batch.stamp - start;
     loop->n_taken = 0;
     loop->brief = slept < BR_LOOP_BRIEF * loop->microsecond;
     loop->spin = slept < rule->spin * loop->microsecond ? rule->spin * loop->microsecond : loop->spin / 2;
@@ -268,14 +271,14 @@ static void br_loop_sleep(struct br_bridge *bridge, const struct br_waiting_rule
 /* The last turn brought nothing. */
 static void br_loop_rest(struct br_bridge *bridge)
 {
-    struct br_thread *thread = &bridge->thread;
-    struct br_loop *loop = &thread->loop;
-    const struct br_waiting_rule *rule = &br_waiting_rule[bridge->snapshot->waiting];
+    struct br_batch *batch = &bridge->thread.batch;
+    struct br_loop *loop = &bridge->loop;
+    const struct br_waiting_rule *rule = &br_waiting_rule[batch->snapshot->waiting];
     const uint64_t most = rule->spin * loop->microsecond;
     const uint64_t spin = rule->always || loop->spin > most ? most : loop->spin;
 
-    if (thread->stamp - loop->worked < spin) {
-        br_stage_end(thread, BR_STAGE_polling);
+    if (batch->stamp - loop->worked < spin) {
+        br_stage_end(batch, BR_STAGE_polling);
         br_loop_look(bridge, BR_LOOP_GLANCE);
     } else if (br_loop_gathers(loop, rule)) {
         br_loop_gather(bridge, rule);
@@ -284,19 +287,19 @@ static void br_loop_rest(struct br_bridge *bridge)
     }
 }
 
-static inline void br_loop_check_later(struct br_thread *thread, struct br_port *port)
+static inline void br_loop_check_later(struct br_bridge *bridge, struct br_port *port)
 {
     port->unchecked = true;
-    if (!thread->loop.check_at)
-        thread->loop.check_at = thread->stamp + BR_LOOP_CHECK * thread->loop.microsecond;
+    if (!bridge->loop.check_at)
+        bridge->loop.check_at = bridge->thread.batch.stamp + BR_LOOP_CHECK * bridge->loop.microsecond;
 }
 
 /* Look at ports that brought frames as if epoll had named them. */
 static void br_loop_check(struct br_bridge *bridge)
 {
-    const struct br_snapshot *snapshot = bridge->snapshot;
+    const struct br_snapshot *snapshot = bridge->thread.batch.snapshot;
 
-    bridge->thread.loop.check_at = 0;
+    bridge->loop.check_at = 0;
     for (uint32_t i = 0; i < snapshot->n_ports; i++) {
         struct br_port *port = snapshot->port[snapshot->port_index[i]].port;
 
@@ -308,10 +311,10 @@ static void br_loop_check(struct br_bridge *bridge)
 /* One burst of one port, through to the end; frames received. */
 static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_config *config)
 {
-    struct br_thread *thread = &bridge->thread;
+    struct br_batch *batch = &bridge->thread.batch;
     struct br_port *port = config->port;
-    const bool once = port->lone && !port->polled && !thread->loop.brief;
-    const int n = port->ops->rx(port, &thread->pool, thread->frame, once ? 1 : thread->burst);
+    const bool once = port->lone && !port->polled && !bridge->loop.brief;
+    const int n = port->ops->rx(port, &batch->pool, batch->frame, once ? 1 : batch->burst);
 
     if (n <= 0) {
         port->ready = false;
@@ -319,15 +322,15 @@ static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_con
             br_loop_renew(bridge, port);
         else if (n < 0)
             br_loop_fail(bridge, port, n);
-        br_stage_end(thread, BR_STAGE_polling);
+        br_stage_end(batch, BR_STAGE_polling);
         return 0;
     }
-    port->ready = (uint32_t)n == thread->burst || port->more;
+    port->ready = (uint32_t)n == batch->burst || port->more;
     port->lone = n == 1;
     if (port->edge)
-        br_loop_check_later(thread, port);
-    port->counters.rx_cycles += br_stage_end(thread, BR_STAGE_rx);
-    br_pipeline_run(bridge, config, (uint32_t)n);
+        br_loop_check_later(bridge, port);
+    port->counters.rx_cycles += br_stage_end(batch, BR_STAGE_rx);
+    br_pipeline_run(&bridge->thread, config, (uint32_t)n);
     return (uint32_t)n;
 }
 
@@ -335,11 +338,11 @@ static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_con
 static bool br_loop_control(struct br_bridge *bridge)
 {
     struct br_call *call = atomic_load_explicit(&bridge->call, memory_order_acquire);
-    bool more = bridge->fdb.sweep_left > 0;
+    bool more = bridge->thread.fdb.sweep_left > 0;
 
     if (!call && !more)
         return false;
-    br_fdb_sweep(&bridge->fdb);
+    br_fdb_sweep(&bridge->thread.fdb);
     if (call) {
         const bool done = call->step(bridge, call);
 
@@ -349,20 +352,20 @@ static bool br_loop_control(struct br_bridge *bridge)
         }
         more = more || !done;
     }
-    br_stage_end(&bridge->thread, BR_STAGE_control);
+    br_stage_end(&bridge->thread.batch, BR_STAGE_control);
     return more;
 }
 
 /* One burst of each port with work; frames received. */
 static uint32_t br_loop_ports(struct br_bridge *bridge)
 {
-    struct br_thread *thread = &bridge->thread;
-    const struct br_snapshot *snapshot = bridge->snapshot;
-    uint32_t at = snapshot->n_ports ? (uint32_t)thread->counters.turns % snapshot->n_ports : 0;
+    struct br_loop *loop = &bridge->loop;
+    const struct br_snapshot *snapshot = bridge->thread.batch.snapshot;
+    uint32_t at = snapshot->n_ports ? (uint32_t)bridge->thread.batch.counters.turns % snapshot->n_ports : 0;
     bool any_polled = false;
     uint32_t n = 0;
 
-    thread->busy = false;
+    loop->busy = false;
     for (uint32_t i = 0; i < snapshot->n_ports; i++) {
         const struct br_port_config *config = &snapshot->port[snapshot->port_index[at]];
         const struct br_port *port = config->port;
@@ -372,33 +375,33 @@ static uint32_t br_loop_ports(struct br_bridge *bridge)
             const uint32_t received = br_loop_burst(bridge, config);
 
             n += received;
-            thread->busy |= port->ready;
+            loop->busy |= port->ready;
             any_polled |= port->polled;
         }
     }
-    thread->busy |= n && any_polled; /* what was sent may have been answered already: another look is free */
+    loop->busy |= n && any_polled; /* what was sent may have been answered already: another look is free */
     return n;
 }
 
-/* Frames received in this turn. */
 uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait)
 {
-    struct br_thread *thread = &bridge->thread;
-    const bool busy = br_loop_control(bridge) || thread->busy;
+    struct br_batch *batch = &bridge->thread.batch;
+    struct br_loop *loop = &bridge->loop;
+    const bool busy = br_loop_control(bridge) || loop->busy;
 
-    __atomic_store_n(&thread->counters.turns, thread->counters.turns + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&batch->counters.turns, batch->counters.turns + 1, __ATOMIC_RELAXED);
     if (busy)
         br_loop_look(bridge, BR_LOOP_LOOK);
     else if (may_wait)
         br_loop_rest(bridge);
     else
         br_loop_look(bridge, 0);
-    if (thread->loop.check_at && br_loop_check_in(thread) == 0)
+    if (loop->check_at && br_loop_check_in(bridge) == 0)
         br_loop_check(bridge);
     const uint32_t n = br_loop_ports(bridge);
     if (n) {
-        thread->loop.worked = thread->stamp;
-        thread->loop.n_taken += n;
+        loop->worked = batch->stamp;
+        loop->n_taken += n;
     }
     br_events_notify(&bridge->events);
     return n;

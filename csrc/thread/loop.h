@@ -33,6 +33,17 @@ struct br_loop {
     uint32_t patience;    /* as many make it worth a try */
     bool brief;           /* the last sleep was none: there was something to do already */
     bool gathering;
+    bool busy;            /* the last turn left work behind */
 };
+
+struct br_bridge;
+struct br_snapshot;
+
+/* Compare the cycle counter with the clock, for a tenth of a millisecond. */
+void br_loop_init(struct br_loop *loop);
+/* One turn; returns the frames received in it. */
+uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait);
+/* Change the poll set from one snapshot to another: 0, or -errno and it is as it was. */
+int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const struct br_snapshot *new);
 
 #endif
