@@ -54,6 +54,7 @@ format: build
 
 lint: build
 	$(BIN)/ruff check .
+	$(BIN)/python csrc/includes.py
 
 types: build
 	$(BIN)/mypy
