@@ -234,7 +234,25 @@ def station(value: object) -> int:
     return mac
 
 
-_reserved_name = choice(*RESERVED_NAMES)
+_SAME_ADDRESS = {  # protocols that use the address of another, and what of them does
+    **dict.fromkeys(("ptp", "gptp"), ("lldp", "peer delay messages")),
+    **dict.fromkeys(("rstp", "mstp"), ("stp", "frames")),
+    **dict.fromkeys(("oam", "esmc"), ("lacp", "frames")),
+    "mka": ("eapol", "frames"),
+}
+
+
+def _reserved_name(value: object) -> str:
+    if isinstance(value, str) and value in RESERVED_NAMES:
+        return value
+    expected = " or ".join(repr(word) for word in RESERVED_NAMES)
+    hint = did_you_mean(value, RESERVED_NAMES)
+    if isinstance(value, str) and value.lower() in _SAME_ADDRESS:
+        other, what = _SAME_ADDRESS[value.lower()]
+        hint = f"; its {what} have the address of {other!r}: write that"
+    raise BadValueError(
+        f"expected {expected}, or an address from 01:80:c2:00:00:00 to 0f, got {show(value)}{hint}"
+    )
 
 
 def reserved(value: object) -> Iterable[str]:

@@ -1,13 +1,22 @@
-"""The `[metrics]` table of the configuration: where Prometheus asks, and how much it is given. Pure."""
+"""The `[metrics]` table of the configuration: where Prometheus asks, and how much it is given.
+
+Pure, but that it looks whether the client library is there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from bridge.config import checks
 from bridge.config.section import Section
 from bridge.config.table import Keys, Table, plain_table
 from bridge.config.text import listing
+
+NO_PROMETHEUS = (
+    "the Python package prometheus-client is not installed; "
+    "install it with: pip install 'framebridge[metrics]', or remove [metrics]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,8 @@ def read_metrics(table: Table) -> MetricsConfig:
     """Read `[metrics]`."""
     fields = table.fields(_METRICS_KEYS, required=("address",))
     table.refuse_unknown()
+    if "address" in table and not find_spec("prometheus_client"):
+        table.fail(NO_PROMETHEUS)
     return MetricsConfig(**fields)
 
 

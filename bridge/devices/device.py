@@ -1,10 +1,15 @@
-"""A network device as a value, and what is wrong with one as a sentence. Pure."""
+"""A network device as a value, and what is wrong with one as a sentence.
+
+Pure, but for a look at /dev/net/tun and at what this process may when a call was refused.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -47,11 +52,12 @@ class DeviceError(FramebridgeError):
         super().__init__(f"{' in '.join(filter(None, (subject, place)))}: {message}")
 
 
+TUN = "/dev/net/tun"
+NEEDED = 1 << 12 | 1 << 13  # CAP_NET_ADMIN, CAP_NET_RAW; include/uapi/linux/capability.h
 NOT_PERMITTED = "; framebridge needs the capabilities CAP_NET_ADMIN and CAP_NET_RAW"
 NO_DEVICE = "; create the device first, or correct `device` and `netns`"
 WAYS_OUT = {
     errno.EPERM: NOT_PERMITTED,
-    errno.EACCES: NOT_PERMITTED,
     errno.ENODEV: NO_DEVICE,
     errno.ENXIO: NO_DEVICE,
     errno.EBADFD: "; the device went away meanwhile",
@@ -65,7 +71,25 @@ def explain(error: OSError | NetlinkError, device: str, netns: str | None, actio
     """Turn a failed system call or netlink request into a sentence with the way out."""
     code = error_code(error)
     reason = os.strerror(code) if code > 0 else str(error)
-    return DeviceError(device, netns, f"cannot {action}: {reason}{WAYS_OUT.get(code, '')}")
+    way_out = _why_denied() if code == errno.EACCES else WAYS_OUT.get(code, "")
+    return DeviceError(device, netns, f"cannot {action}: {reason}{way_out}")
+
+
+def _why_denied() -> str:
+    """Explain EACCES: capabilities, if this process lacks them, else the mode of /dev/net/tun."""
+    if not has_capabilities() or os.access(TUN, os.R_OK | os.W_OK, effective_ids=True):
+        return NOT_PERMITTED
+    mode = stat.S_IMODE(Path(TUN).stat().st_mode)
+    return (
+        f"; {TUN} has mode {mode:04o}: let this user read and write it (`chmod 0666 {TUN}`, or a udev rule)"
+    )
+
+
+def has_capabilities() -> bool:
+    """Whether this process has CAP_NET_ADMIN and CAP_NET_RAW."""
+    status = Path("/proc/self/status").read_text()
+    held = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
+    return held & NEEDED == NEEDED
 
 
 def error_code(error: Exception) -> int:

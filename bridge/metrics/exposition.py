@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from bridge.config.metrics import NO_PROMETHEUS
 from bridge.errors import ConfigError, Problem
 from bridge.metrics.bounded import Shown
 from bridge.metrics.families import Family, families
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 PREFIX = "framebridge"
-MISSING = (
-    "the Python package prometheus-client is not installed; "
-    "install it with: pip install 'framebridge[metrics]', or remove [metrics]"
-)
 
 
 class Exposition:
@@ -34,7 +31,7 @@ class Exposition:
         try:
             from prometheus_client import ProcessCollector
         except ImportError as error:
-            raise ConfigError([Problem("metrics", MISSING)]) from error
+            raise ConfigError([Problem("metrics", NO_PROMETHEUS)]) from error
         self._process = ProcessCollector(registry=None)
         self._shown = Shown()
         self._state: State | None = None

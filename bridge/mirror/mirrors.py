@@ -119,8 +119,9 @@ class Mirrors:
         for name, mirror in sorted(self._mirrors.items()):
             recorder = self._recorders.get(name)
             options: dict[str, Any] = {"capture": recorder.capture} if recorder else {}
+            watched = [ports[port] for port in mirror.ports if port in ports] if mirror.ports else sources
             if recorder:
-                recorder.set_names(names)
+                recorder.set_names(names, watched)
             elif mirror.to_port in ports:
                 options = {"target": ports[mirror.to_port]}
             else:
@@ -129,7 +130,7 @@ class Mirrors:
             unit, limit = (mirror.rate.unit, mirror.rate.limit) if mirror.rate else ("bits", 0.0)
             snapshot.add_mirror(
                 self._serials[name],
-                ports=[ports[port] for port in mirror.ports if port in ports] if mirror.ports else sources,
+                ports=watched,
                 rx=mirror.direction != "tx",
                 tx=mirror.direction != "rx",
                 vids=mirror.vids or None,

@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from bridge import __version__
@@ -56,6 +56,7 @@ class Recorder:
         self._on_change = on_change
         self._size, self._files = 0, 1
         self._names: Mapping[int, str] = {}
+        self._sources: frozenset[int] = frozenset()
         self._fd = -1
         self._interfaces: list[_Interface] = []
         self._numbers: dict[int, int] = {}  # of the interface of each port
@@ -83,9 +84,15 @@ class Recorder:
         """Change what the next packets are measured by."""
         self._size, self._files = size, files
 
-    def set_names(self, names: Mapping[int, str]) -> None:
-        """Say which port has which name from now on; frames of those that are gone may still be in the ring."""
+    def set_names(self, names: Mapping[int, str], sources: Collection[int] = ()) -> None:
+        """Say which port has which name from now on, and which ports packets may come from.
+
+        Frames of those that are gone may still be in the ring. The sources are described at once: readers such as
+        tcpdump refuse a file without an interface, also one that has no packet yet.
+        """
         self._names = {**self._names, **names}
+        self._sources = frozenset(sources)
+        self.capture.wake()
 
     def close(self) -> None:
         """End the file; a write that does not end is given up."""
@@ -120,6 +127,7 @@ class Recorder:
         if os.fstat(self._fd).st_nlink == 0:
             raise OSError(0, "the file was removed")
         self._forget_renamed()
+        self._describe_sources()
         while self.state == "recording":
             room = max(0, self._room())
             taken = self.capture.take(min(CHUNK, room))
@@ -143,6 +151,7 @@ class Recorder:
             return
         self._end("recording")
         self._begin(replace=False, rotate=True)
+        self._describe_sources()
 
     def _begin(self, *, replace: bool, rotate: bool) -> None:
         fd = self._place.open()
@@ -162,6 +171,10 @@ class Recorder:
         for port in range(256):
             self.capture.set_interface(port, -1)
         self._write(pcapng.section_header(f"framebridge {__version__}"))
+
+    def _describe_sources(self) -> None:
+        for port in sorted(self._sources - self._numbers.keys()):
+            self._add_interface(port)
 
     def _add_interface(self, port: int) -> None:
         one = _Interface(port, self._name(port), time.time_ns(), self.capture.counts(port))

@@ -20,6 +20,7 @@ from pyroute2 import netns as kernel_netns
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import tuntap
 
+from bridge.devices import device as module
 from bridge.devices.device import Created, Device, DeviceError, explain
 from bridge.devices.devices import Devices
 from bridge.devices.netlink import release_tap
@@ -285,6 +286,23 @@ def test_without_privilege_the_capabilities_are_named(error: OSError | NetlinkEr
         "device 'eth0': cannot set it up: Operation not permitted; "
         "framebridge needs the capabilities CAP_NET_ADMIN and CAP_NET_RAW"
     )
+
+
+def test_with_all_capabilities_the_mode_of_the_tun_device_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tun = tmp_path / "tun"
+    tun.touch(mode=0o600)
+    monkeypatch.setattr(module, "TUN", str(tun))
+    monkeypatch.setattr(os, "access", lambda path, mode, effective_ids: path != str(tun))
+    error = OSError(errno.EACCES, "no")
+
+    assert str(explain(error, "tap0", None, "set the tap up")) == (
+        f"device 'tap0': cannot set the tap up: Permission denied; {tun} has mode 0600: let this user read and "
+        f"write it (`chmod 0666 {tun}`, or a udev rule)"
+    )
+    monkeypatch.setattr(module, "has_capabilities", lambda: False)
+    assert str(explain(error, "tap0", None, "set the tap up")).endswith(" CAP_NET_ADMIN and CAP_NET_RAW")
 
 
 def test_a_process_without_capabilities_is_told_so(net: Net) -> None:

@@ -86,6 +86,17 @@ def test_what_the_build_writes_down_is_what_the_core_has() -> None:
     assert {"PORTS_MAX", "BUDGETS_MAX", "MIRRORS_MAX", "CLASSES", "WAITINGS"} <= written.keys()
 
 
+def test_without_the_client_library_metrics_are_no_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `run` would refuse is refused by `check`."""
+    text = "[metrics]\naddress = '127.0.0.1:9464'\n"
+    assert parse(text).metrics.address
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    assert "line 1: metrics: the Python package prometheus-client is not installed; install" in the_problem(
+        text
+    )
+    assert parse("") == Config()
+
+
 def test_an_empty_file_is_a_bridge_without_ports() -> None:
     assert parse("") == Config()
     assert parse("").bridge.socket_path == "/run/framebridge/bridge0.sock"
@@ -480,6 +491,12 @@ def test_an_address_is_kept_in_one_form() -> None:
             "pass_reserved: expected an array, got 'lldp'; write pass_reserved = [...]",
         ),
         ("pass_reserved = ['ldp']", "pass_reserved[0]: expected 'stp' or 'pause' or"),
+        (
+            "pass_reserved = ['ldp']",
+            "or 'lldp', or an address from 01:80:c2:00:00:00 to 0f, got 'ldp'; did you mean",
+        ),
+        ("pass_reserved = ['ptp']", "its peer delay messages have the address of 'lldp': write that"),
+        ("pass_reserved = ['RSTP']", "its frames have the address of 'stp': write that"),
         (
             "pass_reserved = ['stp', 'stp']",
             "pass_reserved[1]: 01:80:c2:00:00:00 is listed twice; list it once",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers import pcapng
+from helpers.net import wait_until
 
 from bridge.errors import MirrorError
 from bridge.mirror.recorder import Recorder
@@ -92,3 +95,25 @@ def test_a_recorder_that_never_began_is_gone_at_once(tmp_path: Path) -> None:
         recorder.open(size=1 << 20, files=1, replace=False)
     del recorder
     assert gone() is None
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_a_file_without_a_packet_describes_its_ports(tmp_path: Path, files: int) -> None:
+    """Readers refuse a file without any interface."""
+    recorder = record(tmp_path / "file", files=files)
+    recorder.set_names({0: "a", 1: "b", 2: "ids"}, [0, 1])
+    wait_until(
+        lambda: pcapng.read((tmp_path / "file").read_bytes()).interfaces == ["a", "b"], "the interfaces"
+    )
+    recorder.set_names({0: "c", 3: "d"}, [0, 1, 3])
+    wait_until(lambda: pcapng.read((tmp_path / "file").read_bytes()).interfaces[2:] == ["c", "d"], "new ones")
+    recorder.close()
+
+    found = pcapng.read((tmp_path / "file").read_bytes())
+    assert found.packets == []
+    assert sorted(found.statistics) == [0, 1, 2, 3]
+    if shutil.which("tcpdump"):
+        done = subprocess.run(
+            ["tcpdump", "-r", tmp_path / "file"], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (done.returncode, done.stdout) == (0, "")
