@@ -88,12 +88,16 @@ def run_command(*words: str, space: Namespace = HERE, command: Sequence[str] = C
 
 
 class Daemon:
-    """A running daemon; `file` is its configuration, `log` what it wrote on stderr so far."""
+    """A running daemon; `file` is its configuration, `log` what it wrote on stderr so far.
 
-    def __init__(self, program: Program, file: Path, socket: Path) -> None:
+    `always`: keys of [bridge] that every configuration of it has.
+    """
+
+    def __init__(self, program: Program, file: Path, socket: Path, always: Row) -> None:
         self.program = program
         self.file = file
         self.socket = socket
+        self.always = always
 
     @property
     def pid(self) -> int:
@@ -104,8 +108,8 @@ class Daemon:
         return self.program.output
 
     def write(self, *ports: str, **bridge: Any) -> None:
-        """Write another configuration of these ports into the file of the daemon."""
-        self.file.write_text(document(self.socket, *ports, **bridge))
+        """Write another configuration of these ports into the file of the daemon; it keeps `always`."""
+        self.file.write_text(document(self.socket, *ports, **{**self.always, **bridge}))
 
     # -- the command
 
@@ -232,10 +236,12 @@ def is_answered(socket: Path) -> bool:
 
 
 @contextlib.contextmanager
-def daemon(directory: Path, space: Namespace, text: str, socket: Path) -> Iterator[Daemon]:
+def daemon(
+    directory: Path, space: Namespace, text: str, socket: Path, always: Row | None = None
+) -> Iterator[Daemon]:
     """A daemon in `space` that answers; killed at the end of the block if `finish` did not end it."""
     file = directory / f"{socket.stem}.toml"
     file.write_text(text)
     with nets.program([*COMMAND, "run", str(file)], space) as program:
         program.wait_ready(lambda: is_answered(socket), "the daemon to answer", READY_SECONDS)
-        yield Daemon(program, file, socket)
+        yield Daemon(program, file, socket, always or {})

@@ -42,8 +42,9 @@ def start(
 
         def start(space: Namespace, *ports: str, socket: Path | None = None, **bridge: Any) -> Daemon:
             socket = socket or directory / f"d{next(serial)}.sock"
-            text = document(socket, *ports, **{"mirror_dir": str(tmp_path), **bridge})
-            daemons.append(stack.enter_context(daemon(directory, space, text, socket)))
+            always = {"mirror_dir": str(tmp_path)}
+            text = document(socket, *ports, **{**always, **bridge})
+            daemons.append(stack.enter_context(daemon(directory, space, text, socket, always)))
             return daemons[-1]
 
         yield start

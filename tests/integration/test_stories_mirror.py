@@ -295,7 +295,7 @@ def test_the_configuration_file_may_name_other_places_than_the_socket(
     assert hostname.read_text() == before
     assert not file.exists()
 
-    lan.bridge.write(*lan.ports.values(), table.format(file), mirror_dir=str(tmp_path))
+    lan.bridge.write(*lan.ports.values(), table.format(file))
     lan.bridge.rows("reload")
     pings(lan)
     lan.bridge.wait(lambda: row(lan, "look")["mirrored"] >= 2 * PINGS, "copies")

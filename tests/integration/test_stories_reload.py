@@ -80,7 +80,7 @@ def test_a_port_of_the_new_file_is_there_at_once(net: Net, lan: Lan) -> None:
     ("extra", "message"),
     [
         (link("x", "eth7", access=10), "port 'x': device 'eth7': cannot use it: No such device; create"),
-        ('[[port]]\nname = "x"\nkind = "tap"\n', "line 25: port[3]: a tap port needs a device; add device"),
+        ('[[port]]\nname = "x"\nkind = "tap"\n', "line 26: port[3]: a tap port needs a device; add device"),
         ("[[port", "not valid TOML"),
     ],
     ids=["a device that is missing", "a key that is missing", "no TOML"],
