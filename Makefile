@@ -55,6 +55,7 @@ format: build
 lint: build
 	$(BIN)/ruff check .
 	$(BIN)/python csrc/includes.py
+	$(BIN)/lint-imports --no-logo --no-cache
 
 types: build
 	$(BIN)/mypy

@@ -8,6 +8,7 @@ from bridge.audit.rules import Finding, Subject, audit
 from bridge.config.port import PortConfig
 from bridge.devices.device import DeviceError
 from bridge.devices.devices import Devices
+from bridge.ports.kinds import check
 
 
 async def collect(devices: Devices, port: PortConfig, *, attached: bool = False) -> Subject | Finding | None:
@@ -16,7 +17,7 @@ async def collect(devices: Devices, port: PortConfig, *, attached: bool = False)
         return None
     try:
         if not attached:
-            await devices.check(port.kind, port.device, port.netns)
+            await check(devices, port)
         info = await devices.inspect(port.device, port.netns)
     except DeviceError as error:
         if isinstance(error.__cause__, PermissionError):

@@ -40,8 +40,8 @@ class Subject:
 
     @property
     def is_trunk(self) -> bool:
-        """Whether it is a trunk on a device."""
-        return self.port.kind == "link" and self.port.mode == "trunk"
+        """Whether tags pass a device that the kernel uses too."""
+        return self.port.can.is_shared and self.port.mode == "trunk"
 
     @property
     def mtu(self) -> int:
@@ -112,7 +112,7 @@ def _switch(subject: Subject, feature: str, state: str = "on") -> str:
 @_rule
 def _master(subject: Subject) -> Iterator[tuple[str, str, str]]:
     name, kind = subject.info.master, subject.info.master_kind
-    if not name or subject.port.kind != "link":  # a tap in a kernel bridge is how that joins this one
+    if not name or not subject.port.can.is_shared:  # a tap in a kernel bridge is how that joins this one
         return
     free = _set_link(subject, "nomaster")
     if kind in SWITCHING_MASTERS:
@@ -129,14 +129,14 @@ def _master(subject: Subject) -> Iterator[tuple[str, str, str]]:
 
 @_rule
 def _lro(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if subject.port.kind == "link" and "rx-lro" in subject.info.on:
+    if subject.port.can.is_shared and "rx-lro" in subject.info.on:
         finding = "large receive offload merges frames that cannot be taken apart again; they are lost"
         yield "error", finding, f"switch it off: {_switch(subject, 'lro', 'off')}"
 
 
 @_rule
 def _gro_list(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if subject.port.kind == "link" and "rx-gro-list" in subject.info.on:
+    if subject.port.can.is_shared and "rx-gro-list" in subject.info.on:
         finding = (
             "frame lists (rx-gro-list) are merged without saying where their checksums are; they are lost"
         )
@@ -145,18 +145,18 @@ def _gro_list(subject: Subject) -> Iterator[tuple[str, str, str]]:
 
 @_rule
 def _promiscuous(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if subject.port.kind == "link" and subject.attached and subject.info.promiscuity == 0:
+    if subject.port.can.is_shared and subject.attached and subject.info.promiscuity == 0:
         finding = "the device is not promiscuous: it drops frames to stations behind other ports"
         yield "error", finding, _set_link(subject, "promisc", "on")
 
 
 @_rule
 def _queue(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    length, is_tap = subject.info.queue_len, subject.port.kind == "tap"
+    length, is_ours = subject.info.queue_len, subject.port.can.reads_queue
     advice = _set_link(subject, "txqueuelen", 1000)
-    if is_tap and length == 0:
+    if is_ours and length == 0:
         yield "error", "the queue of the tap has no room (txqueuelen 0): nothing reaches the bridge", advice
-    elif is_tap and length < QUEUE_MIN:
+    elif is_ours and length < QUEUE_MIN:
         yield (
             "warning",
             f"the queue of the tap takes {length} frames; what exceeds that in a burst is lost",
@@ -194,14 +194,14 @@ def _tag_room(subject: Subject) -> Iterator[tuple[str, str, str]]:
 
 @_rule
 def _down(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if not subject.info.up and not (subject.port.kind == "tap" and not subject.attached):  # it will be set up
+    if not subject.info.up and not (subject.port.can.brings_up and not subject.attached):  # it will be set up
         yield "warning", f"{subject.info.name} is down", _set_link(subject, "up")
 
 
 @_rule
 def _carrier(subject: Subject) -> Iterator[tuple[str, str, str]]:
     info = subject.info
-    if info.up and not info.carrier and (subject.port.kind == "link" or subject.attached):
+    if info.up and not info.carrier and (not subject.port.can.brings_up or subject.attached):
         finding = f"{info.name} has no carrier"
         far = {"veth": "set its peer up", "tap": "start the program that owns the tap"}
         yield "warning", finding, far.get(info.kind or "", "look at the cable and the far end")
@@ -218,7 +218,7 @@ def _virtual_function(subject: Subject) -> Iterator[tuple[str, str, str]]:
 
 @_rule
 def _address(subject: Subject) -> Iterator[tuple[str, str, str]]:
-    if subject.port.kind == "link" and subject.info.addresses:
+    if subject.port.can.is_shared and subject.info.addresses:
         used = ", ".join(subject.info.addresses)
         finding = (
             f"{subject.info.name} carries the address {used}, which stations behind other ports cannot reach"
@@ -232,10 +232,10 @@ def _address(subject: Subject) -> Iterator[tuple[str, str, str]]:
 
 def _doubled(subjects: Sequence[Subject]) -> Iterator[Finding]:
     """Find a VLAN interface beside its parent that carries the same VLAN: every frame would come twice."""
-    parents = {(one.port.netns, one.info.index): one for one in subjects if one.port.kind == "link"}
+    parents = {(one.port.netns, one.info.index): one for one in subjects if one.port.can.is_shared}
     for child in subjects:
         parent = parents.get((child.port.netns, child.info.parent))
-        if child.port.kind == "link" and parent and child.info.vlan in parent.port.outside:
+        if child.port.can.is_shared and parent and child.info.vlan in parent.port.outside:
             finding = (
                 f"{child.info.name} is VLAN {child.info.vlan} of {parent.info.name}, "
                 f"which port {parent.port.name} carries as well: frames come twice"

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from bridge.config import checks
+from bridge.config.kinds import KINDS, PortKind
 from bridge.config.section import Section, Unique
 from bridge.config.security import OPEN, Security, check_totals, read_security, security_table
 from bridge.config.storm_control import NO_LIMITS, StormControl, read_storm_control, storm_control_table
@@ -36,7 +37,7 @@ class PortConfig:
     """One `[[port]]`. The native VLAN of a trunk is a member whether or not `vids` lists it."""
 
     name: str
-    kind: str  # tap | link | memory
+    kind: str  # a name of KINDS
     device: str = ""  # "" for memory
     netns: str | None = None  # named network namespace that holds the device; None: the daemon's own
     mode: str = "access"  # access | trunk | tunnel | mirror: of no VLAN, takes copies
@@ -61,6 +62,11 @@ class PortConfig:
     security: Security = OPEN  # who may send
     kernel_filter: bool = True  # link: the kernel holds back frames of VLANs the port does not carry
     storm_control: StormControl = NO_LIMITS
+
+    @property
+    def can(self) -> PortKind:
+        """What ports of this kind are and can do."""
+        return KINDS[self.kind]
 
     @cached_property
     def members(self) -> frozenset[int]:
@@ -94,7 +100,7 @@ _flood_class = checks.choice(*FLOOD_CLASSES)
 
 _PORT_KEYS: Keys = {
     "name": ("name", checks.name),
-    "kind": ("kind", checks.choice("tap", "link", "memory")),
+    "kind": ("kind", checks.choice(*KINDS)),
     "device": ("device", checks.text("a device name", 15, " /:%")),
     "netns": ("netns", checks.text("a network namespace", 255, "/")),
     "mtu": ("mtu", checks.integer(68, 65521)),
@@ -160,10 +166,10 @@ def read_port(table: Table) -> PortConfig:
 
 def _check_device(table: Table, fields: dict[str, Any]) -> None:
     kind = fields.get("kind")
-    if kind == "memory":
+    if kind and not KINDS[kind].has_device:
         for key in ("device", "netns"):
             if key in table:
-                table.fail("a memory port has no device; remove this key or change the kind", key)
+                table.fail(f"a {kind} port has no device; remove this key or change the kind", key)
     elif kind and "device" not in table:
         table.fail(f"a {kind} port needs a device; add device = '...'")
     if "netns" in table and "netns" not in fields:

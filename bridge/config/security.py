@@ -89,6 +89,10 @@ class Security:
         """Tell whether an address is in the allow list."""
         return any(mac in one for one in self.allow)
 
+    def withdraws(self, mac: int, before: Security) -> bool:
+        """Whether the allow list had an address before and it may not enter any more, so that it must be forgotten."""
+        return before.lists(mac) and not self.admits(mac)
+
 
 OPEN = Security()
 

@@ -67,10 +67,13 @@ class Devices:
         """Look at everything about a device that the audit judges; None: there is none."""
         return await self._request(device, netns, "look at it", netlink.inspect, device)
 
-    async def check(self, kind: str, device: str, netns: str | None = None) -> None:
-        """Refuse a tap or link that cannot be attached, because it is not there or of another kind."""
-        check = netlink.check_tap if kind == "tap" else netlink.check_link
-        await self._request(device, netns, "use it", check, device)
+    async def check_tap(self, device: str, netns: str | None = None) -> None:
+        """Refuse what `ensure_tap` would: a device that is there and no tap."""
+        await self._request(device, netns, "use it", netlink.check_tap, device)
+
+    async def check_link(self, device: str, netns: str | None = None) -> None:
+        """Refuse what `ensure_link` would: a device that is missing and cannot be made."""
+        await self._request(device, netns, "use it", netlink.check_link, device)
 
     async def ensure_tap(
         self, device: str, netns: str | None = None, mtu: int | None = None, *, create: bool = True

@@ -61,7 +61,7 @@ from bridge.fdb.rows import Filters
 from bridge.mac import format_mac
 from bridge.metrics.server import MetricsServer
 from bridge.mirror.mirrors import Mirrors
-from bridge.ports.attachment import check_devices
+from bridge.ports.kinds import check_all
 from bridge.ports.table import PortTable
 from bridge.protect.own_address import own_address
 from bridge.protect.protection import Protection
@@ -200,7 +200,7 @@ class Engine:
             actions = plan(self.config, new)
             done: list[Action] = []
             try:
-                await check_devices(newly_attached(actions), self._devices)
+                await check_all(newly_attached(actions), self._devices)
                 for batch in batches(actions):
                     await self._carry_out(batch, done)
                 self._data_plane.commit()

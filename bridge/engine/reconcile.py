@@ -23,6 +23,7 @@ from bridge.devices.devices import Devices
 from bridge.engine.data_plane import DataPlane
 from bridge.errors import FramebridgeError, PortError
 from bridge.ports.attachment import Attachment
+from bridge.ports.kinds import attach
 from bridge.ports.table import RETRY_AFTER, PortTable
 from bridge.protect.blocking import Blocks
 
@@ -54,7 +55,7 @@ class PortReconciler:
         """Open a port. Not `strict`: it may be left without its device."""
         attachment = self._ports.add(config)
         try:
-            await attachment.attach(self._core, self._devices, create=True)
+            await attach(attachment, self._core, self._devices, create=True)
             await self._data_plane.limit_storms(config)
         except BaseException as error:
             if strict or not isinstance(error, FramebridgeError):
@@ -102,7 +103,7 @@ class PortReconciler:
         """Attach or detach a port as its device wants it, block it or let it back."""
         if attachment.blocked != self._blocks.reason(attachment.config.name):
             self._data_plane.refresh()
-        if attachment.config.kind == "memory":
+        if not attachment.config.can.has_device:
             return
         before = attachment.port, attachment.device
         found = await attachment.find(self._devices)
@@ -130,7 +131,7 @@ class PortReconciler:
 
     async def _attach_again(self, attachment: Attachment) -> None:
         try:
-            await attachment.attach(self._core, self._devices, create=False)
+            await attach(attachment, self._core, self._devices, create=False)
             attachment.trouble = ""
         except PortError as error:
             if str(error) != attachment.trouble:

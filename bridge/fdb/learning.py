@@ -44,7 +44,6 @@ from bridge.fdb.static_entries import StaticEntries, no_room
 from bridge.fdb.store import Store
 from bridge.fdb.ticks import Ticks
 from bridge.mac import format_mac
-from bridge.protect.security import withdrawn
 
 RESYNC_SHARE = 0.1  # of a core; one of 65,536 entries takes 0.4 s in a storm
 
@@ -111,7 +110,7 @@ class Learning:
         """Forget learned stations of a locked port that it allowed and does not allow any more."""
         for entry in self._core.fdb_entries():
             is_learned = entry.kind == "dynamic" or self.is_held(entry.vid, entry.mac)
-            if entry.port == index and is_learned and withdrawn(before.security, after.security, entry.mac):
+            if entry.port == index and is_learned and after.security.withdraws(entry.mac, before.security):
                 self._core.fdb_delete(entry.vid, entry.mac)
                 self.known.remove(make_key(entry.vid, entry.mac))
                 self.counters.flushed += 1

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from bridge.core._core import Event
 from bridge.events import Emit
 from bridge.fdb.known import make_key
-from bridge.protect.security import spoken_from
 
 REQUESTS_MAX = 4096  # sources that wait for a decision
 REPORTED_MAX = 32  # events of a kind that the security of one port may cause between two ticks
@@ -69,7 +69,7 @@ class LearnRequests:
     def guard(self, event: Event) -> None:
         """Note a frame from an address that is not listed for its port."""
         self.n_refused[event.kind] += 1
-        address = spoken_from(event)
+        address = str(ip_address(event.address)) if event.address else None  # None: none could be read
         what = event.kind, event.port, event.vid, event.mac, event.finding, address
         if self._first_time(*what) and self._few_reported(event):
             self._emit(

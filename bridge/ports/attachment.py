@@ -1,9 +1,7 @@
 """An attachment: one configured port, and the device it is attached to, if that is there.
 
-Job: attach the data plane to the device of a port, making the device if it may, and say in what state that
-is. Thread: control; devices are opened in the thread of their namespace (`Devices.run_in`). Invariant: an
-attempt to attach that fails leaves no device and no descriptor behind. Refuses, as PortError: whatever
-`Devices` or the data plane refuses, with their way out.
+Job: the state of a port and of its device; its MTU, its filter in the kernel, what it is in a snapshot. kinds.py opens
+devices. Thread: control. Refuses, as PortError: an MTU that the device refuses.
 """
 
 from __future__ import annotations
@@ -15,11 +13,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bridge.config.port import PortConfig
-from bridge.core._core import Bridge, Port, Snapshot
-from bridge.devices.counters import Odometer, tx_dropped_here
-from bridge.devices.device import Device, DeviceError, explain
+from bridge.core._core import Port, Snapshot
+from bridge.devices.counters import Odometer
+from bridge.devices.device import Device, DeviceError
 from bridge.devices.devices import Devices
-from bridge.devices.netlink import release_tap
 from bridge.errors import PortError
 from bridge.ports import vlan_filter
 from bridge.ports.vlan_filter import Program
@@ -30,7 +27,6 @@ log = logging.getLogger(__package__)
 T = TypeVar("T")
 
 MEMORY_MTU = 1500
-TAP_MTU = 1500  # of a tap that was just made; drivers/net/tun.c:tun_net_initialize
 TAG_LEN = 4
 MTU_MIN, MTU_MAX = 68, 65535  # what a snapshot takes
 
@@ -60,7 +56,7 @@ class Attachment:
     @property
     def state(self) -> str:
         """Give up: attached, enabled, device up with carrier; blocked: but for that; missing: no device; down: else."""
-        if self.config.kind != "memory" and self.device is None:
+        if self.config.can.has_device and self.device is None:
             return "missing"
         carrier = self.device is None or (self.device.up and self.device.carrier)
         if not (self.ready and self.config.admin_up and carrier):
@@ -80,8 +76,8 @@ class Attachment:
 
     @property
     def filter_state(self) -> str | None:
-        """Give on: the kernel holds back frames of other VLANs; off: it does not; None: not a link."""
-        if self.config.kind != "link" or self.port is None:
+        """Give on: the kernel holds back frames of other VLANs; off: it does not; None: it cannot."""
+        if not self.config.can.takes_filter or self.port is None:
             return None
         return "off" if self.filter is None else "on"
 
@@ -99,61 +95,6 @@ class Attachment:
     def holds(self, port: PortConfig) -> bool:
         """Check whether the device of this port is attached here."""
         return self.port is not None and self.config.attachment == port.attachment
-
-    async def attach(self, core: Bridge, devices: Devices, *, create: bool) -> None:
-        """Open the device, which is made if that is needed and `create` allows it; raises PortError."""
-        try:
-            if self.config.kind == "memory":
-                self.port = core.open_memory(self.index)
-            elif self.config.kind == "tap":
-                await self._attach_tap(core, devices, create)
-            else:
-                await self._attach_link(core, devices, create)
-        except DeviceError as error:
-            raise PortError(self.config.name, str(error)) from error
-        if self.config.kind != "memory":
-            self.device = await self.find(devices)
-        self.filter = self.filter_refused = None
-        self.ready = True
-
-    async def _attach_tap(self, core: Bridge, devices: Devices, create: bool) -> None:
-        config = self.config
-        is_first = config.mtu is not None and self.own_mtu is None
-        found = await self.find(devices) if is_first else None
-        tap, made = await devices.ensure_tap(config.device, config.netns, config.mtu, create=create)
-        try:
-            port, dropped = await self._open(devices, _opening_tap(core))
-        except DeviceError:
-            if made:
-                await devices.delete(config.device, config.netns, tap.index)
-            raise
-        self.port = port
-        if made:
-            release_tap(port.fd)
-        if is_first:
-            self.own_mtu = found.mtu if found else TAP_MTU
-        self.dropped, self.is_gone = Odometer(dropped), False
-
-    async def _attach_link(self, core: Bridge, devices: Devices, create: bool) -> None:
-        config = self.config
-        made = None
-        if create:
-            device, is_new = await devices.ensure_link(config.device, config.netns)
-            made = device if is_new else None
-        try:
-            self.port = await self._open(devices, core.open_link)
-        except DeviceError:
-            if made:
-                await devices.delete(config.device, config.netns, made.index)
-            raise
-        self.made = made
-
-    async def _open(self, devices: Devices, opener: Callable[[int, str], T]) -> T:
-        device, netns = self.config.device, self.config.netns
-        try:
-            return await devices.run_in(netns, opener, self.index, device)
-        except OSError as error:
-            raise explain(error, device, netns, f"attach a {self.config.kind} port") from error
 
     def read_dropped(self, tables: Callable[[str | None], Mapping[str, int]]) -> int:
         """Count the frames that the kernel dropped in front of an attached tap; `tables` by namespace."""
@@ -175,11 +116,11 @@ class Attachment:
             await devices.delete(made.name, self.config.netns, made.index)
 
     async def configure_mtu(self, devices: Devices, mtu: int | None) -> None:
-        """Give the device of a tap the MTU configured, or back its own; raises PortError.
+        """Give the device the MTU configured, or back its own, if the kind does so; raises PortError.
 
         A device that is gone gets its MTU when it is attached again.
         """
-        if self.config.kind != "tap" or mtu == self.config.mtu or self.device is None:
+        if not self.config.can.sets_mtu or mtu == self.config.mtu or self.device is None:
             return
         if self.config.mtu is None:
             self.own_mtu = self.device.mtu
@@ -218,7 +159,7 @@ class Attachment:
 
     def renew_filter(self) -> None:
         """Have the filter that is wanted on the socket that receives now, which may be another than a moment ago."""
-        if self.port is not None and self.config.kind == "link":
+        if self.port is not None and self.config.can.takes_filter:
             with contextlib.suppress(OSError):  # there was none
                 vlan_filter.detach(self.port.fd)
             self.filter = None
@@ -254,25 +195,6 @@ class Attachment:
             mac_limit=config.mac_limit,
         )
         secure(snapshot, self.port, config.security)
-
-
-def _opening_tap(core: Bridge) -> Callable[[int, str], tuple[Port, int]]:
-    """Open a tap, and see what the kernel dropped in front of it before: its queue is empty at that moment."""
-
-    def open_tap(index: int, device: str) -> tuple[Port, int]:
-        return core.open_tap(index, device), tx_dropped_here(device)
-
-    return open_tap
-
-
-async def check_devices(ports: Iterable[PortConfig], devices: Devices) -> None:
-    """Refuse, as PortError, ports whose devices cannot be attached, while nothing was closed for them yet."""
-    for port in ports:
-        if port.kind != "memory":
-            try:
-                await devices.check(port.kind, port.device, port.netns)
-            except DeviceError as error:
-                raise PortError(port.name, str(error)) from error
 
 
 def mtu_mismatches(attachments: Iterable[Attachment]) -> dict[tuple[str, int, str, int], int]:

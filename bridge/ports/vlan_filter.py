@@ -76,7 +76,8 @@ Program = tuple[Instruction, ...]
 def program(port: PortConfig) -> Program | None:
     """Write the filter of a port; None: it takes frames of every kind, or wants to count all that it drops."""
     carried = _carried(port)
-    if port.kind != "link" or not port.kernel_filter or port.mode == "tunnel" or len(carried) == VID_MASK + 1:
+    is_wanted = port.can.takes_filter and port.kernel_filter and port.mode != "tunnel"
+    if not is_wanted or len(carried) == VID_MASK + 1:
         return None
     code = _Code()
     _write_head(code, port.tpid, takes_untagged=0 in carried)

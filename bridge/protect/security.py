@@ -1,4 +1,4 @@
-"""Port security at work: what the security of a port comes to in a snapshot, whom it admits, and rows that show it.
+"""Port security at work: what the security of a port comes to in a snapshot, and rows that show it.
 
 Pure. What the keys mean frame by frame is in csrc/protect/guard.h; how they are written, in config/security.py.
 """
@@ -6,11 +6,10 @@ Pure. What the keys mean frame by frame is in csrc/protect/guard.h; how they are
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
 
 from bridge.config.port import PortConfig
 from bridge.config.security import OPEN, Security, Stations
-from bridge.core._core import Event, Port, Snapshot
+from bridge.core._core import Port, Snapshot
 
 Row = dict[str, object]
 
@@ -37,23 +36,13 @@ def secure(snapshot: Snapshot, port: Port, security: Security) -> None:
         )
 
 
-def withdrawn(before: Security, after: Security, mac: int) -> bool:
-    """Tell whether an allow list had an address and has it no longer, so that it must be forgotten."""
-    return before.lists(mac) and not after.admits(mac)
-
-
-def spoken_from(event: Event) -> str | None:
-    """Write the address that a frame ended for; None: it had none that could be read."""
-    return str(ip_address(event.address)) if event.address else None
-
-
 def has_row(port: PortConfig) -> bool:
-    """Tell whether there is anything to say of a port; an allow list may be kept while it is not locked."""
+    """Check whether there is anything to show of a port; an allow list may be kept while it is not locked."""
     return port.security != OPEN
 
 
 def row(port: PortConfig, drops: Mapping[str, int]) -> Row:
-    """Tell what a port allows, and by its drops at ingress how often something else came."""
+    """Show what a port allows, and by its drops at ingress how often something else came."""
     return {
         "port": port.name,
         "locked": port.security.locked,

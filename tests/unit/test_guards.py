@@ -11,7 +11,7 @@ from bridge.config.table import BadValueError
 from bridge.config.whole import Config
 from bridge.config.write import to_toml
 from bridge.errors import ConfigError
-from bridge.protect.security import ranges, row, withdrawn
+from bridge.protect.security import ranges, row
 
 TABLE = {"name": "guests", "kind": "memory", "vlan": {"access": 10}}
 
@@ -178,11 +178,11 @@ def test_ranges_are_merged() -> None:
 def test_what_was_withdrawn() -> None:
     before = port(locked=True, allow=["02:00:00:00:00:01", "00:00:5e:00:01:00/40"]).security
     after = port(locked=True, allow=["00:00:5e:00:01:0a"]).security
-    assert withdrawn(before, after, 0x020000000001)
-    assert withdrawn(before, after, 0x00005E00010B)
-    assert not withdrawn(before, after, 0x00005E00010A)
-    assert not withdrawn(before, after, 0x020000000002)
-    assert not withdrawn(before, OPEN, 0x020000000001)
+    assert after.withdraws(0x020000000001, before)
+    assert after.withdraws(0x00005E00010B, before)
+    assert not after.withdraws(0x00005E00010A, before)
+    assert not after.withdraws(0x020000000002, before)
+    assert not OPEN.withdraws(0x020000000001, before)
 
 
 def test_a_row_tells_what_a_port_allows() -> None:

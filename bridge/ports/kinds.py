@@ -1,0 +1,124 @@
+"""How a port of each kind gets its device: checked before anything is closed for it, opened, made if it may be.
+
+One row a kind in OPENERS; what a kind can do besides is a row of config/kinds.py. Thread: control; devices are opened
+in the thread of their namespace (`Devices.run_in`). Invariant: an attempt that fails leaves no device and no descriptor
+behind. Refuses, as PortError: whatever `Devices` or the data plane refuses, with their way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple, TypeVar
+
+from bridge.config.port import PortConfig
+from bridge.core._core import Bridge, Port
+from bridge.devices.counters import Odometer, tx_dropped_here
+from bridge.devices.device import DeviceError, explain
+from bridge.devices.devices import Devices
+from bridge.devices.netlink import release_tap
+from bridge.errors import PortError
+from bridge.ports.attachment import Attachment
+
+T = TypeVar("T")
+
+TAP_MTU = 1500  # of a tap that was just made; drivers/net/tun.c:tun_net_initialize
+
+
+class Opener(NamedTuple):
+    """How a port of one kind is opened; `create`: a device that is missing may be made."""
+
+    open: Callable[[Attachment, Bridge, Devices, bool], Awaitable[None]]
+    check: Callable[[Devices, str, str | None], Awaitable[None]]  # refuses what `open` would, as DeviceError
+
+
+async def attach(attachment: Attachment, core: Bridge, devices: Devices, *, create: bool) -> None:
+    """Open the device of a port, which is made if that is needed and `create` allows it; raises PortError."""
+    config = attachment.config
+    try:
+        await OPENERS[config.kind].open(attachment, core, devices, create)
+    except DeviceError as error:
+        raise PortError(config.name, str(error)) from error
+    if config.can.has_device:
+        attachment.device = await attachment.find(devices)
+    attachment.filter = attachment.filter_refused = None
+    attachment.ready = True
+
+
+async def check(devices: Devices, port: PortConfig) -> None:
+    """Refuse, as DeviceError, a device that cannot be attached, because it is not there or of another kind."""
+    await OPENERS[port.kind].check(devices, port.device, port.netns)
+
+
+async def check_all(ports: Iterable[PortConfig], devices: Devices) -> None:
+    """Refuse, as PortError, ports whose devices cannot be attached, while nothing was closed for them yet."""
+    for port in ports:
+        try:
+            await check(devices, port)
+        except DeviceError as error:
+            raise PortError(port.name, str(error)) from error
+
+
+async def _open_memory(attachment: Attachment, core: Bridge, _: Devices, __: bool) -> None:
+    attachment.port = core.open_memory(attachment.index)
+
+
+async def _check_nothing(_: Devices, __: str, ___: str | None) -> None:
+    """Accept: there is no device."""
+
+
+async def _open_tap(attachment: Attachment, core: Bridge, devices: Devices, create: bool) -> None:
+    config = attachment.config
+    is_first = config.mtu is not None and attachment.own_mtu is None
+    found = await attachment.find(devices) if is_first else None
+    tap, made = await devices.ensure_tap(config.device, config.netns, config.mtu, create=create)
+    try:
+        port, dropped = await _open_device(attachment, devices, _opening_tap(core))
+    except DeviceError:
+        if made:
+            await devices.delete(config.device, config.netns, tap.index)
+        raise
+    attachment.port = port
+    if made:
+        release_tap(port.fd)
+    if is_first:
+        attachment.own_mtu = found.mtu if found else TAP_MTU
+    attachment.dropped, attachment.is_gone = Odometer(dropped), False
+
+
+def _opening_tap(core: Bridge) -> Callable[[int, str], tuple[Port, int]]:
+    """Open a tap, and see what the kernel dropped in front of it before: its queue is empty at that moment."""
+
+    def open_tap(index: int, device: str) -> tuple[Port, int]:
+        return core.open_tap(index, device), tx_dropped_here(device)
+
+    return open_tap
+
+
+async def _open_link(attachment: Attachment, core: Bridge, devices: Devices, create: bool) -> None:
+    config = attachment.config
+    made = None
+    if create:
+        device, is_new = await devices.ensure_link(config.device, config.netns)
+        made = device if is_new else None
+    try:
+        attachment.port = await _open_device(attachment, devices, core.open_link)
+    except DeviceError:
+        if made:
+            await devices.delete(config.device, config.netns, made.index)
+        raise
+    attachment.made = made
+
+
+async def _open_device(attachment: Attachment, devices: Devices, opener: Callable[[int, str], T]) -> T:
+    config = attachment.config
+    try:
+        return await devices.run_in(config.netns, opener, attachment.index, config.device)
+    except OSError as error:
+        raise explain(error, config.device, config.netns, f"attach a {config.kind} port") from error
+
+
+OPENERS = {
+    "tap": Opener(_open_tap, Devices.check_tap),
+    "link": Opener(_open_link, Devices.check_link),
+    "memory": Opener(_open_memory, _check_nothing),
+}
