@@ -117,7 +117,7 @@ DEBUG := build/debug
 debug: build
 	@mkdir -p $(DEBUG)
 	@rm -rf $(DEBUG)/bridge $(DEBUG)/csrc && cp -r bridge csrc setup.py pyproject.toml README.md $(DEBUG)/
-	@rm -f $(DEBUG)/bridge/core/*.so $(DEBUG)/bridge/core/_core.c
+	@rm -f $(DEBUG)/bridge/core/*.so $(DEBUG)/bridge/core/*.c
 	cd $(DEBUG) && FRAMEBRIDGE_SANITIZE=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 
 test-sanitized: debug
@@ -149,5 +149,5 @@ test-vm: $(VM)/.virtme
 	$(BIN)/python tests/vm/boot.py --timeout 900 $(or $(ARGS),$(VM_TESTS))
 
 clean:
-	rm -rf build $(VENV) *.egg-info bridge/core/*.so bridge/core/_core.c .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf build $(VENV) *.egg-info bridge/core/*.so bridge/core/*.c .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Build of the one extension module, `bridge.core._core`: Cython over everything in csrc/.
+"""Build of the one extension file, `bridge.core._core`: Cython, in three parts, over everything in csrc/.
 
 Beside it bridge/declared.py is written: the limits and names that csrc/ declares, for Python without the core.
 Metadata is in pyproject.toml. FRAMEBRIDGE_STRICT=1, as the Makefile says, makes warnings of the compilers and
@@ -26,7 +26,8 @@ from setuptools import Extension, setup  # noqa: E402
 
 SANITIZE = os.environ.get("FRAMEBRIDGE_SANITIZE") == "1"
 
-SOURCES = ["bridge/core/_core.pyx", *sorted(str(path) for path in Path("csrc").glob("*/*.c"))]
+PARTS = ("_core", "_handles", "_snapshot")
+SOURCES = sorted(str(path) for path in Path("csrc").glob("*/*.c"))
 HEADERS = sorted(str(path) for path in Path("csrc").glob("*/*.h"))
 
 # Cython's generated code is not ours to keep free of these; everything in csrc/ is.
@@ -48,9 +49,14 @@ MACROS = [("_GNU_SOURCE", "1")]
 if os.environ.get("FRAMEBRIDGE_NO_ACCOUNTING") == "1":
     MACROS.append(("BR_NO_ACCOUNTING", "1"))
 
+# Each part is a module of its own; their code goes into one file, which alone links csrc/ (bridge/core/__init__.py).
+parts = cythonize(
+    [Extension(f"bridge.core.{part}", [f"bridge/core/{part}.pyx"]) for part in PARTS],
+    compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False},
+)
 core = Extension(
     "bridge.core._core",
-    sources=SOURCES,
+    sources=[*(part.sources[0] for part in parts), *SOURCES],
     depends=HEADERS,
     include_dirs=["csrc"],
     define_macros=MACROS,
@@ -78,9 +84,4 @@ def declared() -> str:
 
 Path("bridge/declared.py").write_text(declared())
 
-setup(
-    ext_modules=cythonize(
-        [core],
-        compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False},
-    )
-)
+setup(ext_modules=[core])

@@ -45,7 +45,7 @@ def build(form: str) -> Path:
     """Bring one of the two trees up to date; returns it."""
     tree = TREES / form
     newest = max(path.stat().st_mtime for name in SOURCES for path in files(ROOT / name))
-    made = list((tree / "bridge").glob("_core*.so"))
+    made = list((tree / "bridge/core").glob("_core*.so"))
     if made and made[0].stat().st_mtime > newest:
         return tree
     shutil.rmtree(tree, ignore_errors=True)
@@ -53,7 +53,7 @@ def build(form: str) -> Path:
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tree / name)
-    for left in (tree / "bridge").glob("_core*.so"):
+    for left in (tree / "bridge/core").glob("_core*.so"):
         left.unlink()
     environment = {**os.environ, SWITCH: "1" if form == "without" else "0"}
     subprocess.run(

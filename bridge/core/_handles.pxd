@@ -1,0 +1,30 @@
+"""What _handles.pyx gives to the other modules of the binding."""
+
+from libc.stdint cimport uint32_t
+
+from bridge.core._core cimport BR_PORTS_MAX, br_capture, br_offload, br_port
+
+cdef enum:
+    VID_MAX = 4094
+
+cdef object fail(int error, str device=*)
+cdef int check_range(str what, object value, int low, int high) except -1
+cdef object lookup(dict table, str what, object name)
+
+
+cdef class Port:
+    cdef br_port *raw
+    cdef readonly int index
+    cdef readonly str kind
+    cdef readonly str device
+
+    cdef br_port *open_raw(self) except NULL
+
+
+cdef class MemoryPort(Port):
+    pass
+
+
+cdef class Capture:
+    cdef br_capture *raw
+    cdef uint32_t interface[BR_PORTS_MAX]

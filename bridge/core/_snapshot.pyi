@@ -1,0 +1,115 @@
+"""A snapshot: the whole configuration of the data plane, written down piece by piece and then applied as one."""
+
+from collections.abc import Iterable
+from typing import final
+
+from bridge.core._handles import Capture, Port
+
+@final
+class Snapshot:
+    """Immutable once applied: the whole configuration of the data plane."""
+
+    def __init__(
+        self,
+        *,
+        reserved_pass: int = 0,
+        static_move: str = "drop",
+        controlled: bool = False,
+        age_ticks: int = 300,
+        heartbeat_ports: Iterable[int] = (5404, 5405),
+        waiting: str = "balanced",
+        full_table: str = "evict",
+        mac_limit: int = 0,
+        vrrp_aware: bool = False,
+        local_first: bool = False,
+        own_address: int = 0,
+        instance: int = 0,
+    ) -> None:
+        """`reserved_pass`: bit n passes 01-80-C2-00-00-0n. `static_move`: drop | forward (R9).
+
+        `full_table`: evict | refuse, where the table, `mac_limit` or a VLAN's limit is full (csrc/fdb/evict.c).
+        `mac_limit`: dynamic and sticky entries at most, 0: none. `vrrp_aware`, `local_first`: csrc/pipeline/moves.h.
+
+        `heartbeat_ports`: UDP destination ports whose frames are of class heartbeat.
+        `waiting`: a name of WAITINGS.
+        `own_address`: of the bridge, never learned; 0: none. `instance`: 64 bits in its loop probes.
+        """
+    def add_port(
+        self,
+        port: Port,
+        *,
+        mode: str,  # access | trunk | tunnel
+        pvid: int = 0,  # access or tunnel VID; native VID of a trunk; 0: none
+        vids: Iterable[int] = (),  # trunk only
+        tpid: int = 0x8100,
+        mtu: int = 1500,
+        up: bool = True,
+        learning: bool = True,
+        flood_unknown: bool = True,
+        flood_multicast: bool = True,
+        flood_broadcast: bool = True,
+        isolated: bool = False,
+        mac_limit: int = 0,  # 0: none
+        native_tagged: bool = False,  # frames of the native VLAN leave tagged
+        translations: Iterable[tuple[int, int, int]] = (),  # VIDs outer and inner (0: none) on the wire, VLAN
+        priority_tags: str = "never",  # | if_nonzero | always; for frames that leave without their VID
+        default_pcp: int = 0,  # of frames that come untagged
+        horizon: int = 0,  # split-horizon group; 0: none
+        hairpin: bool = False,  # frames may leave by the port they came by
+        direction: str = "both",  # | ingress (only receives) | egress (only sends)
+        blocked: bool = False,  # why it is not up: frames for it end as `blocked`, not `port_down`
+    ) -> None: ...
+    def secure_port(
+        self,
+        port: Port,
+        *,
+        locked: bool = False,
+        allow: Iterable[tuple[int, int]] = (),  # MACs from first to last; ascending and apart
+        rules: Iterable[tuple[int, bytes, int]] = (),  # MAC or 0, IP address of 4 or 16 bytes, prefix length
+    ) -> None:
+        """Say who may send on a port of the snapshot, once a port (protect/guard.h); rules switch source guard on."""
+    def set_vlan_mac_limit(self, vid: int, limit: int) -> None: ...
+    def set_vlan_learning(self, vid: int, learning: bool) -> None: ...
+    def add_budget(
+        self,
+        serial: int,
+        *,
+        unit: str,  # cycles | frames (wire frames) | bits
+        rate: float,  # units a cycle of cycles_now()
+        burst: float,  # units
+        action: str,  # count | drop | stop_learning
+        classes: Iterable[str] = ...,  # names of CLASSES that spend and are dropped; default all
+        port: int | None = None,  # index of the ingress port; None: all of them together
+        vid: int = 0,  # 0: all VLANs together
+        talker: int = 0,  # MAC address; 0: all of them together
+        floods: Iterable[str] = (),  # of unknown, multicast, broadcast; none: flooded or not
+        calm: int = 0,  # cycles without being over until it is no longer called so
+    ) -> None:
+        """Limit what frames spend, at most BUDGETS_MAX times.
+
+        The state of a budget goes by its `serial` (1..2**31-1) and stays when another snapshot has one of the same.
+        Dropped frames spend nothing; with `floods` their reason is `storm`, else `over_budget`.
+        An event budget_over or budget_under has its place, from 0, as `mac`.
+        """
+
+    def add_mirror(
+        self,
+        serial: int,
+        *,
+        target: int | None = None,  # index of a port of the snapshot that takes the copies
+        capture: Capture | None = None,  # or what does
+        ports: Iterable[int] | None = None,  # indexes of the mirrored ports; None: all but the target
+        rx: bool = True,  # what arrives on them
+        tx: bool = True,  # what leaves them
+        vids: Iterable[int] | None = None,  # None: all, and frames that are in no VLAN
+        frames: bool = True,  # frames that are forwarded
+        drops: bool = False,  # frames that are dropped
+        snaplen: int = 0,  # bytes, MIRROR_SNAPLEN_MIN at least; 0: whole frames
+        unit: str = "bits",  # frames | bits
+        rate: float = 0,  # units a cycle of cycles_now(); 0: no limit
+        burst: float = 1,  # units
+    ) -> None:
+        """Copy frames, at most MIRRORS_MAX times; csrc/mirror/mirror.h says which and in what form.
+
+        The state of a mirror goes by its `serial` (1..2**31-1) and stays when another snapshot has one of the same.
+        """

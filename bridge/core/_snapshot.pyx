@@ -1,0 +1,296 @@
+"""A snapshot: the whole configuration of the data plane, written down piece by piece and then applied as one.
+
+What each name means is in _snapshot.pyi. Compiled into the extension file of _core (see setup.py).
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from bridge.core._core cimport *
+from bridge.core._handles cimport VID_MAX, Capture, Port, check_range, lookup
+
+from bridge.declared import CLASSES, WAITINGS
+
+cdef dict MODES = {"access": BR_MODE_ACCESS, "trunk": BR_MODE_TRUNK, "tunnel": BR_MODE_TUNNEL}
+cdef dict PRIORITY_TAGS = {
+    "never": BR_PRIORITY_TAGS_NEVER,
+    "if_nonzero": BR_PRIORITY_TAGS_IF_NONZERO,
+    "always": BR_PRIORITY_TAGS_ALWAYS,
+}
+cdef dict DIRECTIONS = {"both": BR_DIRECTION_BOTH, "ingress": BR_DIRECTION_INGRESS, "egress": BR_DIRECTION_EGRESS}
+cdef dict CLASS_NUMBERS = {name: number for number, name in enumerate(CLASSES)}
+cdef dict BUDGET_UNITS = {"cycles": BR_BUDGET_CYCLES, "frames": BR_BUDGET_FRAMES, "bits": BR_BUDGET_BITS}
+cdef dict BUDGET_ACTIONS = {
+    "count": BR_BUDGET_COUNT,
+    "drop": BR_BUDGET_DROP,
+    "stop_learning": BR_BUDGET_STOP_LEARNING,
+}
+cdef dict MIRROR_UNITS = {"frames": True, "bits": False}
+cdef dict FLOOD_NUMBERS = {
+    "unknown": BR_FLOOD_UNKNOWN,
+    "multicast": BR_FLOOD_MULTICAST,
+    "broadcast": BR_FLOOD_BROADCAST,
+}
+cdef dict WAITING_NUMBERS = {name: number for number, name in enumerate(WAITINGS)}
+
+
+cdef class Snapshot:
+    def __cinit__(self):
+        self.raw = <br_snapshot *>aligned_alloc(64, sizeof(br_snapshot))
+        if self.raw is NULL:
+            raise MemoryError
+        memset(self.raw, 0, sizeof(br_snapshot))
+        self.ports = []
+        self.captures = []
+
+    def __init__(self, *, int reserved_pass=0, static_move="drop", bint controlled=False, int age_ticks=300,
+                 heartbeat_ports=(5404, 5405), waiting="balanced", full_table="evict", int mac_limit=0,
+                 bint vrrp_aware=False, bint local_first=False, uint64_t own_address=0, uint64_t instance=0):
+        cdef uint16_t udp
+
+        check_range("reserved_pass", reserved_pass, 0, 0xFFFF)
+        check_range("age_ticks", age_ticks, 0, 0x7FFF)
+        check_range("mac_limit", mac_limit, 0, 0x7FFFFFFF)
+        self.raw.reserved_pass = reserved_pass
+        self.raw.static_forward = lookup({"drop": False, "forward": True}, "static_move", static_move)
+        self.raw.controlled = controlled
+        self.raw.evict = lookup({"evict": True, "refuse": False}, "full_table", full_table)
+        self.raw.mac_limit = mac_limit
+        self.raw.vrrp_aware = vrrp_aware
+        self.raw.local_first = local_first
+        self.raw.waiting = lookup(WAITING_NUMBERS, "waiting", waiting)
+        self.raw.age_ticks = age_ticks
+        self.raw.own_address = own_address
+        self.raw.instance = instance
+        for number in heartbeat_ports:
+            check_range("heartbeat port", number, 1, 65535)
+            udp = number
+            br_udp_ports_add(&self.raw.heartbeat, udp)
+
+    def __dealloc__(self):
+        if self.raw:
+            for i in range(BR_PORTS_MAX):
+                free(self.raw.port[i].translation)
+        free(self.raw)
+
+    cdef int check_open(self) except -1:
+        if self.applied:
+            raise ValueError("the snapshot has been applied; make a new one")
+        return 0
+
+    def add_port(self, Port port not None, *, str mode, int pvid=0, vids=(), int tpid=0x8100, int mtu=1500, bint up=True,
+                 bint learning=True, bint flood_unknown=True, bint flood_multicast=True, bint flood_broadcast=True,
+                 bint isolated=False, int mac_limit=0, bint native_tagged=False, translations=(), priority_tags="never",
+                 int default_pcp=0, int horizon=0, bint hairpin=False, direction="both", bint blocked=False):
+        cdef br_port_config *config = &self.raw.port[port.index]
+        cdef uint16_t vid
+
+        self.check_open()
+        if config.port:
+            raise ValueError(f"port index {port.index} is in the snapshot already")
+        check_range("pvid", pvid, 0 if mode == "trunk" else 1, VID_MAX)
+        check_range("mtu", mtu, 68, 65535)
+        check_range("mac_limit", mac_limit, 0, 0x7FFFFFFF)
+        check_range("default_pcp", default_pcp, 0, 7)
+        check_range("horizon", horizon, 0, 0xFFFF)
+        if tpid not in (0x8100, 0x88A8):
+            raise ValueError(f"tpid must be 0x8100 or 0x88a8, not {tpid:#x}")
+        if blocked and up:
+            raise ValueError("a blocked port is not up")
+        config.mode = lookup(MODES, "mode", mode)
+        members = tuple(vids) if mode == "trunk" else ()
+        for member in members:
+            if not 1 <= member <= VID_MAX:
+                check_range("VID", member, 1, VID_MAX)
+        config.priority_tags = lookup(PRIORITY_TAGS, "priority_tags", priority_tags)
+        config.direction = lookup(DIRECTIONS, "direction", direction)
+        if translations:
+            self.translate(config, {pvid, *members} - {0}, translations)
+        config.port = port.open_raw()
+        config.pvid = pvid
+        config.tpid = tpid
+        config.mtu = mtu
+        config.up = up
+        config.blocked = blocked
+        config.learning = learning
+        config.isolated = isolated
+        config.mac_limit = mac_limit
+        config.bare = 0 if native_tagged else pvid
+        config.untagged_tci = default_pcp << 13
+        config.horizon = horizon
+        config.hairpin = hairpin
+        config.plain = up and config.translation is NULL and config.priority_tags == BR_PRIORITY_TAGS_NEVER
+        if pvid:
+            br_set_add(&self.raw.vlan[pvid], port.index)
+        for vid in members:
+            br_set_add(&self.raw.vlan[vid], port.index)
+        if up and flood_unknown:
+            br_set_add(&self.raw.flood[BR_FLOOD_UNKNOWN], port.index)
+        if up and flood_multicast:
+            br_set_add(&self.raw.flood[BR_FLOOD_MULTICAST], port.index)
+        if up and flood_broadcast:
+            br_set_add(&self.raw.flood[BR_FLOOD_BROADCAST], port.index)
+        self.raw.port_index[self.raw.n_ports] = port.index
+        self.raw.n_ports += 1
+        br_reach_add(self.raw, port.index)
+        self.ports.append(port)
+
+    cdef int translate(self, br_port_config *config, set members, translations) except -1:
+        """Every VLAN of the trunk gets its tags on the wire; those that `translations` does not name, their own VID."""
+        cdef br_translation *translation = <br_translation *>calloc(1, sizeof(br_translation))
+        cdef uint16_t outer, inner, vid
+
+        if translation is NULL:
+            raise MemoryError
+        free(config.translation)  # of an attempt that failed
+        config.translation = translation
+        wires = {member: (member, 0) for member in members}
+        for outer, inner, vid in translations:
+            check_range("outer VID", outer, 1, VID_MAX)
+            check_range("inner VID", inner, 0, VID_MAX)
+            if config.mode != BR_MODE_TRUNK or vid not in members:
+                raise ValueError(f"VLAN {vid} is not carried by the port and cannot be translated")
+            wires[vid] = (outer, inner)
+        for vid, (outer, inner) in wires.items():
+            if br_translation_add(translation, outer, inner, vid):
+                raise ValueError(f"VLAN {vid} cannot have the tags {outer}.{inner}: another VLAN has them, or the outer one alone")
+
+    def secure_port(self, Port port not None, *, bint locked=False, allow=(), rules=()):
+        cdef br_guards *guards = &self.raw.guards
+        cdef br_guard_port *place = &guards.port[port.index]
+
+        self.check_open()
+        if self.raw.port[port.index].port is NULL:
+            raise ValueError(f"port index {port.index} is not in the snapshot")
+        allow, rules = list(allow), list(rules)
+        check_range("number of allowed ranges", guards.n_allowed + len(allow), 0, BR_ALLOWED_MAX)
+        check_range("number of guard rules", guards.n_rules + len(rules), 0, BR_GUARD_RULES_MAX)
+        place.allowed = guards.n_allowed
+        place.rule = guards.n_rules
+        least = 0
+        for first, last in allow:
+            if not least <= first <= last <= 0xFFFFFFFFFFFF:
+                raise ValueError(f"ranges must ascend and be apart, not {first:#x} to {last:#x}")
+            guards.allowed[guards.n_allowed] = br_mac_range(first, last)
+            guards.n_allowed += 1
+            least = last + 1
+        place.n_allowed = len(allow)
+        for mac, address, length in sorted(rules, key=lambda rule: len(rule[1])):
+            self.add_rule(mac, address, length)
+            if len(address) == 4:
+                place.n_ipv4 += 1
+        place.n_ipv6 = len(rules) - place.n_ipv4
+        self.raw.port[port.index].locked = locked
+        self.raw.port[port.index].guarded = len(rules) > 0
+
+    cdef int add_rule(self, object mac, bytes address, int length) except -1:
+        cdef br_guard_rule *rule = &self.raw.guards.rule[self.raw.guards.n_rules]
+        cdef object width = 8 * len(address)  # objects: shifts of 128 bits
+        cdef object ones = 1
+        cdef int word
+
+        if width not in (32, 128):
+            raise ValueError(f"an address has 4 or 16 bytes, not {len(address)}")
+        check_range("prefix length", length, 0, width)
+        if not 0 <= mac < 1 << 48:
+            raise ValueError(f"MAC address must fit 48 bits, not {mac!r}")
+        mask = (ones << width) - (ones << width - length)
+        network = int.from_bytes(address, "big") & mask
+        for word in range(2):
+            rule.mask[word] = mask << 128 - width >> 64 * (1 - word) & (ones << 64) - 1
+            rule.address[word] = network << 128 - width >> 64 * (1 - word) & (ones << 64) - 1
+        rule.mac = mac
+        self.raw.guards.n_rules += 1
+        return 0
+
+    def set_vlan_mac_limit(self, int vid, int limit):
+        self.check_open()
+        check_range("VID", vid, 1, VID_MAX)
+        check_range("limit", limit, 0, 0x7FFFFFFF)
+        self.raw.vlan_limit[vid] = limit
+
+    def set_vlan_learning(self, int vid, bint learning):
+        cdef uint64_t bit = <uint64_t>1 << (vid & 63)
+
+        self.check_open()
+        check_range("VID", vid, 1, VID_MAX)
+        if learning:
+            self.raw.vlan_learning_off[vid >> 6] &= ~bit
+        else:
+            self.raw.vlan_learning_off[vid >> 6] |= bit
+
+    def add_budget(self, int serial, *, str unit, double rate, double burst, str action, classes=CLASSES, port=None,
+                   int vid=0, uint64_t talker=0, floods=(), uint64_t calm=0):
+        cdef br_budget budget
+
+        self.check_open()
+        check_range("number of budgets", self.raw.n_budgets + 1, 1, BR_BUDGETS_MAX)
+        check_range("serial", serial, 1, 0x7FFFFFFF)
+        check_range("VID", vid, 0, VID_MAX)
+        if port is not None:
+            check_range("port index", port, 0, BR_PORTS_MAX - 1)
+        if not rate > 0 or not burst > 0:
+            raise ValueError(f"rate and burst must be above 0, not {rate!r} and {burst!r}")
+        budget.unit = lookup(BUDGET_UNITS, "unit", unit)
+        budget.action = lookup(BUDGET_ACTIONS, "action", action)
+        budget.classes = 0
+        for name in classes:
+            budget.classes |= 1 << lookup(CLASS_NUMBERS, "class", name)
+        budget.serial = serial
+        budget.port = BR_ANY_PORT if port is None else port
+        budget.vid = vid
+        budget.talker = talker
+        budget.rate = rate
+        budget.burst = burst
+        budget.calm = calm
+        budget.floods = 0
+        for name in floods:
+            budget.floods |= 1 << lookup(FLOOD_NUMBERS, "flood class", name)
+        br_budget_add(self.raw, &budget)
+
+    def add_mirror(self, int serial, *, target=None, Capture capture=None, ports=None, bint rx=True, bint tx=True, vids=None,
+                   bint frames=True, bint drops=False, int snaplen=0, str unit="bits", double rate=0, double burst=1):
+        cdef br_mirrors *mirrors = &self.raw.mirrors
+        cdef br_mirror *mirror = &mirrors.mirror[mirrors.n]
+        cdef uint8_t bit = 1 << mirrors.n
+        cdef int i
+
+        self.check_open()
+        check_range("number of mirrors", mirrors.n + 1, 1, BR_MIRRORS_MAX)
+        check_range("serial", serial, 1, 0x7FFFFFFF)
+        if (target is None) == (capture is None):
+            raise ValueError("a mirror has either a target or a capture")
+        if snaplen:
+            check_range("snaplen", snaplen, BR_MIRROR_SNAPLEN_MIN, 1 << 18)
+        if not rate >= 0 or not burst > 0:
+            raise ValueError(f"rate must be 0 or more and burst above 0, not {rate!r} and {burst!r}")
+        sources = [port for port in range(BR_PORTS_MAX) if port != target] if ports is None else list(ports)
+        for port in sources:
+            check_range("port index", port, 0, BR_PORTS_MAX - 1)
+        members = range(BR_VID_OTHER + 1) if vids is None else list(vids)
+        for vid in members if vids is not None else ():
+            check_range("VID", vid, 1, VID_MAX)
+        mirror.by_frames = lookup(MIRROR_UNITS, "unit", unit)
+        mirror.serial, mirror.snaplen, mirror.rate, mirror.burst = serial, snaplen, rate, burst
+        mirror.queue = mirrors.n
+        if capture is not None:
+            mirror.capture = capture.raw
+            self.captures.append(capture)
+        else:
+            check_range("port index", target, 0, BR_PORTS_MAX - 1)
+            if self.raw.port[<int>target].port is NULL:
+                raise ValueError(f"the target, port {target}, is not in the snapshot")
+            mirror.target = target
+            mirrors.to_port |= bit
+            for i in range(mirrors.n - 1, -1, -1):
+                if mirrors.mirror[i].capture is NULL and mirrors.mirror[i].target == mirror.target:
+                    mirror.queue = i
+        for port in sources:
+            mirrors.at[BR_RX][<int>port] |= bit if rx else 0
+            mirrors.at[BR_TX][<int>port] |= bit if tx else 0
+        for vid in members:
+            mirrors.vlan[<int>vid] |= bit
+        mirrors.frames |= bit if frames else 0
+        mirrors.drops |= bit if drops else 0
+        mirrors.n += 1

@@ -1,0 +1,170 @@
+"""What the core gives and takes, as values.
+
+MAC addresses are integers (48 bits, first byte on the wire is the most significant), VIDs 1..4094, ports go by index.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Offload(NamedTuple):
+    """Offload metadata of a frame, as in struct virtio_net_hdr; offsets count from the first byte of the frame."""
+
+    needs_csum: bool = False
+    csum_start: int = 0
+    csum_offset: int = 0
+    gso: str = "none"  # none | tcp4 | tcp6 | udp
+    ecn: bool = False
+    gso_size: int = 0
+    hdr_len: int = 0
+
+
+class Frame(NamedTuple):
+    """A frame as a port delivers it.
+
+    `tag` is a tag the port carries beside the bytes, as AF_PACKET does: (tpid, tci). None: any tag is inline.
+    """
+
+    data: bytes
+    tag: tuple[int, int] | None = None
+    offload: Offload = Offload()
+
+
+class Event(NamedTuple):
+    """What the data thread saw. `kind` is a name of EVENTS.
+
+    `old_port` is where the source was (moved) or is (locked), or where the station is that took its room (evicted),
+    else -1. Of a source_guard: `finding` is a name of GUARD_FINDINGS, `address` the IP address spoken from, in 4 or 16
+    bytes, or empty.
+    """
+
+    kind: str
+    vid: int
+    mac: int
+    port: int
+    old_port: int
+    errno: int
+    finding: str = ""
+    address: bytes = b""
+
+
+class FdbEntry(NamedTuple):
+    """One FDB row. `kind`: dynamic | sticky | static | drop; `tick`: when its source was last seen."""
+
+    vid: int
+    mac: int
+    port: int
+    kind: str
+    tick: int
+
+
+class PortCounters(NamedTuple):
+    """Counters of one port. R12: rx_frames + copies = forwarded + rx drops, and offered = tx_frames + tx drops."""
+
+    values: dict[str, int]
+    rx_drops: dict[str, int]  # only reasons with a count
+    tx_drops: dict[str, int]
+    misses: dict[str, int]  # only reasons with a count
+
+
+class Counters(NamedTuple):
+    """All counters at one batch boundary: nothing is in flight and R12 holds exactly."""
+
+    ports: dict[int, PortCounters]
+    thread: dict[str, int]
+    stages: dict[str, int]  # cycles
+    fdb: dict[str, int]  # entries, capacity, ...
+
+
+class Charge(NamedTuple):
+    """What the frames of one ingress port, VLAN and class cost in cycles since the bridge was made.
+
+    `direct`: the frames themselves, one copy each; `induced`: the copies beyond the first. `copies` are all that
+    were handed to egress ports. A super-frame is one of `frames` and several `segments`. `serial` differs each time a
+    port is attached; port -1: ports that left, all together.
+    """
+
+    port: int
+    vid: int
+    frame_class: str  # a name of CLASSES
+    direct: int
+    induced: int
+    frames: int
+    segments: int
+    bytes: int
+    copies: int
+    serial: int
+
+
+class Talker(NamedTuple):
+    """What one source MAC in one VLAN cost since it got its FDB entry, for as long as it has one. As Charge."""
+
+    vid: int
+    mac: int
+    port: int
+    direct: int
+    induced: int
+    frames: int
+    segments: int
+    bytes: int
+    copies: int
+
+
+class SlowBatch(NamedTuple):
+    """One of the slowest batches: cycles by stage, and cycles_now() at its end."""
+
+    stamp: int
+    port: int
+    frames: int
+    cycles: int
+    stages: dict[str, int]
+
+
+class BudgetState(NamedTuple):
+    """What became of a budget: `tokens` and `spent` in its unit, `dropped` frames, how often it went over."""
+
+    serial: int
+    over: bool
+    tokens: float
+    spent: int
+    dropped: int
+    times_over: int
+
+
+class MirrorState(NamedTuple):
+    """What became of a mirror's copies."""
+
+    serial: int
+    copies: int
+    bytes: int
+    lost: int  # found the ring full
+    over_rate: int
+
+
+class Taken(NamedTuple):
+    """Packet blocks of a pcapng section, in the byte order of the machine, and why there are no more.
+
+    `end` is empty (the ring), full (`limit`), or unknown: `port` is next and has no interface yet.
+    """
+
+    blocks: bytearray
+    end: str
+    port: int
+
+
+class Bill(NamedTuple):
+    """Where the cycles went, at one batch boundary.
+
+    Stages after `control` are busy, and sum(direct + induced of charges) + uncharged = sum(busy stages), exactly.
+    Values only grow and may wrap at 2**64.
+    """
+
+    stamp: int  # cycles_now()
+    stages: dict[str, int]
+    charges: list[Charge]
+    uncharged: int  # not yet: rounding, and the writing of the last bill; may be a little below 0
+    departed: int  # direct and induced cycles of talkers that lost their FDB entry
+    histograms: dict[str, list[int]]  # a name of HISTOGRAMS: batches by bucket of HISTOGRAM_BOUNDS
+    slow: list[SlowBatch]  # slowest first, at most 16, since clear_slow()
+    clock_jumps: int  # stamps that went backwards or leapt; their cycles are nobody's
