@@ -1,0 +1,22 @@
+"""Declarations of csrc/pipeline/ for Cython: only what this package uses."""
+
+from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t
+
+from bridge.core.account cimport br_bill
+from bridge.core.count cimport br_thread_counters
+
+
+cdef extern from "pipeline/state.h" nogil:
+    struct br_thread:
+        br_thread_counters counters "batch.counters"
+        br_bill bill
+        uint32_t burst "batch.burst"
+
+
+cdef extern from "pipeline/originate.h" nogil:
+    struct br_origination:
+        const uint8_t *data
+        uint32_t len
+        uint16_t port
+        uint16_t vid
+        int16_t result

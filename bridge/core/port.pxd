@@ -1,0 +1,40 @@
+"""Declarations of csrc/port/ for Cython: only what this package uses."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from bridge.core.count cimport br_port_counters
+from bridge.core.frame cimport br_offload
+
+
+cdef extern from "port/port.h" nogil:
+    struct br_port_ops:
+        const char *kind
+
+    struct br_port:
+        const br_port_ops *ops
+        int fd
+        uint32_t serial
+        uint16_t index
+        bint failed
+
+    struct br_memory_frame:
+        const uint8_t *data
+        uint32_t len
+        uint16_t headroom
+        bint in_one
+        bint tag_beside
+        uint16_t tpid
+        uint16_t tci
+        br_offload offload
+
+    int br_port_open_memory(br_port **port, uint32_t slots, bint vnet)
+    int br_port_open_replay(br_port **port, uint32_t n_frames, uint32_t longest, uint32_t burst)
+    int br_port_open_tap(br_port **port, const char *device, uint32_t burst)
+    int br_port_open_link(br_port **port, const char *device, uint32_t slots)
+    const br_port_counters *br_port_read(br_port *port)
+    void br_port_close(br_port *port)
+    int br_replay_add(br_port *port, const uint8_t *data, uint32_t len)
+    int br_memory_put(br_port *port, const br_memory_frame *frame)
+    bint br_memory_peek(br_port *port, br_memory_frame *frame)
+    void br_memory_next(br_port *port)
+    uint32_t br_memory_pending(const br_port *port)
