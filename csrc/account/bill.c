@@ -1,4 +1,4 @@
-/* account/bill.c - see account/bill.h: the rows of the bill, and who may read them. What a batch adds: account/charge.c. */
+/* account/bill.c - see account/bill.h: the rows of the bill, and reading them. account/charge.c adds to them. */
 #include "account/bill.h"
 
 #include <errno.h>

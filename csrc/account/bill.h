@@ -103,8 +103,8 @@ int br_bill_init(struct br_bill *bill, const struct br_fdb *fdb);
 void br_bill_fini(struct br_bill *bill);
 
 /* Charge the batch of n >= 1 frames that the pipeline is done with. */
-void br_bill_batch(struct br_bill *bill, struct br_budgets *budgets, struct br_batch *batch, const struct br_port *ingress,
-                   uint32_t n);
+void br_bill_batch(struct br_bill *bill, struct br_budgets *budgets, struct br_batch *batch,
+                   const struct br_port *ingress, uint32_t n);
 /* Count n frames that ended as the port came up; what they cost is control work. */
 void br_bill_discard(struct br_bill *bill, struct br_budgets *budgets, struct br_batch *batch,
                      const struct br_port *ingress, uint32_t n);

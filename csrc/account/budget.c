@@ -25,12 +25,12 @@ static void br_budget_refill_one(struct br_budgets *budgets, const struct br_bat
     state->over = state->tokens < 1; /* not enough for the smallest frame */
     if (state->over)
         state->last_over = now;
-    const bool told = state->over || (state->told && now - state->last_over < budget->calm);
-    if (told == state->told)
+    const bool reported = state->over || (state->reported && now - state->last_over < budget->hold_off);
+    if (reported == state->reported)
         return;
-    state->told = told;
-    state->n_over += told;
-    br_budget_tell(batch, index, told ? BR_EVENT_budget_over : BR_EVENT_budget_under);
+    state->reported = reported;
+    state->n_over += reported;
+    br_budget_tell(batch, index, reported ? BR_EVENT_budget_over : BR_EVENT_budget_under);
 }
 
 /* The budgets that frames of a port may be asked about, as places + 1: those of the port, then those of no port. */
@@ -102,7 +102,7 @@ void br_budget_spend(struct br_budgets *budgets, const struct br_snapshot *snaps
 {
     const struct br_spender spender = br_budget_spender(frame, talker);
 
-    if (frame->fate <= BR_FATE_ENDED)
+    if (frame->outcome <= BR_OUTCOME_DROPPED)
         return;
     for (uint32_t at = br_budget_begin(snapshot, frame->ingress); at; at = br_budget_next(snapshot, at)) {
         const struct br_budget *budget = &snapshot->budget[at - 1];
@@ -145,7 +145,7 @@ void br_budget_police(struct br_budgets *budgets, struct br_batch *batch)
             continue;
         }
         budgets->state[against - 1].dropped++;
-        br_batch_drop(batch, frame, BR_FATE_ENDED,
+        br_batch_drop(batch, frame, BR_OUTCOME_DROPPED,
                 batch->snapshot->budget[against - 1].floods ? BR_DROP_storm : BR_DROP_over_budget);
     }
     batch->n_live = n_live;

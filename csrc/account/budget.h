@@ -1,14 +1,14 @@
 /*
- * account/budget.h - limits in cycles, frames or bits per second for what a port, VLAN, class or talker spends, and what
- * follows.
+ * account/budget.h - limits in cycles, frames or bits per second for what a port, VLAN, class or talker spends, and
+ * what follows.
  *
  * Shape: a token bucket for each budget. Frames spend when the bill charges them; what was dropped spends nothing, nor
  *      do frames of an exempt class. A budget whose tokens are gone is over until it has some again, and its debt is
- *      kept, so the long-run rate holds whatever the size of a batch. While it is over, its frames end after lookup
- *      (drop), or its talker's address is not learned, moved or refreshed (stop_learning), or nothing happens but that
- *      it is told (count). Frames of one batch that fare alike are charged to a talker by lot (account/bill.h); so is the
- *      budget of a talker. Storm control is a budget of one port for one flood class: what is flooded by destination,
- *      whatever else it is.
+ *      kept, so the long-run rate holds whatever the size of a batch. While it is over, its frames are dropped after
+ *      lookup (drop), or its talker's address is not learned, moved or refreshed (stop_learning), or nothing happens
+ *      but that it is reported (count). Of frames of one batch with one outcome, a sample is charged to its talker
+ *      (account/bill.h), and so to the budget of that talker. Storm control is a budget of one port for one flood
+ *      class: what is flooded by destination, whatever else it is.
  * Cost: a batch and a charge ask the budgets of their port and those of no port, not all of them.
  * Thread: the data thread. The definition is part of the snapshot, the state belongs to the thread.
  */
@@ -25,13 +25,13 @@
 struct br_budget_state {
     uint32_t serial;
     bool over;          /* now: this decides */
-    bool told;          /* that it is over, and not that this is past */
+    bool reported;      /* that it is over, and not that this is past */
     double tokens;
     uint64_t stamp;     /* of the last refill */
     uint64_t last_over; /* of the last one that found it over */
     uint64_t spent;     /* units */
     uint64_t dropped;   /* frames */
-    uint64_t n_over;    /* times it was told to be over */
+    uint64_t n_over;    /* times it was reported to be over */
 };
 
 struct br_budgets {
@@ -43,7 +43,7 @@ struct br_budgets {
 void br_budget_carry(struct br_budgets *budgets, const struct br_snapshot *old, const struct br_snapshot *snapshot);
 /* Before a batch of a port: what time gave back, and which budgets are over. */
 void br_budget_refill(struct br_budgets *budgets, const struct br_batch *batch, uint16_t port);
-/* The same for all, between batches: so that the end of a storm is told when nothing comes any more. */
+/* The same for all, between batches: so that the end of a storm is reported when nothing comes any more. */
 void br_budget_refill_all(struct br_budgets *budgets, const struct br_batch *batch);
 /* Whether a budget that is over keeps this address from being learned, moved or refreshed. */
 bool br_budget_stops_learning(const struct br_budgets *budgets, const struct br_snapshot *snapshot, uint16_t port,

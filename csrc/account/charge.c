@@ -5,7 +5,7 @@
 /* What a batch cost, as rates. What no frame of it can be charged with waits for the next batch. */
 struct br_rates {
     double rx;              /* cycles a byte of weight */
-    double frame[BR_FATES]; /* cycles a frame, without rx and tx */
+    double frame[BR_OUTCOMES]; /* cycles a frame, without rx and tx */
     double copy;            /* cycles of flood a copy */
 };
 
@@ -50,8 +50,8 @@ static inline double br_bill_share(double cycles, uint32_t of, uint32_t n, doubl
     return 0;
 }
 
-static void br_bill_rates(struct br_rates *rates, const struct br_bill *bill, const struct br_work *work, const double spent[BR_STAGE_N],
-                           double others, uint32_t n, double part)
+static void br_bill_rates(struct br_rates *rates, const struct br_bill *bill, const struct br_work *work,
+                          const double spent[BR_STAGE_N], double others, uint32_t n, double part)
 {
     double all = spent[BR_STAGE_admit] + spent[BR_STAGE_account] + (double)bill->uncharged + others;
     const double admitted =
@@ -60,12 +60,12 @@ static void br_bill_rates(struct br_rates *rates, const struct br_bill *bill, co
     const double forwarded = br_bill_share(spent[BR_STAGE_edit], work->n_forwarded, n, part, &all);
 
     rates->rx = spent[BR_STAGE_rx] / (double)(int64_t)((uint64_t)n * BR_BILL_BYTES + work->rx_bytes);
-    rates->frame[BR_FATE_REFUSED] = all * part;
-    rates->frame[BR_FATE_ENDED] = all * part + admitted;
-    rates->frame[BR_FATE_FORWARDED] = all * part + admitted + forwarded;
-    rates->frame[BR_FATE_UNSENT] = rates->frame[BR_FATE_FORWARDED];
-    rates->frame[BR_FATE_CUT] = rates->frame[BR_FATE_FORWARDED];
-    rates->frame[BR_FATE_FLOODED] = rates->frame[BR_FATE_ENDED];
+    rates->frame[BR_OUTCOME_REFUSED] = all * part;
+    rates->frame[BR_OUTCOME_DROPPED] = all * part + admitted;
+    rates->frame[BR_OUTCOME_FORWARDED] = all * part + admitted + forwarded;
+    rates->frame[BR_OUTCOME_UNSENT] = rates->frame[BR_OUTCOME_FORWARDED];
+    rates->frame[BR_OUTCOME_CUT] = rates->frame[BR_OUTCOME_FORWARDED];
+    rates->frame[BR_OUTCOME_FLOODED] = rates->frame[BR_OUTCOME_DROPPED];
 }
 
 /* Charge a sum to the row of a source, unless it has none. */
@@ -108,11 +108,11 @@ static void br_bill_copies(const struct br_batch *batch, const struct br_rates *
     const struct br_work *work = &batch->work;
     const struct br_frame *frame = &batch->frame[i];
     const double weight = br_frame_weight(frame);
-    const double own = rates->frame[frame->fate] + weight * rates->rx;
+    const double own = rates->frame[frame->outcome] + weight * rates->rx;
 
     *sum = (struct br_sum){.copies = work->copies[i]};
     br_sum_frame(sum, frame);
-    if (frame->fate == BR_FATE_CUT) {
+    if (frame->outcome == BR_OUTCOME_CUT) {
         sum->direct = br_bill_round(own + weight * work->tx_rate[frame->egress]);
         return;
     }
@@ -168,9 +168,9 @@ static uint32_t br_bill_alike(struct br_bill *bill, struct br_budgets *budgets, 
 {
     const struct br_work *work = &batch->work;
     const struct br_frame *first = &batch->frame[i];
-    const bool has_egress = first->fate >= BR_FATE_UNSENT;
-    const double rate = rates->rx + (first->fate == BR_FATE_FORWARDED ? work->tx_rate[first->egress] : 0);
-    const double each = rates->frame[first->fate] + rate * BR_BILL_BYTES;
+    const bool has_egress = first->outcome >= BR_OUTCOME_UNSENT;
+    const double rate = rates->rx + (first->outcome == BR_OUTCOME_FORWARDED ? work->tx_rate[first->egress] : 0);
+    const double each = rates->frame[first->outcome] + rate * BR_BILL_BYTES;
     uint32_t end = i + 1;
 
     while (end < n && batch->frame[end].account == first->account)
@@ -245,8 +245,8 @@ static uint64_t br_bill_mirrors(struct br_bill *bill, struct br_budgets *budgets
     return charged;
 }
 
-void br_bill_batch(struct br_bill *bill, struct br_budgets *budgets, struct br_batch *batch, const struct br_port *ingress,
-                   uint32_t n)
+void br_bill_batch(struct br_bill *bill, struct br_budgets *budgets, struct br_batch *batch,
+                   const struct br_port *ingress, uint32_t n)
 {
     double spent[BR_STAGE_N];
     struct br_rates rates;
@@ -259,7 +259,7 @@ void br_bill_batch(struct br_bill *bill, struct br_budgets *budgets, struct br_b
     for (uint32_t i = 0; i < n;) {
         const struct br_frame *frame = &batch->frame[i];
 
-        if (BR_LIKELY(frame->fate < BR_FATE_CUT)) {
+        if (BR_LIKELY(frame->outcome < BR_OUTCOME_CUT)) {
             i = br_bill_alike(bill, budgets, batch, &rates, i, n, &sum);
         } else {
             br_bill_copies(batch, &rates, i++, &sum);

@@ -1,12 +1,12 @@
 /*
  * batch/batch.h - one batch of frames on its way through the pipeline, and all that its stages share.
  *
- * Job: the frames of one burst of one port, the stations they are from and to, the queues they leave by, the copies made
- *      of them, and the work they caused, which the bill charges. Whoever looks at a batch (protect/, account/, mirror/,
- *      pipeline/) takes a br_batch and its own state, and sees nothing else of the thread.
+ * Job: the frames of one burst of one port, the stations they are from and to, the queues they leave by, the copies
+ *      made of them, and the work they caused, which the bill charges. Whoever looks at a batch (protect/, account/,
+ *      mirror/, pipeline/) takes a br_batch and its own state, and sees nothing else of the thread.
  * Thread: the data thread; nothing in it is shared.
- * Invariants: `live` has, in order, the frames that are not dropped and not queued yet. Between two batches no queue has
- *      a frame and no copy a head. A stamp is taken where one stage ends and the next begins, so the stages add up.
+ * Invariants: `live` has, in order, the frames that are not dropped and not queued yet. Between two batches no queue
+ *      has a frame and no copy a head. A stamp is taken where one stage ends and the next begins, so the stages add up.
  */
 #ifndef BR_BATCH_H
 #define BR_BATCH_H
@@ -29,7 +29,7 @@ enum { BR_ACCOUNTING = 1 };
 #endif
 
 enum {
-    BR_COPIES = 8, /* heads for copies, by frames of a burst: two are enough where all ports are plain */
+    BR_COPIES = 8,        /* heads for copies, by frames of a burst: two are enough where all ports are simple */
     BR_BILL_BYTES = 8192, /* what a frame costs whatever its length, in bytes */
 };
 
@@ -95,9 +95,10 @@ struct br_batch {
 };
 
 /* The only way to drop a frame before it has an egress port. */
-static inline void br_batch_drop(struct br_batch *batch, struct br_frame *frame, enum br_fate fate, enum br_drop reason)
+static inline void br_batch_drop(struct br_batch *batch, struct br_frame *frame, enum br_outcome outcome,
+                                 enum br_drop reason)
 {
-    frame->fate = (uint8_t)fate;
+    frame->outcome = (uint8_t)outcome;
     frame->reason = (uint8_t)reason;
     frame->class = reason == BR_DROP_reserved ? BR_CLASS_reserved : BR_CLASS_dropped;
     batch->ingress->rx_drops[reason]++;

@@ -17,8 +17,8 @@ static void br_send_note_cut(struct br_batch *batch, struct br_port *port, const
         batch->work.mirror_copies[origin] += n - 1;
         return;
     }
-    if (frame->fate == BR_FATE_FORWARDED) {
-        frame->fate = BR_FATE_CUT;
+    if (frame->outcome == BR_OUTCOME_FORWARDED) {
+        frame->outcome = BR_OUTCOME_CUT;
         batch->work.copies[origin] = 1;
     }
     batch->work.copies[origin] += n - 1;

@@ -29,7 +29,7 @@
     X(vlan_not_allowed, "VID not carried by the trunk, or untagged without a native VLAN")                            \
     X(bad_offload, "offload metadata that contradicts the frame, or asks for segments that no stack makes")           \
     X(oversize, "longer than the MTU of the port allows")                                                             \
-    X(truncated, "came while the queue for frames longer than a slot of the receive ring was full")                      \
+    X(truncated, "came while the queue for frames longer than a slot of the receive ring was full")                    \
     X(source_guard, "speaks from an address that is not listed for the port, or in a form that cannot be judged")      \
     X(fdb_drop, "source or destination has a drop entry")                                                             \
     X(locked, "source is neither allowed on the locked port nor known there")                                         \
@@ -46,7 +46,7 @@
     X(inner_tag, "a second tag would face a port that takes none")                                                    \
     X(no_headroom, "no room in front of the frame for a tag")                                                         \
     X(no_buffer, "no free buffer for a copy")                                                                         \
-    X(gso_unsupported, "super-frame that the port cannot take and that is not TCP or UDP")                                \
+    X(gso_unsupported, "super-frame that the port cannot take and that is not TCP or UDP")                             \
     X(port_down, "port without link or disabled")                                                                     \
     X(blocked, "port taken out of forwarding for a time, because of a loop or a moving address")                      \
     X(tx_full, "egress queue full")                                                                                   \

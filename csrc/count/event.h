@@ -1,13 +1,13 @@
 /*
- * count/event.h - what the data thread tells the control thread: a ring with one writer and one reader.
+ * count/event.h - what the data thread reports to the control thread: a ring with one writer and one reader.
  *
- * Thread: br_events_put and br_events_hint in the data thread, br_events_take and br_events_renew in the control thread.
- *      A full ring loses the event and counts it; forwarding never waits. The reader is woken through an eventfd, at
- *      most once until it has taken everything.
+ * Thread: br_events_put and br_events_hint in the data thread, br_events_take and br_events_renew in the control
+ *      thread. A full ring loses the event and counts it; forwarding never waits. The reader is woken through an
+ *      eventfd, at most once until it has taken everything.
  * Hints: what nobody has to follow, since it changes nothing: stations that are refused, kept out, or stay where they
- *      are. Each frame may cause one, so whoever floods would decide what the control thread does with its time, and what
- *      finds no room in the ring. Of each kind a port has BR_HINTS_MAX a round; the control thread begins a round each
- *      second. More are left out, uncounted: the counters of ports know how many frames they were.
+ *      are. Each frame may cause one, so whoever floods would decide what the control thread does with its time, and
+ *      what finds no room in the ring. Of each kind a port has BR_HINTS_MAX a round; the control thread begins a round
+ *      each second. More are left out, uncounted: the counters of ports know how many frames they were.
  */
 #ifndef BR_EVENT_H
 #define BR_EVENT_H
@@ -24,7 +24,7 @@ enum { BR_HINTS_MAX = 512 };
 struct br_event {
     uint64_t key; /* as in the FDB; 0 for port events; BR_EVENT_probe: VLAN it came in, and its nonce */
     uint16_t port;
-    uint16_t old_port; /* moved, refused_port_limit: where it was; evicted: where the new one is; locked: where it is known */
+    uint16_t old_port; /* moved, refused_port_limit: where it was; evicted: of the new one; locked: where it is known */
     uint16_t kind;
     union {
         uint16_t error; /* BR_EVENT_port_error: errno */
@@ -64,8 +64,8 @@ int br_events_init(struct br_events *events, uint32_t cap);
 void br_events_fini(struct br_events *events);
 void br_events_put(struct br_events *events, const struct br_event *event);
 /*
- * As br_events_put, for a hint: it is left out when the last unread event says the same, when half the ring is full, and
- * when its port has told enough of its kind in this round.
+ * As br_events_put, for a hint: it is left out when the last unread event says the same, when half the ring is full,
+ * and when its port has given enough of its kind in this round.
  */
 void br_events_hint(struct br_events *events, const struct br_event *event);
 /* Begin another round of hints. */

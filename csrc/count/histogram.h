@@ -1,6 +1,5 @@
 /*
- * count/histogram.h - how often a value was how large: four buckets to each power of two, so a bucket is at most a quarter
- * wide.
+ * count/histogram.h - how often a value was how large, in buckets of at most a quarter: four to each power of two.
  *
  * Covers all 64-bit values in a fixed table; counting one is a shift and an increment. Writer: one thread.
  */

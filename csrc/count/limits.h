@@ -2,8 +2,8 @@
  * count/limits.h - how much of each thing there is at most: what a configuration is checked against, declared once.
  *
  * Job: limits that a user can meet, or that several folders size their tables by. The build writes them into
- *      bridge/declared.py for Python that does without the core (setup.py reads this file, so each is `BR_NAME = number`);
- *      what only one file needs stays in that file.
+ *      bridge/declared.py for Python that does without the core (setup.py reads this file, so each is
+ *      `BR_NAME = number`); what only one file needs stays in that file.
  */
 #ifndef BR_LIMITS_H
 #define BR_LIMITS_H

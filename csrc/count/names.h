@@ -1,5 +1,5 @@
 /*
- * count/names.h - the tables of count/counters.h as data, for whoever shows them. Each has as many rows as its enumeration.
+ * count/names.h - the tables of count/counters.h as data, for whoever shows them; a row for each of an enumeration.
  */
 #ifndef BR_NAMES_H
 #define BR_NAMES_H

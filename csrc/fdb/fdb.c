@@ -95,7 +95,8 @@ static void br_fdb_remove(struct br_fdb *fdb, struct br_fdb_entry *entry)
         fdb->occupied[bucket / 64] &= ~(1ull << bucket % 64);
 }
 
-static union br_fdb_value br_fdb_value_make(const struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind)
+static union br_fdb_value br_fdb_value_make(const struct br_fdb *fdb, uint64_t key, uint16_t port,
+                                            enum br_fdb_kind kind)
 {
     return (union br_fdb_value){
         .port = port,

@@ -11,10 +11,10 @@
  * Room: where the table, what may be learned in all, or a VLAN is full, the greediest port pays if the rules say
  *      `evict`: of the port with the most dynamic entries (in the table, or in that VLAN) the longest silent one goes
  *      (fdb/evict.c). At most one entry goes for one that comes. A port at its own limit is refused: it would only push
- *      out its own. What is set by hand knows no limit but the table, and takes its place there in the same way, whatever
- *      the rules say.
- * Refuses: what is learned and meets a limit and may not evict, or finds nobody to evict within bounds; what is set when
- *      no entry is dynamic; two full buckets (BR_LEARN_FULL).
+ *      out its own. What is set by hand knows no limit but the table, and takes its place there in the same way,
+ *      whatever the rules say.
+ * Refuses: what is learned and meets a limit and may not evict, or finds nobody to evict within bounds; what is set
+ *      when no entry is dynamic; two full buckets (BR_LEARN_FULL).
  */
 #ifndef BR_FDB_H
 #define BR_FDB_H

@@ -117,7 +117,7 @@ static inline void br_fdb_set_tick(struct br_fdb *fdb, uint16_t tick)
     __atomic_store_n(&fdb->tick, tick, __ATOMIC_RELAXED);
 }
 
-/* Data thread: it alone changes generations, so it need not load them atomically, which takes 5 instructions a frame. */
+/* Data thread: it alone changes generations, so it loads them as they are; atomically takes 5 instructions a frame. */
 static inline bool br_fdb_live(const struct br_fdb *fdb, uint64_t key, union br_fdb_value value)
 {
     return value.kind >= BR_FDB_STATIC || (value.port_generation == fdb->port_generation[value.port] &&

@@ -43,7 +43,7 @@ static inline void br_udp_ports_add(struct br_udp_ports *set, uint16_t port)
     set->word[port / 64] |= 1ull << port % 64;
 }
 
-/* Solicitations and reports of groups: what a host sends that has no address yet, and a router that is only a backup. */
+/* Solicitations and reports of groups: what a host without an address sends, and a router that is only a backup. */
 static inline bool br_icmpv6_asks_or_joins(uint8_t type)
 {
     return type == BR_ND_NS || type == BR_ND_RS || type == BR_MLD_REPORT || type == BR_MLD_DONE ||

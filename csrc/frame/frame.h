@@ -56,15 +56,15 @@ enum br_frame_flag {
     BR_FRAME_WAS_DOUBLE = 1 << 4, /* a second tag was part of the VLAN's wire form, too, and is gone */
 };
 
-/* How far a frame came. */
-enum br_fate {
-    BR_FATE_REFUSED,   /* by admit; the first, as ports deliver it */
-    BR_FATE_ENDED,     /* after admit, without an egress port */
-    BR_FATE_UNSENT,    /* refused at its egress port */
-    BR_FATE_FORWARDED, /* one copy queued */
-    BR_FATE_CUT,       /* one copy queued, and segmented in software */
-    BR_FATE_FLOODED,
-    BR_FATES,
+/* What became of a frame. */
+enum br_outcome {
+    BR_OUTCOME_REFUSED,   /* by admit; the first, as ports deliver it */
+    BR_OUTCOME_DROPPED,   /* after admit, without an egress port */
+    BR_OUTCOME_UNSENT,    /* refused at its egress port */
+    BR_OUTCOME_FORWARDED, /* one copy queued */
+    BR_OUTCOME_CUT,       /* one copy queued, and segmented in software */
+    BR_OUTCOME_FLOODED,
+    BR_OUTCOMES,
 };
 
 struct br_frame {
@@ -81,8 +81,8 @@ struct br_frame {
             uint16_t vid;     /* after admit: the VLAN the frame is in */
             uint16_t ingress; /* port index */
             uint16_t egress;  /* after lookup: port index, unless BR_FRAME_FLOOD */
-            uint8_t class;    /* enum br_class; after lookup, or when it ended */
-            uint8_t fate;     /* enum br_fate */
+            uint8_t class;    /* enum br_class; after lookup, or when it was dropped */
+            uint8_t outcome;  /* enum br_outcome */
         };
         uint64_t account; /* frames that have this in common cost the same but for their bytes */
     };

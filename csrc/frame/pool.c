@@ -11,7 +11,8 @@
 static int br_stack_init(struct br_stack *stack, uint32_t n, size_t stride)
 {
     stack->memory_len = n * stride;
-    stack->memory = mmap(NULL, stack->memory_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    stack->memory = mmap(NULL, stack->memory_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                         -1, 0);
     if (stack->memory == MAP_FAILED) {
         stack->memory = NULL;
         return -ENOMEM;

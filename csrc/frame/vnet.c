@@ -1,7 +1,7 @@
 /* frame/vnet.c - see frame/vnet.h. */
 #include "frame/vnet.h"
 
-/* End of the layer-4 header of a super-frame, of which `room` bytes lie at `data`; 0 when the metadata makes no sense. */
+/* End of the layer-4 header of a super-frame, `room` bytes of which lie at `data`; 0: the metadata makes no sense. */
 static uint32_t br_offload_header_end(const struct br_frame *frame, uint32_t room)
 {
     const struct br_offload *offload = &frame->offload;

@@ -6,9 +6,9 @@
  *      include/linux/virtio_net.h (virtio_net_hdr_to_skb, virtio_net_hdr_from_skb).
  * Refuses: metadata that contradicts the frame, and a super-frame that would make more work than its bytes justify: for
  *      each wire frame it stands for it must have BR_SEGMENT_MIN bytes, and a BR_SEGMENT_HEADERS-th of the headers that
- *      are repeated, and it stands for BR_SEGMENTS_MAX at most. So gso_size has a floor; with a gso_size of 1 64 KB would
- *      be 65,000 wire frames, cut by us or, inside our send call, by the kernel. What passes is safe to hand to any port
- *      with `vnet`.
+ *      are repeated, and it stands for BR_SEGMENTS_MAX at most. So gso_size has a floor; with a gso_size of 1 64 KB
+ *      would be 65,000 wire frames, cut by us or, inside our send call, by the kernel. What passes is safe to hand to
+ *      any port with `vnet`.
  * The floor is what stacks make: RFC 9293 (3.7.1) assumes an MSS of 536; an IPv6 link with the least MTU gives 1220;
  *      FreeBSD takes no MSS below 216 (net.inet.tcp.minmss); Linux none below 48 (net.ipv4.tcp_min_snd_mss), of which
  *      timestamps leave 36. Only with selective acknowledgements beside data on such a path can Linux make less. 64 KB

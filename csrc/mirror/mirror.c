@@ -58,7 +58,8 @@ static bool br_mirror_spend(const struct br_mirror *mirror, struct br_mirror_sta
     return true;
 }
 
-static void br_mirror_copy_one(struct br_mirror_thread *mirror, struct br_batch *batch, uint32_t m, struct br_copy *what)
+static void br_mirror_copy_one(struct br_mirror_thread *mirror, struct br_batch *batch, uint32_t m,
+                               struct br_copy *what)
 {
     const struct br_mirror *rule = &batch->snapshot->mirrors.mirror[m];
     struct br_mirror_state *state = &mirror->state[m];
@@ -95,7 +96,7 @@ static void br_mirror_copy_one(struct br_mirror_thread *mirror, struct br_batch 
     }
 }
 
-/* The mirrors that want frames of this port, direction, VLAN and fate. */
+/* The mirrors that want frames of this port, direction, VLAN and outcome. */
 static inline uint32_t br_mirror_wanted(const struct br_mirrors *mirrors, enum br_way way, uint16_t port,
                                         uint16_t vid, enum br_drop reason)
 {
@@ -136,8 +137,8 @@ static void br_copy_as_received(struct br_copy *what, const struct br_received *
         br_offload_shift(&what->offload, received->tags_len);
 }
 
-static void br_mirror_copy(struct br_mirror_thread *mirror, struct br_batch *batch, struct br_frame *frame, enum br_way way,
-                           uint16_t port, enum br_drop reason, bool as_received)
+static void br_mirror_copy(struct br_mirror_thread *mirror, struct br_batch *batch, struct br_frame *frame,
+                           enum br_way way, uint16_t port, enum br_drop reason, bool as_received)
 {
     const uint32_t origin = br_frame_origin(batch, frame);
     const struct br_received *received = &mirror->received[origin];
@@ -236,9 +237,9 @@ void br_mirror_rx(struct br_mirror_thread *mirror, struct br_batch *batch, uint1
 {
     for (uint32_t i = 0; i < n; i++) {
         struct br_frame *frame = &batch->frame[i];
-        const bool ended = frame->fate <= BR_FATE_ENDED;
+        const bool dropped = frame->outcome <= BR_OUTCOME_DROPPED;
 
-        br_mirror_copy(mirror, batch, frame, BR_RX, port, ended ? (enum br_drop)frame->reason : BR_PASS, true);
+        br_mirror_copy(mirror, batch, frame, BR_RX, port, dropped ? (enum br_drop)frame->reason : BR_PASS, true);
     }
     br_mirror_refusals(mirror, batch);
     br_stage_end(batch, BR_STAGE_mirror);

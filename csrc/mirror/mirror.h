@@ -1,5 +1,5 @@
 /*
- * mirror/mirror.h - copies of frames for who looks on: to a port, or to a ring that a file is written from (mirror/capture.h).
+ * mirror/mirror.h - copies of frames for who looks on: to a port, or into a file by a ring (mirror/capture.h).
  *
  * What: rx copies are frames as they arrived on a mirrored port, their tag where it was on the wire; tx copies are
  *      frames as they leave one, tag and padding included. A frame that ends is copied as it arrived, with its

@@ -1,11 +1,10 @@
 /*
- * pipeline/admit.c - the first stage of the pipeline: which frames may come in, and in which VLAN they are. Rules R1 to R6 on
- * ingress.
+ * pipeline/admit.c - the first stage: which frames may come in, and in which VLAN they are. Rules R1 to R6 on ingress.
  *
- * Job: make each frame canonical (frame/frame.h), check its addresses, its VLAN, its offload metadata and its length, find
- *      where the FDB has its two stations and fetch that ahead. What a port asks for beside the usual is compiled
+ * Job: make each frame canonical (frame/frame.h), check its addresses, its VLAN, its offload metadata and its length,
+ *      find where the FDB has its two stations and fetch that ahead. What a port asks for beside the usual is compiled
  *      apart.
- * Refuses, under its name (br_batch_drop): whatever a rule forbids; it ends here and nobody learns from it.
+ * Refuses, under its name (br_batch_drop): whatever a rule forbids; it is dropped here and nobody learns from it.
  * Thread: the data thread.
  */
 #include "frame/mac.h"
@@ -175,7 +174,7 @@ static inline __attribute__((always_inline)) void br_admit_batch(struct br_threa
             batch->live[n_live++] = frame;
         } else {
             batch->stations[i].talker = NULL;
-            br_batch_drop(batch, frame, BR_FATE_REFUSED, decision);
+            br_batch_drop(batch, frame, BR_OUTCOME_REFUSED, decision);
         }
     }
     batch->n_live = n_live;

@@ -1,5 +1,5 @@
 /*
- * pipeline/edit.c - the stage edit: known unicast gets the form of its egress port where it lies, and is queued there.
+ * pipeline/edit.c - the stage edit: known unicast gets the tags of its egress port where it lies, and is queued there.
  *
  * Refuses, at the egress port and under its name (br_egress_refuse): what R2, R6 and R10 forbid.
  * Thread: the data thread.
@@ -19,17 +19,17 @@ void br_egress_refuse(struct br_thread *thread, const struct br_port_config *egr
 /* Edit a frame that may leave, or may not. */
 static inline __attribute__((always_inline)) void br_edit_as(struct br_thread *thread,
                                                              const struct br_port_config *egress,
-                                                             struct br_frame *frame, uint64_t form,
+                                                             struct br_frame *frame, uint64_t encap,
                                                              enum br_drop decision)
 {
     if (BR_LIKELY(decision == BR_PASS)) {
         br_egress_csum(egress, frame);
-        decision = br_egress_shape(frame, form);
+        decision = br_egress_shape(frame, encap);
     }
     if (BR_LIKELY(decision == BR_PASS)) {
         br_egress_enqueue(&thread->batch, frame->egress, frame);
     } else {
-        frame->fate = BR_FATE_UNSENT;
+        frame->outcome = BR_OUTCOME_UNSENT;
         br_egress_refuse(thread, egress, frame, decision);
     }
 }
@@ -37,16 +37,16 @@ static inline __attribute__((always_inline)) void br_edit_as(struct br_thread *t
 static __attribute__((noinline)) void br_edit_special(struct br_thread *thread, const struct br_port_config *egress,
                                                       struct br_frame *frame)
 {
-    const uint64_t form = br_form_of(egress, frame);
+    const uint64_t encap = br_encap_of(egress, frame);
 
-    br_edit_as(thread, egress, frame, form, br_egress_check_form(egress, frame, form));
+    br_edit_as(thread, egress, frame, encap, br_egress_check_encap(egress, frame, encap));
 }
 
 static inline void br_edit_frame(struct br_thread *thread, struct br_frame *frame)
 {
     const struct br_port_config *egress = &thread->batch.snapshot->port[frame->egress];
 
-    if (__builtin_expect(!egress->plain, 0)) {
+    if (__builtin_expect(!egress->simple, 0)) {
         br_edit_special(thread, egress, frame);
         return;
     }

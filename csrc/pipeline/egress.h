@@ -1,8 +1,8 @@
 /*
- * pipeline/egress.h - what edit, flood and frames of the bridge itself share: may a frame leave by a port, and in which form.
+ * pipeline/egress.h - may a frame leave by a port, and under which tags: what edit, flood and originate share.
  *
- * Job: the checks of R2 and R6, the form itself (R1, R10; snapshot/encap.h), the queue of a port. A canonical frame leaves
- *      untagged or under the TPID of its egress port, unless the port is not plain.
+ * Job: the checks of R2 and R6, the tags (R1, R10; snapshot/encap.h), the queue of a port. A canonical frame
+ *      leaves untagged or under the TPID of its egress port, unless the port is not simple.
  * Thread: the data thread.
  */
 #ifndef BR_EGRESS_H
@@ -13,10 +13,10 @@
 #include "pipeline/state.h"
 #include "snapshot/encap.h"
 
-/* The TPID a frame leaves under by a plain port, 0: untagged. Access and tunnel ports are in no VLAN but their own. */
+/* The TPID a frame leaves under by a simple port, 0: untagged. Access and tunnel ports are in no VLAN but their own. */
 static inline uint16_t br_egress_tpid(const struct br_port_config *egress, const struct br_frame *frame)
 {
-    return frame->vid == egress->bare ? 0 : egress->tpid;
+    return frame->vid == egress->untagged_vid ? 0 : egress->tpid;
 }
 
 /* R6: would the port, or the station behind it, take the payload for a tag? */
@@ -29,8 +29,9 @@ static inline bool br_egress_leaks_tag(const struct br_port_config *egress, cons
     return egress->mode != BR_MODE_TUNNEL && (type == egress->tpid || frame->flags & BR_FRAME_WAS_TAGGED);
 }
 
-/* Whether a canonical frame may leave by this plain port under this TPID. */
-static inline enum br_drop br_egress_check(const struct br_port_config *egress, const struct br_frame *frame, uint16_t tpid)
+/* Whether a canonical frame may leave by this simple port under this TPID. */
+static inline enum br_drop br_egress_check(const struct br_port_config *egress, const struct br_frame *frame,
+                                           uint16_t tpid)
 {
     if (br_frame_l3_len(frame) > egress->mtu)
         return BR_DROP_oversize;
@@ -39,24 +40,25 @@ static inline enum br_drop br_egress_check(const struct br_port_config *egress, 
     return BR_PASS;
 }
 
-/* The same for a port that may be down, and any form. */
-static inline enum br_drop br_egress_check_form(const struct br_port_config *egress, const struct br_frame *frame, uint64_t form)
+/* The same for a port that may be down, and any encapsulation. */
+static inline enum br_drop br_egress_check_encap(const struct br_port_config *egress, const struct br_frame *frame,
+                                                 uint64_t encap)
 {
-    const uint32_t second = br_form_inner(form) ? BR_TAG_LEN : 0; /* payload to R2 */
+    const uint32_t second = br_encap_inner(encap) ? BR_TAG_LEN : 0; /* payload to R2 */
 
     if (!egress->up)
         return egress->blocked ? BR_DROP_blocked : BR_DROP_port_down;
     if (br_frame_l3_len(frame) + second > egress->mtu)
         return BR_DROP_oversize;
-    if (br_form_is_bare(form) && br_egress_leaks_tag(egress, frame))
+    if (br_encap_has_no_vid(encap) && br_egress_leaks_tag(egress, frame))
         return BR_DROP_inner_tag;
     return BR_PASS;
 }
 
 /* Give a canonical frame its final form (R1, R10). */
-static inline enum br_drop br_egress_shape(struct br_frame *frame, uint64_t form)
+static inline enum br_drop br_egress_shape(struct br_frame *frame, uint64_t encap)
 {
-    if (!br_form_push(frame, form))
+    if (!br_encap_push(frame, encap))
         return BR_DROP_no_headroom;
     br_frame_pad(frame);
     return BR_PASS;

@@ -1,9 +1,9 @@
 /*
- * pipeline/flood.c - the stage flood: copies by reference, each form built once, and the queues they go to.
+ * pipeline/flood.c - the stage flood: copies by reference, each encapsulation built once, and the queues they go to.
  *
- * Job: a flooded frame is shared by all ports that want the same form; only a second form costs a copy of its head, never
- *      of a tail. Heads are finite: when a flood in many forms has used them up, what is queued is sent at once, in
- *      order, and they are free again (br_flood_relieve).
+ * Job: a flooded frame is shared by all ports that want it under the same tags; only a second encapsulation costs a
+ *      copy of its head, never of a tail. Heads are finite: when a flood under many different tags has used them up,
+ *      what is queued is sent at once, in order, and they are free again (br_flood_relieve).
  * Refuses, at the egress port and under its name (br_egress_refuse): what R2, R6 and R10 forbid.
  * Thread: the data thread.
  */
@@ -11,66 +11,66 @@
 #include "pipeline/egress.h"
 #include "pipeline/stages.h"
 
-enum br_plain_form { BR_FORM_UNTAGGED, BR_FORM_8021Q, BR_FORM_8021AD, BR_FORMS };
+enum br_simple_encap { BR_ENCAP_UNTAGGED, BR_ENCAP_8021Q, BR_ENCAP_8021AD, BR_SIMPLE_ENCAPS };
 
-static const uint16_t br_form_tpid[BR_FORMS] = {0, BR_TPID_8021Q, BR_TPID_8021AD};
+static const uint16_t br_encap_tpid[BR_SIMPLE_ENCAPS] = {0, BR_TPID_8021Q, BR_TPID_8021AD};
 
-/* Every port a frame is flooded to, and the form it gets there: one of the plain ones, or BR_FORMS + n for
- * written[n]. */
+/* The ports a frame is flooded to, and its tags there: a simple one, or BR_SIMPLE_ENCAPS + n for explicit[n]. */
 struct br_targets {
     uint32_t n;
-    uint32_t n_form[BR_FORMS];
+    uint32_t n_encap[BR_SIMPLE_ENCAPS];
     uint16_t port[BR_PORTS_MAX];
-    uint16_t form[BR_PORTS_MAX];
-    uint32_t n_written; /* forms */
-    uint64_t written[BR_PORTS_MAX];
-    uint32_t n_written_form[BR_PORTS_MAX]; /* targets of each */
+    uint16_t encap[BR_PORTS_MAX];
+    uint32_t n_explicit;
+    uint64_t explicit[BR_PORTS_MAX];
+    uint32_t n_explicit_encap[BR_PORTS_MAX]; /* targets of each */
 };
 
-static inline void br_targets_add(struct br_targets *targets, uint16_t port, enum br_plain_form form)
+static inline void br_targets_add(struct br_targets *targets, uint16_t port, enum br_simple_encap encap)
 {
     targets->port[targets->n] = port;
-    targets->form[targets->n++] = (uint16_t)form;
-    targets->n_form[form]++;
+    targets->encap[targets->n++] = (uint16_t)encap;
+    targets->n_encap[encap]++;
 }
 
-static void br_targets_add_written(struct br_targets *targets, uint16_t port, uint64_t form)
+static void br_targets_add_explicit(struct br_targets *targets, uint16_t port, uint64_t encap)
 {
     uint32_t at = 0;
 
-    while (at < targets->n_written && targets->written[at] != form)
+    while (at < targets->n_explicit && targets->explicit[at] != encap)
         at++;
-    if (at == targets->n_written) {
-        targets->written[at] = form;
-        targets->n_written_form[at] = 0;
-        targets->n_written++;
+    if (at == targets->n_explicit) {
+        targets->explicit[at] = encap;
+        targets->n_explicit_encap[at] = 0;
+        targets->n_explicit++;
     }
     targets->port[targets->n] = port;
-    targets->form[targets->n++] = (uint16_t)(BR_FORMS + at);
-    targets->n_written_form[at]++;
+    targets->encap[targets->n++] = (uint16_t)(BR_SIMPLE_ENCAPS + at);
+    targets->n_explicit_encap[at]++;
 }
 
-static inline enum br_plain_form br_plain_form(uint64_t tpid)
+static inline enum br_simple_encap br_simple_encap(uint64_t tpid)
 {
-    return tpid == 0 ? BR_FORM_UNTAGGED : tpid == BR_TPID_8021Q ? BR_FORM_8021Q : BR_FORM_8021AD;
+    return tpid == 0 ? BR_ENCAP_UNTAGGED : tpid == BR_TPID_8021Q ? BR_ENCAP_8021Q : BR_ENCAP_8021AD;
 }
 
-/* A port that is not plain. */
+/* A port that is not simple. */
 static __attribute__((noinline)) void br_flood_special(struct br_thread *thread, const struct br_port_config *egress,
-                                                       struct br_frame *frame, uint16_t port, struct br_targets *targets)
+                                                       struct br_frame *frame, uint16_t port,
+                                                       struct br_targets *targets)
 {
-    const uint64_t form = br_form_of(egress, frame);
-    const enum br_drop decision = br_egress_check_form(egress, frame, form);
+    const uint64_t encap = br_encap_of(egress, frame);
+    const enum br_drop decision = br_egress_check_encap(egress, frame, encap);
 
     if (decision != BR_PASS) {
         br_egress_refuse(thread, egress, frame, decision);
         return;
     }
     br_egress_csum(egress, frame);
-    if (form & BR_FORM_WRITTEN)
-        br_targets_add_written(targets, port, form);
+    if (encap & BR_ENCAP_EXPLICIT)
+        br_targets_add_explicit(targets, port, encap);
     else
-        br_targets_add(targets, port, br_plain_form(form));
+        br_targets_add(targets, port, br_simple_encap(encap));
 }
 
 static inline void br_flood_target(struct br_thread *thread, struct br_frame *frame, uint16_t port,
@@ -78,7 +78,7 @@ static inline void br_flood_target(struct br_thread *thread, struct br_frame *fr
 {
     const struct br_port_config *egress = &thread->batch.snapshot->port[port];
 
-    if (__builtin_expect(!egress->plain, 0)) {
+    if (__builtin_expect(!egress->simple, 0)) {
         br_flood_special(thread, egress, frame, port, targets);
         return;
     }
@@ -90,7 +90,7 @@ static inline void br_flood_target(struct br_thread *thread, struct br_frame *fr
         return;
     }
     br_egress_csum(egress, frame);
-    br_targets_add(targets, port, br_plain_form(tpid));
+    br_targets_add(targets, port, br_simple_encap(tpid));
 }
 
 /* R8: the members of the VLAN that flood flags allow and the ingress port reaches; returns how many there were. */
@@ -99,11 +99,11 @@ static uint32_t br_flood_targets(struct br_thread *thread, struct br_frame *fram
     const struct br_snapshot *snapshot = thread->batch.snapshot;
     const struct br_port_set *members = &snapshot->vlan[frame->vid];
     const struct br_port_set *willing = &snapshot->flood[frame->flood_class];
-    const struct br_port_set *barred = &snapshot->barred[frame->ingress];
+    const struct br_port_set *denied_egress = &snapshot->denied_egress[frame->ingress];
     uint32_t n = 0;
 
     for (int i = 0; i < BR_PORT_WORDS; i++) {
-        for (uint64_t word = members->word[i] & willing->word[i] & ~barred->word[i]; word; word &= word - 1, n++)
+        for (uint64_t word = members->word[i] & willing->word[i] & ~denied_egress->word[i]; word; word &= word - 1, n++)
             br_flood_target(thread, frame, (uint16_t)(i * 64 + __builtin_ctzll(word)), targets);
     }
     return n;
@@ -130,13 +130,13 @@ static struct br_frame *br_flood_copy(struct br_batch *batch, const struct br_fr
     return copy;
 }
 
-/* Build one form. In place if no other form needs the canonical bytes after it. */
-static struct br_frame *br_flood_form(struct br_batch *batch, struct br_frame *frame, uint64_t form, bool in_place,
+/* Build one encapsulation. In place if no other needs the canonical bytes after it. */
+static struct br_frame *br_flood_encap(struct br_batch *batch, struct br_frame *frame, uint64_t encap, bool in_place,
                                       enum br_drop *decision)
 {
     struct br_frame *shaped = in_place ? frame : br_flood_copy(batch, frame);
 
-    *decision = shaped ? br_egress_shape(shaped, form) : BR_DROP_no_buffer;
+    *decision = shaped ? br_egress_shape(shaped, encap) : BR_DROP_no_buffer;
     return shaped;
 }
 
@@ -146,7 +146,7 @@ static void br_flood_note(struct br_batch *batch, struct br_frame *frame, uint32
     struct br_work *work = &batch->work;
 
     frame->origin = (uint16_t)(frame - batch->frame);
-    frame->fate = BR_FATE_FLOODED;
+    frame->outcome = BR_OUTCOME_FLOODED;
     work->copies[frame->origin] = n;
     work->targets[frame->origin] = (uint16_t)n;
     work->copy_tx[frame->origin] = 0;
@@ -162,12 +162,12 @@ static void br_flood_relieve(struct br_thread *thread)
     thread->batch.relieved = true;
 }
 
-/* Hand a finished form of a frame to its ports. */
+/* Hand a frame under finished tags to its ports. */
 static void br_flood_enqueue(struct br_thread *thread, struct br_frame *frame, const struct br_targets *targets,
-                             uint32_t form, struct br_frame *shaped, enum br_drop decision)
+                             uint32_t encap, struct br_frame *shaped, enum br_drop decision)
 {
     for (uint32_t i = 0; i < targets->n; i++) {
-        if (targets->form[i] != form)
+        if (targets->encap[i] != encap)
             continue;
         if (decision == BR_PASS)
             br_egress_enqueue(&thread->batch, targets->port[i], shaped);
@@ -177,19 +177,19 @@ static void br_flood_enqueue(struct br_thread *thread, struct br_frame *frame, c
 }
 
 /*
- * A frame in any number of forms, each queued as soon as it is built. n_after frames of the batch are still to be
- * flooded: two heads are left for each of them, which is all that plain forms take.
+ * A frame in any number of encapsulations, each queued as soon as it is built. n_after frames of the batch are still
+ * to be flooded: two heads are left for each of them, which is all that simple ones take.
  */
-static __attribute__((noinline)) void br_flood_forms(struct br_thread *thread, struct br_frame *frame,
+static __attribute__((noinline)) void br_flood_encaps(struct br_thread *thread, struct br_frame *frame,
                                                      const struct br_targets *targets, uint32_t n_after)
 {
     struct br_batch *batch = &thread->batch;
     const uint32_t most = BR_COPIES * batch->burst - 2 * n_after;
     uint32_t n_left = targets->n;
 
-    for (uint32_t form = BR_FORMS + targets->n_written; form-- > 0 && n_left;) {
-        const bool is_plain = form < BR_FORMS;
-        const uint32_t n = is_plain ? targets->n_form[form] : targets->n_written_form[form - BR_FORMS];
+    for (uint32_t encap = BR_SIMPLE_ENCAPS + targets->n_explicit; encap-- > 0 && n_left;) {
+        const bool is_simple = encap < BR_SIMPLE_ENCAPS;
+        const uint32_t n = is_simple ? targets->n_encap[encap] : targets->n_explicit_encap[encap - BR_SIMPLE_ENCAPS];
         enum br_drop decision;
 
         if (n == 0)
@@ -197,9 +197,9 @@ static __attribute__((noinline)) void br_flood_forms(struct br_thread *thread, s
         n_left -= n;
         if (n_left && batch->n_copies >= most)
             br_flood_relieve(thread);
-        const uint64_t tags = is_plain ? br_form_tpid[form] : targets->written[form - BR_FORMS];
-        struct br_frame *shaped = br_flood_form(batch, frame, tags, n_left == 0, &decision);
-        br_flood_enqueue(thread, frame, targets, form, shaped, decision);
+        const uint64_t tags = is_simple ? br_encap_tpid[encap] : targets->explicit[encap - BR_SIMPLE_ENCAPS];
+        struct br_frame *shaped = br_flood_encap(batch, frame, tags, n_left == 0, &decision);
+        br_flood_enqueue(thread, frame, targets, encap, shaped, decision);
     }
 }
 
@@ -207,40 +207,40 @@ static void br_flood_frame(struct br_thread *thread, struct br_frame *frame, uin
 {
     struct br_batch *batch = &thread->batch;
     struct br_targets targets;
-    struct br_frame *shaped[BR_FORMS];
-    enum br_drop decision[BR_FORMS];
+    struct br_frame *shaped[BR_SIMPLE_ENCAPS];
+    enum br_drop decision[BR_SIMPLE_ENCAPS];
 
     targets.n = 0;
-    targets.n_written = 0;
-    memset(targets.n_form, 0, sizeof(targets.n_form));
+    targets.n_explicit = 0;
+    memset(targets.n_encap, 0, sizeof(targets.n_encap));
     const uint32_t n = br_flood_targets(thread, frame, &targets);
     if (n == 0) {
-        br_batch_drop(batch, frame, BR_FATE_ENDED, BR_DROP_no_egress);
+        br_batch_drop(batch, frame, BR_OUTCOME_DROPPED, BR_DROP_no_egress);
         return;
     }
     br_flood_note(batch, frame, n);
     batch->ingress->flooded++;
     batch->ingress->copies += n - 1;
     batch->ingress->forwarded += n;
-    if (__builtin_expect(targets.n_written, 0)) {
-        br_flood_forms(thread, frame, &targets, n_after);
+    if (__builtin_expect(targets.n_explicit, 0)) {
+        br_flood_encaps(thread, frame, &targets, n_after);
         return;
     }
-    /* From the last form down to the untagged one, which is the canonical bytes themselves. */
+    /* From the last one down to the untagged one, which is the canonical bytes themselves. */
     uint32_t n_left = targets.n;
-    for (int form = BR_FORMS - 1; form >= 0 && n_left; form--) {
-        if (!targets.n_form[form])
+    for (int encap = BR_SIMPLE_ENCAPS - 1; encap >= 0 && n_left; encap--) {
+        if (!targets.n_encap[encap])
             continue;
-        n_left -= targets.n_form[form];
-        shaped[form] = br_flood_form(batch, frame, br_form_tpid[form], n_left == 0, &decision[form]);
+        n_left -= targets.n_encap[encap];
+        shaped[encap] = br_flood_encap(batch, frame, br_encap_tpid[encap], n_left == 0, &decision[encap]);
     }
     for (uint32_t i = 0; i < targets.n; i++) {
-        const uint16_t form = targets.form[i];
+        const uint16_t encap = targets.encap[i];
 
-        if (BR_LIKELY(decision[form] == BR_PASS))
-            br_egress_enqueue(batch, targets.port[i], shaped[form]);
+        if (BR_LIKELY(decision[encap] == BR_PASS))
+            br_egress_enqueue(batch, targets.port[i], shaped[encap]);
         else
-            br_egress_refuse(thread, &thread->batch.snapshot->port[targets.port[i]], frame, decision[form]);
+            br_egress_refuse(thread, &thread->batch.snapshot->port[targets.port[i]], frame, decision[encap]);
     }
 }
 

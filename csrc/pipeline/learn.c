@@ -1,10 +1,11 @@
 /*
- * pipeline/learn.c - the second stage of the pipeline: who spoke, and where. Rules R7 and R9.
+ * pipeline/learn.c - the second stage: who spoke, and where. Rules R7 and R9.
  *
  * Job: a known source on its port, seen in this tick, is one comparison. Everything else takes the slow path: the locks
- *      of ports, policies of moves (pipeline/moves.h), limits (fdb/fdb.c); and each of them is told to the control thread (count/event.h).
- * Refuses, under its name (br_batch_drop): sources with a drop entry, kept out by a lock or fixed elsewhere, and the bridge's
- *      own.
+ *      of ports, policies of moves (pipeline/moves.h), limits (fdb/fdb.c); and each of them is reported to the
+ *      control thread (count/event.h).
+ * Refuses, under its name (br_batch_drop): sources with a drop entry, kept out by a lock or fixed elsewhere, and
+ *      the bridge's own loop probes.
  * Thread: the data thread.
  */
 #include "fdb/fdb.h"
@@ -12,7 +13,7 @@
 #include "pipeline/stages.h"
 #include "protect/lock.h"
 
-/* Count, tell the control thread, and decide what a source that is not simply known means for its frame. */
+/* Count, report to the control thread, and decide what a source that is not simply known means for its frame. */
 static enum br_drop br_learn_verdict(struct br_batch *batch, enum br_learn learn, uint64_t key, uint16_t port,
                                      uint16_t old_port)
 {
@@ -92,8 +93,8 @@ static void br_learn_forget_talkers(struct br_batch *batch, uint32_t n)
     batch->evicted = false;
 }
 
-static enum br_drop br_learn_slow(struct br_thread *thread, const struct br_port_config *port, const struct br_frame *frame,
-                                  uint64_t key)
+static enum br_drop br_learn_slow(struct br_thread *thread, const struct br_port_config *port,
+                                  const struct br_frame *frame, uint64_t key)
 {
     struct br_batch *batch = &thread->batch;
     struct br_fdb *fdb = &thread->fdb;
@@ -160,7 +161,7 @@ void br_learn(struct br_thread *thread, const struct br_port_config *port, uint3
         if (BR_LIKELY(decision == BR_PASS))
             batch->live[n_live++] = frame;
         else
-            br_batch_drop(batch, frame, BR_FATE_ENDED, decision);
+            br_batch_drop(batch, frame, BR_OUTCOME_DROPPED, decision);
     }
     batch->n_live = n_live;
     if (__builtin_expect(batch->evicted, 0))

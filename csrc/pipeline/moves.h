@@ -1,17 +1,16 @@
 /*
- * pipeline/moves.h - two policies about who may move an FDB entry; both off by default, so that 802.1Q's rule holds: the last
- * frame wins.
+ * pipeline/moves.h - two policies about who may move an FDB entry; both off by default, so that 802.1Q's rule holds:
+ * the last frame wins.
  *
  * vrrp_aware: the virtual address of a router group is where its active router is. A backup router that comes up may
- * emit
- *      frames under that address, too: membership reports of IGMP and MLD, router and neighbour solicitations (those of
- *      duplicate address detection among them). They are no sign of activity, yet on any bridge they pull the address
- *      to the backup, and traffic ends there until the active router's next advertisement. keepalived is known for it
- *      with use_vmac. An active router announces itself by other frames: advertisements, gratuitous ARP, unsolicited
- *      neighbour advertisements (RFC 5798 and RFC 9568, sections 6.4.2 and 7), data. Those move it on the first frame.
- * local_first: what speaks behind an access or tunnel port is one of ours; a trunk that brings frames under its address
- * is a
- *      loop, a reflection or an impostor, and loses, for as long as the entry lives. Virtual addresses are exempt.
+ *      emit frames under that address, too: membership reports of IGMP and MLD, router and neighbour solicitations
+ *      (those of duplicate address detection among them). They are no sign of activity, yet on any bridge they pull
+ *      the address to the backup, and traffic is lost there until the active router's next advertisement. keepalived
+ *      with use_vmac is known for it. An active router announces itself by other frames: advertisements, gratuitous
+ *      ARP, unsolicited neighbour advertisements (RFC 5798 and RFC 9568, sections 6.4.2 and 7), data. Those move the
+ *      address on the first frame.
+ * local_first: what speaks behind an access or tunnel port is one of ours. A trunk that brings frames under its address
+ *      is a loop, a reflection or an impostor, and loses, for as long as the entry lives. Virtual addresses are exempt.
  *
  * Job: one decision, in the slow path of learning, about a frame whose source has a dynamic entry on another port.
  *      Headers are looked into as far as they lie in the frame, one hop-by-hop header of IPv6 and nothing else skipped.

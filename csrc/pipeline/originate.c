@@ -33,10 +33,10 @@ int br_originate(struct br_batch *batch, const struct br_origination *own)
         return -ENETDOWN;
     }
     memcpy(frame.data, own->data, own->len);
-    const uint64_t form = br_form_of(egress, &frame);
-    enum br_drop decision = br_egress_check_form(egress, &frame, form);
+    const uint64_t encap = br_encap_of(egress, &frame);
+    enum br_drop decision = br_egress_check_encap(egress, &frame, encap);
     if (decision == BR_PASS)
-        decision = br_egress_shape(&frame, form);
+        decision = br_egress_shape(&frame, encap);
     egress->port->counters.originated++;
     egress->port->counters.offered++;
     if (decision == BR_PASS)

@@ -1,8 +1,8 @@
 /*
  * pipeline/originate.h - frames of the bridge itself: loop probes, and whatever else the control thread wants sent.
  *
- * Ledger: originated and offered at their egress port, which may refuse them as any other. What they cost is control work,
- *      charged to no frame. Mirrors do not copy them.
+ * Ledger: originated and offered at their egress port, which may refuse them as any other. What they cost is control
+ *      work, charged to no frame. Mirrors do not copy them.
  * Thread: the data thread, between two batches.
  */
 #ifndef BR_ORIGINATE_H

@@ -7,7 +7,7 @@
 #include "protect/lock.h"
 #include "protect/probe.h"
 
-/* A probe of this bridge ends here and is told of; anything else from its address is forwarded, but never learned. */
+/* A probe of this bridge is dropped and reported; anything else from its address is forwarded, but never learned. */
 enum br_drop br_own_verdict(struct br_thread *thread, const struct br_frame *frame)
 {
     struct br_batch *batch = &thread->batch;
@@ -23,10 +23,10 @@ enum br_drop br_own_verdict(struct br_thread *thread, const struct br_frame *fra
     }
     const uint64_t key = br_fdb_key(frame->vid, nonce);
     const uint64_t mark = key + ((uint64_t)frame->ingress << 52) + 1; /* never 0 */
-    uint64_t *told = &thread->probe_told[(nonce + frame->ingress) % BR_PROBES_TOLD];
+    uint64_t *reported = &thread->probe_reported[(nonce + frame->ingress) % BR_PROBES_REPORTED];
 
-    if (*told != mark) { /* where frames circle, this one comes a million times a second */
-        *told = mark;
+    if (*reported != mark) { /* where frames circle, this one comes a million times a second */
+        *reported = mark;
         br_events_put(batch->events, &(struct br_event){
                                            .key = key,
                                            .port = frame->ingress,

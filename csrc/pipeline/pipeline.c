@@ -1,6 +1,7 @@
 /*
- * pipeline/pipeline.c - THE hot path: one batch of frames from one port to every port that must send them. Read it top-down from
- * br_pipeline_run at the foot of the file, then the stages: pipeline/admit.c, pipeline/learn.c, lookup below, pipeline/flood.c, pipeline/transmit.c.
+ * pipeline/pipeline.c - THE hot path: one batch of frames from one port to every port that must send them. Begin with
+ * br_pipeline_run at the foot of the file, then read the stages: admit.c, learn.c, lookup below, edit.c, flood.c,
+ * transmit.c.
  *
  *      admit ─▶ learn ─▶ lookup ─▶ edit ─▶ flood ─▶ tx
  *        └────────┴─────────┴── br_batch_drop(reason)      └── br_port_refuse(reason)
@@ -60,10 +61,10 @@ static inline enum br_drop br_lookup_frame(const struct br_thread *thread, const
         return BR_DROP_fdb_drop;
     if (!br_set_has(&snapshot->vlan[frame->vid], value.port))
         return BR_DROP_no_egress;
-    if (__builtin_expect(br_set_has(&snapshot->barred[frame->ingress], value.port), 0))
-        return br_reach(ingress, &snapshot->port[value.port]);
+    if (__builtin_expect(br_set_has(&snapshot->denied_egress[frame->ingress], value.port), 0))
+        return br_may_leave(ingress, &snapshot->port[value.port]);
     frame->egress = value.port;
-    frame->fate = BR_FATE_FORWARDED;
+    frame->outcome = BR_OUTCOME_FORWARDED;
     if (BR_ACCOUNTING)
         frame->class = (uint8_t)br_classify(frame, &snapshot->heartbeat, BR_CLASS_known_unicast);
     return BR_PASS;
@@ -82,7 +83,7 @@ static void br_lookup(struct br_thread *thread, const struct br_port_config *ing
         if (BR_LIKELY(decision == BR_PASS))
             batch->live[n_live++] = frame;
         else
-            br_batch_drop(batch, frame, BR_FATE_ENDED, decision);
+            br_batch_drop(batch, frame, BR_OUTCOME_DROPPED, decision);
     }
     batch->n_live = n_live;
 }
@@ -139,7 +140,7 @@ void br_pipeline_discard(struct br_thread *thread, struct br_port *port, uint32_
         batch->ingress->rx_bytes += batch->frame[i].rx_len;
         batch->ingress->rx_super_frames += br_frame_is_super(&batch->frame[i]);
         batch->frame[i].segments = 1;
-        br_batch_drop(batch, &batch->frame[i], BR_FATE_REFUSED, reason);
+        br_batch_drop(batch, &batch->frame[i], BR_OUTCOME_REFUSED, reason);
     }
     br_bill_discard(&thread->bill, &thread->budgets, batch, port, n);
     batch->ingress->rx_batches++;

@@ -13,7 +13,7 @@
 void br_admit(struct br_thread *thread, const struct br_port_config *port, uint32_t n);
 /* Who spoke, and where. */
 void br_learn(struct br_thread *thread, const struct br_port_config *port, uint32_t n);
-/* The form of known unicast, and its queues; flooded frames stay live. */
+/* The tags of known unicast, and its queues; flooded frames stay live. */
 void br_edit(struct br_thread *thread);
 /* Copies of what is still live, and their queues. */
 void br_flood(struct br_thread *thread);
@@ -22,7 +22,7 @@ void br_transmit(struct br_thread *thread);
 
 /* A frame whose source is the bridge's own address (pipeline/own.c). */
 enum br_drop br_own_verdict(struct br_thread *thread, const struct br_frame *frame);
-/* Count and tell who gave way to an entry of `port` (BR_PORTS_MAX and above: of none), if anybody did. */
+/* Count and report who gave way to an entry of `port` (BR_PORTS_MAX and above: of none), if anybody did. */
 void br_learn_evicted(struct br_batch *batch, const struct br_learned *learned, uint16_t port);
 
 #endif

@@ -12,7 +12,7 @@
 #include "fdb/table.h"
 #include "mirror/mirror.h"
 
-enum { BR_PROBES_TOLD = 64 }; /* remembered, so that a probe that circles is told of once a port */
+enum { BR_PROBES_REPORTED = 64 }; /* remembered, so that a probe that circles is reported once a port */
 
 struct br_thread {
     struct br_batch batch;
@@ -20,7 +20,7 @@ struct br_thread {
     struct br_bill bill;
     struct br_budgets budgets;
     struct br_mirror_thread mirror;
-    uint64_t probe_told[BR_PROBES_TOLD];
+    uint64_t probe_reported[BR_PROBES_REPORTED];
 };
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * pipeline/transmit.c - the last stage of the pipeline: what is queued goes to its ports.
+ * pipeline/transmit.c - the last stage: what is queued goes to its ports.
  *
  * Job: one call of each port with a queue (batch/send.h), its cycles noted for the bill, and tx copies for mirrors.
  * Thread: the data thread.

@@ -45,7 +45,7 @@ enum {
     BR_LINK_BLOCK_LEN = 65536,
     BR_LINK_SNDBUF = 8 << 20,
     BR_LINK_RCVBUF = 16 << 20, /* super-frames that wait to be fetched */
-    BR_LINK_PLAIN_RCVBUF = 3 << 19, /* without a ring; the kernel doubles it: no more than BR_LOOP_DISCARD small frames */
+    BR_LINK_PLAIN_RCVBUF = 3 << 19, /* without a ring; the kernel doubles it: at most BR_LOOP_DISCARD small frames */
     BR_LINK_SAME_LEN = 64,     /* bytes by which a frame is recognised: addresses, IP and TCP numbers */
 };
 

@@ -3,12 +3,11 @@
  *
  * rx(port, pool, frame[], cap)  fills up to cap descriptors and returns how many; 0: nothing now; -errno: the port
  *      failed and wants no more polling; -ESTALE: the kernel delivers no more by this way, and the port has another one
- *      (renew). The heads belong to the pipeline until the next rx of this port; tails come from
- *      the pool and go back to it when the batch is done. A port that has only part of a frame sets BR_FRAME_TRUNCATED.
- *      It may stop after BR_PORT_BURST_BYTES, and then sets `more`.
- * tx(port, frame[], n)  hands n frames to the outside in order and returns how many went. Each frame is accounted
- * before
- *      it returns, by br_port_sent or br_port_refuse. The frames are not changed but for the vnet header in front.
+ *      (renew). The heads belong to the pipeline until the next rx of this port; tails come from the pool and go back
+ *      to it when the batch is done. A port that has only part of a frame sets BR_FRAME_TRUNCATED. It may stop after
+ *      BR_PORT_BURST_BYTES, and then sets `more`.
+ * tx(port, frame[], n)  hands n frames to the outside in order and returns how many went. Before it returns, each frame
+ *      is accounted by br_port_sent or br_port_refuse. The frames are not changed but for the vnet header in front.
  * Both never block, log, allocate or abort. Everything else (open, close) is the cold side and may be clumsy.
  *
  * Thread: rx, tx and counters belong to the data thread while a snapshot names the port, else to the control thread.
@@ -30,7 +29,7 @@
 enum {
     BR_PORT_PIECES = 3,
     BR_SEGMENT_WEIGHT = 512,
-    BR_PORT_BURST_BYTES = 256 << 10, /* where a burst of long frames ends, so that others get their turn and caches stay warm */
+    BR_PORT_BURST_BYTES = 256 << 10, /* where a burst of long frames ends: others get their turn, caches stay warm */
 };
 
 /*
@@ -68,7 +67,7 @@ struct br_port {
     bool failed;       /* out of the poll set until it is opened again */
     bool ready;        /* the loop's note: worth an rx */
     bool unchecked;    /* the loop's note: brought frames and was not found empty, when named, since */
-    bool lone;         /* the loop's note: the last rx brought one frame and no more */
+    bool single;       /* the loop's note: the last rx brought one frame and no more */
     bool more;         /* rx left frames behind, because those it brought are long */
     struct br_port_counters counters __attribute__((aligned(64)));
 };
@@ -162,7 +161,7 @@ struct br_memory_frame {
     uint32_t len;
     uint16_t headroom; /* bytes to leave in front, at most BR_HEADROOM */
     bool tag_beside;
-    bool in_one; /* however long, it lies in one piece, as a tap reads it; else as a link fetches it, in head and tail */
+    bool in_one; /* however long, it lies in one piece, as a tap reads it; else in head and tail, as by a link */
     uint16_t tpid;
     uint16_t tci;
     struct br_offload offload;

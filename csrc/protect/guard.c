@@ -192,8 +192,8 @@ static enum br_guard_finding br_guard_nd_options(const struct br_guard_case *it,
 }
 
 /* NS and NA, whose IPv6 source may be spoken from. */
-static enum br_guard_finding br_guard_nd(const struct br_guard_case *it, const struct br_guard_upper *upper, bool has_source,
-                                         struct br_guard_claim *claim)
+static enum br_guard_finding br_guard_nd(const struct br_guard_case *it, const struct br_guard_upper *upper,
+                                         bool has_source, struct br_guard_claim *claim)
 {
     const uint8_t *nd = it->frame->data + upper->at;
 
@@ -299,7 +299,7 @@ static void br_guard_refuse(struct br_batch *batch, struct br_frame *frame, stru
     memcpy(event.address, claim->address, claim->len);
     br_events_hint(batch->events, &event);
     stations->talker = NULL; /* whoever has this address did not send it */
-    br_batch_drop(batch, frame, BR_FATE_REFUSED, BR_DROP_source_guard);
+    br_batch_drop(batch, frame, BR_OUTCOME_REFUSED, BR_DROP_source_guard);
 }
 
 void br_guard_police(struct br_batch *batch)

@@ -1,8 +1,8 @@
 /*
  * protect/probe.h - the loop probe: a frame the bridge sends by a port to see whether it comes back by one.
  *
- *      destination 03-46-42-4c-50-00 | source: the bridge's own address | 88-B5 | "FBLP" | instance | nonce | port | VLAN |
- *      sequence | zeros up to 60 bytes
+ *      destination 03-46-42-4c-50-00 | source: the bridge's own address | 88-B5 | "FBLP" | instance | nonce | port |
+ *      VLAN | sequence | zeros up to 60 bytes
  *
  * Job: the one definition of that layout. The EtherType is one of the two that IEEE 802-2014 clause 9.2.3 keeps for
  *      local experiments; the destination is a locally administered group, which every switch floods and no protocol

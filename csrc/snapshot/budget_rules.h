@@ -1,4 +1,4 @@
-/* snapshot/budget_rules.h - budgets as a snapshot has them, and which frames one is about; account/budget.h says what follows. */
+/* snapshot/budget_rules.h - budgets as a snapshot has them, and which frames each is about; see account/budget.h. */
 #ifndef BR_BUDGET_RULES_H
 #define BR_BUDGET_RULES_H
 
@@ -23,7 +23,7 @@ struct br_budget {
     uint16_t next;    /* of the same port; a place + 1, 0: none */
     double rate;      /* units a cycle of the clock */
     double burst;     /* units */
-    uint64_t calm;    /* cycles without being over until its end is told; a storm is one, not one for each token */
+    uint64_t hold_off; /* cycles without being over until its end is reported; a storm is one, not one for each token */
 };
 
 /* What a budget is asked about: one frame, or frames that have this in common. */

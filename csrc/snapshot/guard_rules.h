@@ -1,4 +1,4 @@
-/* snapshot/guard_rules.h - the tables of locked ports and of source guard; protect/lock.h, protect/guard.h say what they mean. */
+/* snapshot/guard_rules.h - the tables of locked ports (protect/lock.h) and of source guard (protect/guard.h). */
 #ifndef BR_GUARD_RULES_H
 #define BR_GUARD_RULES_H
 

@@ -1,12 +1,12 @@
 /*
  * snapshot/may_leave.h - which ports the frames of a port may leave by: hairpin, direction, isolation, split horizon.
  *
- * Job: br_reach says why not, for a pair of ports; br_reach_add writes the answers down in a snapshot as sets, which is
- *      what the hot path looks at.
- * Thread: br_reach_add control, before the snapshot is applied; br_reach any.
+ * Job: br_may_leave decides, for a pair of ports; br_may_leave_add writes the answers down in a snapshot as sets,
+ *      which is what the hot path looks at.
+ * Thread: br_may_leave_add control, before the snapshot is applied; br_may_leave any.
  */
-#ifndef BR_REACH_H
-#define BR_REACH_H
+#ifndef BR_MAY_LEAVE_H
+#define BR_MAY_LEAVE_H
 
 #include "count/counters.h"
 #include "snapshot/port_config.h"
@@ -17,7 +17,7 @@ struct br_snapshot;
  * BR_PASS, or why frames of `ingress` may not leave by `egress`. To itself a port sends only with `hairpin`; isolation
  * and split horizon are between ports and say nothing about that.
  */
-static inline enum br_drop br_reach(const struct br_port_config *ingress, const struct br_port_config *egress)
+static inline enum br_drop br_may_leave(const struct br_port_config *ingress, const struct br_port_config *egress)
 {
     if (ingress == egress && !egress->hairpin)
         return BR_DROP_same_port;
@@ -31,6 +31,6 @@ static inline enum br_drop br_reach(const struct br_port_config *ingress, const 
 }
 
 /* Port `index` has its configuration: note which ports in use it does not reach, and which do not reach it. */
-void br_reach_add(struct br_snapshot *snapshot, uint16_t index);
+void br_may_leave_add(struct br_snapshot *snapshot, uint16_t index);
 
 #endif

@@ -1,4 +1,4 @@
-/* snapshot/mirror_rules.h - mirrors as a snapshot has them: what each copies, and where to; mirror/mirror.h says how. */
+/* snapshot/mirror_rules.h - mirrors as a snapshot has them: what each copies, and where to; see mirror/mirror.h. */
 #ifndef BR_MIRROR_RULES_H
 #define BR_MIRROR_RULES_H
 

@@ -49,15 +49,15 @@ struct br_port_config {
     bool learning;
     bool isolated;
     struct br_translation *translation; /* of the snapshot; NULL: on the wire a VLAN has its own VID */
-    uint16_t bare;         /* the VLAN whose frames leave without its VID, 0: none; pvid, unless that leaves tagged */
+    uint16_t untagged_vid; /* the VLAN whose frames leave without its VID, 0: none; pvid, unless that leaves tagged */
     uint16_t untagged_tci; /* PCP, in its place, of frames that come untagged */
     uint16_t horizon;      /* split-horizon group, 0: none */
-    uint8_t priority_tags; /* enum br_priority_tags, for frames of `bare` */
+    uint8_t priority_tags; /* enum br_priority_tags, for frames of `untagged_vid` */
     uint8_t direction;     /* enum br_direction */
     bool hairpin;
-    bool plain;            /* up, and frames leave untagged or under one tag with the VID of their VLAN */
-    bool locked;           /* protect/guard.h */
-    bool guarded;
+    bool simple;           /* up, and frames leave untagged or under one tag with the VID of their VLAN */
+    bool locked;           /* protect/lock.h */
+    bool guarded;          /* protect/guard.h */
     bool blocked;          /* why it is not up */
     uint8_t reserved[19];
 };

@@ -33,7 +33,7 @@ struct br_snapshot {
     bool vrrp_aware;  /* pipeline/moves.h */
     bool local_first;
     uint32_t mac_limit; /* of dynamic and sticky entries in all, 0: none */
-    struct br_port_set barred[BR_PORTS_MAX]; /* by ingress port: where its frames may not leave (snapshot/may_leave.h) */
+    struct br_port_set denied_egress[BR_PORTS_MAX]; /* by ingress port: where its frames may not leave */
     struct br_port_set flood[BR_FLOOD_CLASSES]; /* up and willing */
     struct br_port_config port[BR_PORTS_MAX] __attribute__((aligned(64)));
     struct br_port_set vlan[BR_VLANS]; /* members */
@@ -53,8 +53,8 @@ struct br_snapshot {
 extern const struct br_snapshot br_snapshot_none;
 
 /* What learning in a VLAN on a port is bound to. */
-static inline struct br_learn_rules br_learn_rules(const struct br_snapshot *snapshot, const struct br_port_config *port,
-                                                   uint16_t vid)
+static inline struct br_learn_rules br_learn_rules(const struct br_snapshot *snapshot,
+                                                   const struct br_port_config *port, uint16_t vid)
 {
     return (struct br_learn_rules){
         .port = port->port->index,

@@ -1,5 +1,5 @@
 /*
- * snapshot/translation.h - VLAN translation of a trunk: the tags a VLAN has on the wire, where they are not one with its own VID.
+ * snapshot/translation.h - VLAN translation of a trunk: the tags of a VLAN on the wire, where they are not its own VID.
  *
  * Job: a bijection between the VLANs a trunk carries tagged and their wire tags, one (outer) or two (outer and inner).
  * Built by the control thread (br_translation_add) before its snapshot is applied, never written after; the data

@@ -42,7 +42,7 @@ int br_bridge_init(struct br_bridge *bridge, uint32_t fdb_capacity, uint32_t bur
         error = br_events_init(&bridge->events, events);
     if (!error)
         error = br_fdb_init(&bridge->thread.fdb, fdb_capacity, secret);
-    if (!error) /* a frame of a burst may need a tail and heads for copies; a port holds one tail in reserve as it reads */
+    if (!error) /* a frame may need a tail and heads for copies; a port that reads holds one tail in reserve */
         error = br_pool_init(&batch->pool, BR_COPIES * burst + BR_GSO_BURST, burst + 1);
     if (!error)
         error = br_mirror_init(&bridge->thread.mirror);

@@ -1,8 +1,8 @@
 /*
  * thread/bridge.h - one bridge: its data thread, and how it is made, run and ended.
  *
- * Threads: br_bridge_run is the data thread. Everything else is called by the control thread, which reaches the data thread
- *      through calls (thread/call.h): thread/changes.h changes something, thread/readout.h copies something.
+ * Threads: br_bridge_run is the data thread. Everything else is called by the control thread, which reaches the data
+ *      thread through calls (thread/call.h): thread/changes.h changes something, thread/readout.h copies something.
  * Invariants: between two turns nothing is in flight; every counter adds up (count/counters.h).
  * Refuses: nothing here prints, exits or raises; setup returns -errno.
  */

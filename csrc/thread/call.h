@@ -1,8 +1,8 @@
 /*
  * thread/call.h - work of the control thread that must happen at a batch boundary.
  *
- * How: the data thread runs the step of a call once a turn until it is done, so long work is cut into slices and forwarding
- *      goes on. While no data thread runs, the caller runs it itself.
+ * How: the data thread runs the step of a call once a turn until it is done, so long work is cut into slices and
+ *      forwarding goes on. While no data thread runs, the caller runs it itself.
  */
 #ifndef BR_CALL_H
 #define BR_CALL_H

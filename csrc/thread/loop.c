@@ -14,8 +14,8 @@
  *      would come after it (port/link.c). So a port whose fd is edge-triggered is looked at once more BR_LOOP_CHECK
  *      after a burst, as if epoll had named it.
  * Waiting: when a whole turn brought nothing, every ring slot is back with the kernel and every fd was drained; then
- *      the loop looks on, sleeps, or sleeps on, as the setting `waiting` allows (thread/loop.h) and the last milliseconds
- *      advise. An idle bridge makes no system call at all until something happens.
+ *      the loop looks on, sleeps, or sleeps on, as the setting `waiting` allows (thread/loop.h) and the last
+ *      milliseconds advise. An idle bridge makes no system call at all until something happens.
  */
 #include "thread/loop.h"
 
@@ -33,18 +33,18 @@
 enum {
     BR_LOOP_PORTS = 64,  /* ready ports epoll reports at once */
     BR_LOOP_LOOK = 50,   /* microseconds between two looks at ports that were quiet, while others are busy */
-    BR_LOOP_GLANCE = 2,  /* the same while all are quiet */
+    BR_LOOP_POLL = 2,    /* the same while all are quiet */
     BR_LOOP_CHECK = 10000, /* microseconds after which a port that brought frames is asked whether it still can */
-    BR_LOOP_BRIEF = 2,   /* microseconds; who slept less did not sleep */
-    BR_LOOP_PATIENCE = 16,
-    BR_LOOP_PATIENCE_MAX = 4096,
+    BR_LOOP_SHORT = 2,   /* microseconds; who slept less did not sleep */
+    BR_LOOP_BACKOFF = 16,
+    BR_LOOP_BACKOFF_MAX = 4096,
     BR_LOOP_DISCARD = 4096, /* frames thrown away at most when a port comes up: more than rings and queues hold */
 };
 
 static const struct br_waiting_rule br_waiting_rule[BR_WAITING_N] = {
     [BR_WAITING_latency] = {.spin = 2000, .always = true},
     [BR_WAITING_balanced] = {.spin = 10},
-    [BR_WAITING_throughput] = {.gather = 50},
+    [BR_WAITING_throughput] = {.coalesce = 50},
 };
 
 static uint64_t br_clock_ns(void)
@@ -64,7 +64,7 @@ void br_loop_init(struct br_loop *loop)
     do
         passed = br_clock_ns() - start;
     while (passed < 100000);
-    *loop = (struct br_loop){.patience = BR_LOOP_PATIENCE};
+    *loop = (struct br_loop){.backoff = BR_LOOP_BACKOFF};
     loop->microsecond = (br_cycles_now() - cycles) * 1000 / passed + 1;
 }
 
@@ -73,7 +73,7 @@ static bool br_loop_watches(const struct br_port_config *config)
     return config->port && config->port->fd >= 0 && config->up && !config->port->failed;
 }
 
-/* A port comes up again, or leaves: what was queued while it was down is out of date, or comes too late, and ends here. */
+/* A port comes up again, or leaves: what was queued while it was down is out of date, or too late, and is dropped. */
 static void br_loop_discard(struct br_bridge *bridge, struct br_port *port, enum br_drop reason)
 {
     struct br_batch *batch = &bridge->thread.batch;
@@ -94,7 +94,8 @@ static int br_loop_name(const struct br_bridge *bridge, const struct br_port *po
     return epoll_ctl(bridge->epoll_fd, EPOLL_CTL_ADD, port->fd, &event) < 0 ? -errno : 0;
 }
 
-static int br_loop_watch_port(struct br_bridge *bridge, const struct br_port_config *old, const struct br_port_config *new)
+static int br_loop_watch_port(struct br_bridge *bridge, const struct br_port_config *old,
+                              const struct br_port_config *new)
 {
     const bool had = br_loop_watches(old);
     const bool wants = br_loop_watches(new);
@@ -201,34 +202,33 @@ static void br_loop_look(struct br_bridge *bridge, uint32_t microseconds)
 {
     struct br_loop *loop = &bridge->loop;
 
-    loop->brief = true;
+    loop->short_sleep = true;
     if (bridge->thread.batch.stamp - loop->looked >= microseconds * loop->microsecond)
         br_loop_wait(bridge, 0);
 }
 
 /* Stay asleep whatever comes, then see what it was. */
-static void br_loop_gather(struct br_bridge *bridge, const struct br_waiting_rule *rule)
+static void br_loop_coalesce(struct br_bridge *bridge, const struct br_waiting_rule *rule)
 {
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = rule->gather * 1000l}, NULL);
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = rule->coalesce * 1000l}, NULL);
     br_stage_end(&bridge->thread.batch, BR_STAGE_blocked);
     bridge->thread.batch.counters.blocks++;
     bridge->loop.n_taken = 0;
     br_loop_look(bridge, 0);
 }
 
-/* Whether frames come so close together that sleeping on will catch several; given up for longer each time it did
- * not. */
-static bool br_loop_gathers(struct br_loop *loop, const struct br_waiting_rule *rule)
+/* Whether frames come so close together that sleeping on will catch several; given up for longer each time it fails. */
+static bool br_loop_coalesces(struct br_loop *loop, const struct br_waiting_rule *rule)
 {
-    if (loop->gathering && loop->n_taken < 2) {
-        loop->gathering = false;
-        loop->n_brief = 0;
-        loop->patience = loop->patience < BR_LOOP_PATIENCE_MAX ? 2 * loop->patience : BR_LOOP_PATIENCE_MAX;
-    } else if (!loop->gathering && rule->gather && loop->n_brief >= loop->patience) {
-        loop->gathering = true;
+    if (loop->coalescing && loop->n_taken < 2) {
+        loop->coalescing = false;
+        loop->n_short = 0;
+        loop->backoff = loop->backoff < BR_LOOP_BACKOFF_MAX ? 2 * loop->backoff : BR_LOOP_BACKOFF_MAX;
+    } else if (!loop->coalescing && rule->coalesce && loop->n_short >= loop->backoff) {
+        loop->coalescing = true;
         prctl(PR_SET_TIMERSLACK, 1); /* of this thread; the kernel's 50 us would double the delay */
     }
-    return loop->gathering && rule->gather;
+    return loop->coalescing && rule->coalesce;
 }
 
 /* Cycles to the next check; 0: it is due, also when the clock leapt. */
@@ -258,13 +258,13 @@ static void br_loop_sleep(struct br_bridge *bridge, const struct br_waiting_rule
     br_loop_wait(bridge, br_loop_timeout(bridge));
     const uint64_t slept = bridge->thread.batch.stamp - start;
     loop->n_taken = 0;
-    loop->brief = slept < BR_LOOP_BRIEF * loop->microsecond;
+    loop->short_sleep = slept < BR_LOOP_SHORT * loop->microsecond;
     loop->spin = slept < rule->spin * loop->microsecond ? rule->spin * loop->microsecond : loop->spin / 2;
-    if (slept < rule->gather * loop->microsecond) {
-        loop->n_brief++;
+    if (slept < rule->coalesce * loop->microsecond) {
+        loop->n_short++;
     } else {
-        loop->n_brief = 0;
-        loop->patience = BR_LOOP_PATIENCE;
+        loop->n_short = 0;
+        loop->backoff = BR_LOOP_BACKOFF;
     }
 }
 
@@ -279,9 +279,9 @@ static void br_loop_rest(struct br_bridge *bridge)
 
     if (batch->stamp - loop->worked < spin) {
         br_stage_end(batch, BR_STAGE_polling);
-        br_loop_look(bridge, BR_LOOP_GLANCE);
-    } else if (br_loop_gathers(loop, rule)) {
-        br_loop_gather(bridge, rule);
+        br_loop_look(bridge, BR_LOOP_POLL);
+    } else if (br_loop_coalesces(loop, rule)) {
+        br_loop_coalesce(bridge, rule);
     } else {
         br_loop_sleep(bridge, rule);
     }
@@ -313,7 +313,7 @@ static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_con
 {
     struct br_batch *batch = &bridge->thread.batch;
     struct br_port *port = config->port;
-    const bool once = port->lone && !port->polled && !bridge->loop.brief;
+    const bool once = port->single && !port->polled && !bridge->loop.short_sleep;
     const int n = port->ops->rx(port, &batch->pool, batch->frame, once ? 1 : batch->burst);
 
     if (n <= 0) {
@@ -326,7 +326,7 @@ static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_con
         return 0;
     }
     port->ready = (uint32_t)n == batch->burst || port->more;
-    port->lone = n == 1;
+    port->single = n == 1;
     if (port->edge)
         br_loop_check_later(bridge, port);
     port->counters.rx_cycles += br_stage_end(batch, BR_STAGE_rx);

@@ -1,9 +1,8 @@
 /*
- * thread/loop.h - the waiting policy of a data thread as data: what each setting of `waiting` means, and what the loop
- * remembers.
+ * thread/loop.h - the turns of a data thread, and how it waits between them: what each setting of `waiting` means.
  *
  * Three things can be traded: how long to go on looking before sleeping (`spin`, latency for cycles), how long to stay
- *      asleep although there is work (`gather`, cycles for latency), and both only where they have paid lately. The
+ *      asleep although there is work (`coalesce`, cycles for latency), and both only where they have paid lately. The
  *      figures are measured (docs/architecture.md, Waiting).
  * Thread: the data thread's own.
  */
@@ -17,9 +16,9 @@
 
 /* What a setting allows. Microseconds. */
 struct br_waiting_rule {
-    uint32_t spin;   /* look for more this long before sleeping; 0: sleep at once */
-    uint32_t gather; /* the longest that a frame is kept waiting so that others join it; 0: never */
-    bool always;     /* spin even where it did not pay lately */
+    uint32_t spin;     /* look for more this long before sleeping; 0: sleep at once */
+    uint32_t coalesce; /* the longest that a frame is kept waiting so that others join it; 0: never */
+    bool always;       /* spin even where it did not pay lately */
 };
 
 struct br_loop {
@@ -29,10 +28,10 @@ struct br_loop {
     uint64_t check_at;    /* when ports that brought frames are looked at once more; 0: there are none */
     uint64_t spin;        /* cycles that spinning is worth at the moment */
     uint32_t n_taken;     /* frames since the last sleep */
-    uint32_t n_brief;     /* sleeps in a row that were shorter than gathering would be */
-    uint32_t patience;    /* as many make it worth a try */
-    bool brief;           /* the last sleep was none: there was something to do already */
-    bool gathering;
+    uint32_t n_short;     /* sleeps in a row that were shorter than coalescing would be */
+    uint32_t backoff;     /* as many make it worth a try */
+    bool short_sleep;     /* the last sleep was none: there was something to do already */
+    bool coalescing;
     bool busy;            /* the last turn left work behind */
 };
 
