@@ -44,7 +44,7 @@ enum {
 struct br_charge {
     uint32_t serial; /* of the port's attachment, 0: ports that left */
     uint16_t port;   /* its index */
-    uint16_t vid;    /* 0: the frame ended before its VLAN was known */
+    uint16_t vid;    /* 0: the frame was dropped before its VLAN was known */
     uint8_t class;
     struct br_sum sum;
 };
@@ -105,7 +105,7 @@ void br_bill_fini(struct br_bill *bill);
 /* Charge the batch of n >= 1 frames that the pipeline is done with. */
 void br_bill_batch(struct br_bill *bill, struct br_budgets *budgets, struct br_batch *batch,
                    const struct br_port *ingress, uint32_t n);
-/* Count n frames that ended as the port came up; what they cost is control work. */
+/* Count n frames that were dropped as the port came up; what they cost is control work. */
 void br_bill_discard(struct br_bill *bill, struct br_budgets *budgets, struct br_batch *batch,
                      const struct br_port *ingress, uint32_t n);
 

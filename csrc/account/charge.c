@@ -162,7 +162,7 @@ static void br_bill_samples(struct br_bill *bill, struct br_budgets *budgets, co
     }
 }
 
-/* Frames from i on that fare alike; returns where they end. */
+/* Frames from i on with one outcome, VLAN and class, charged together; returns where they end. */
 static uint32_t br_bill_alike(struct br_bill *bill, struct br_budgets *budgets, const struct br_batch *batch,
                               const struct br_rates *rates, uint32_t i, uint32_t n, struct br_sum *sum)
 {

@@ -19,7 +19,7 @@
 
 #include <stdint.h>
 
-/* Reasons are shared by both directions: rx drops end a frame, tx drops end one copy of it at its egress port. */
+/* Reasons are shared by both directions: an rx drop is of a frame, a tx drop of one copy of it at its egress port. */
 #define BR_DROP_REASONS(X)                                                                                            \
     X(runt, "shorter than an Ethernet header, or a tag cut short")                                                    \
     X(bad_source, "source address is a group, all zero, or equal to the destination")                                 \
@@ -116,7 +116,7 @@
     X(mirror, "copying frames to mirrors")                                                                            \
     X(account, "giving buffers back and writing the bill")
 
-/* What a frame is, for the bill: the first that fits, but `dropped` for what ends before it has an egress port. */
+/* What a frame is, for the bill: the first that fits; `dropped` is whatever is dropped before it has an egress port. */
 #define BR_CLASSES(X)                                                                                                 \
     X(known_unicast, "to a station in the FDB")                                                                       \
     X(unknown_unicast, "to a station not in the FDB")                                                                 \

@@ -28,7 +28,7 @@ static uint16_t br_fdb_greediest(const uint32_t n_dynamic[BR_PORTS_MAX], uint16_
     return greediest;
 }
 
-/* Empty buckets from this one on, as far as one word of the bitmap tells. */
+/* Empty buckets from this one on, as far as one word of the bitmap says. */
 static uint32_t br_fdb_gap(const struct br_fdb *fdb, uint32_t bucket)
 {
     const uint64_t rest = fdb->occupied[bucket / 64] >> bucket % 64;

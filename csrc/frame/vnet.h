@@ -1,7 +1,7 @@
 /*
  * frame/vnet.h - checksums and segmentation that travel with the frame.
  *
- * Job: judge offload metadata once at ingress (br_offload_admit), tell what it means for lengths, and finish a checksum
+ * Job: judge offload metadata once at ingress (br_offload_admit), say what it means for lengths, and finish a checksum
  *      in software for a port that cannot carry the request. Values as in virtio 1.2, 5.1.6.2; the kernel side is
  *      include/linux/virtio_net.h (virtio_net_hdr_to_skb, virtio_net_hdr_from_skb).
  * Refuses: metadata that contradicts the frame, and a super-frame that would make more work than its bytes justify: for

@@ -101,7 +101,7 @@ enum br_capture_end { BR_CAPTURE_EMPTY, BR_CAPTURE_FULL, BR_CAPTURE_UNKNOWN };
 
 /*
  * As many packet blocks as `cap` bytes hold; returns their bytes. `interface` has the number of each port's block.
- * *end tells why there are no more: the ring is empty, `out` is full, or *port, which is next, has no interface yet.
+ * *end says why there are no more: the ring is empty, `out` is full, or *port, which is next, has no interface yet.
  */
 uint32_t br_capture_take(struct br_capture *capture, const uint32_t interface[BR_PORTS_MAX], uint8_t *out, uint32_t cap,
                          enum br_capture_end *end, uint16_t *port);

@@ -103,7 +103,7 @@ static inline uint32_t br_mirror_wanted(const struct br_mirrors *mirrors, enum b
     return mirrors->at[way][port] & mirrors->vlan[vid] & (reason == BR_PASS ? mirrors->frames : mirrors->drops);
 }
 
-/* The VLAN of a frame; of one that ended before it had any, what its tag says. */
+/* The VLAN of a frame; of one that was dropped before it had any, what its tag says. */
 static uint16_t br_mirror_vid(const struct br_frame *frame, const struct br_received *received)
 {
     const uint16_t tpid = br_be16_read(received->tags);

@@ -2,13 +2,13 @@
  * mirror/mirror.h - copies of frames for who looks on: to a port, or into a file by a ring (mirror/capture.h).
  *
  * What: rx copies are frames as they arrived on a mirrored port, their tag where it was on the wire; tx copies are
- *      frames as they leave one, tag and padding included. A frame that ends is copied as it arrived, with its
+ *      frames as they leave one, tag and padding included. A dropped frame is copied as it arrived, with its
  *      reason: at ingress as rx of its ingress port, at egress as tx of the port that refused it (in its final form
  *      if the port's own queue or the kernel did). One copy a mirror, frame and direction; into a file one for each
  *      port it leaves by, since each is an interface there. Copies are never mirrored: they pass no other port's
  *      queue.
  * When: rx after edit and flood, which leave the canonical bytes behind the addresses as they are, so that all that
- *      end at ingress are known; tx after the port's call, which tells each frame it refused (br_port_refuse).
+ *      are dropped at ingress are known; tx after the port's call, which marks each frame it refused (br_port_refuse).
  *      Copies to ports are sent after everything else of the batch.
  * Ledger (R12): a copy to a port is a copy more of its ingress port, forwarded there and offered to the target,
  *      which may refuse it as any other. A copy into a file is in no ledger.

@@ -244,7 +244,7 @@ static int br_link_rx_plain(struct br_port *port, struct br_pool *pool, struct b
             port->counters.misses[BR_MISS_refused]++;
             continue;
         }
-        if (error) /* ENETDOWN: the device will be back, or netlink tells that it is gone */
+        if (error) /* ENETDOWN: the device will be back, or netlink says that it is gone */
             break;
         n_bytes += br_burst_weight(frame[n].len, &frame[n].offload);
         at += br_read_room(frame[n].len);
@@ -273,7 +273,7 @@ static uint32_t br_link_tx(struct br_port *port, struct br_frame *const *frame, 
     for (uint32_t i = 0; i < n;) {
         const int done = sendmmsg(link->tx_fd, &link->message[i], n - i, MSG_DONTWAIT);
 
-        if (done <= 0) { /* the first of the rest was refused: it ends here, the others get their chance */
+        if (done <= 0) { /* the first of the rest was refused: it is dropped, the others get their chance */
             if (errno != EINTR) {
                 br_port_refuse(port, frame[i], br_port_tx_reason(errno));
                 i++;

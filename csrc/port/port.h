@@ -90,7 +90,7 @@ static inline void br_port_sent(struct br_port *port, struct br_frame *const *fr
     port->counters.tx_super_frames += n_super;
 }
 
-/* One copy of a frame ends here instead of leaving by this port: the only way to end it at egress. */
+/* One copy of a frame is dropped instead of leaving by this port: the only way to drop it at egress. */
 static inline void br_port_refuse(struct br_port *port, struct br_frame *frame, enum br_drop reason)
 {
     frame->reason = (uint8_t)reason;

@@ -144,7 +144,7 @@ static bool br_guard_lists_ipv6(const struct br_guard_case *it, const uint8_t *a
 static bool br_guard_walk(const struct br_frame *frame, struct br_guard_upper *upper)
 {
     const uint8_t *ip = frame->data + BR_ETH_HLEN;
-    const uint32_t payload_len = br_be16_read(ip + 4); /* 0: a jumbogram, or a super-frame longer than it can tell */
+    const uint32_t payload_len = br_be16_read(ip + 4); /* 0: a jumbogram, or a super-frame longer than it can say */
 
     *upper = (struct br_guard_upper){.at = BR_ETH_HLEN + BR_IPV6_LEN, .end = frame->len, .protocol = ip[6]};
     if (payload_len && upper->at + payload_len < upper->end)
@@ -174,7 +174,7 @@ static bool br_guard_walk(const struct br_frame *frame, struct br_guard_upper *u
     return upper->is_later;
 }
 
-/* The link-layer addresses that NS and NA tell (RFC 4861 section 4.6.1) are those of whoever sent the frame. */
+/* The link-layer addresses in NS and NA (RFC 4861 section 4.6.1) are those of whoever sent the frame. */
 static enum br_guard_finding br_guard_nd_options(const struct br_guard_case *it, const struct br_guard_upper *upper)
 {
     const uint8_t *data = it->frame->data;

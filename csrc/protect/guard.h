@@ -1,7 +1,7 @@
 /*
  * protect/guard.h - source guard: from which addresses the stations of a port may speak.
  *
- * Source guard: a frame speaks from an address that is listed for its port, or ends as `source_guard`:
+ * Source guard: a frame speaks from an address that is listed for its port, or is dropped as `source_guard`:
  *      ARP, RARP  Ethernet and IPv4 alone; sender MAC is the Ethernet source, sender IP is listed, or 0.0.0.0 in a
  *                 request (RFC 5227 section 2.1.1);
  *      IPv4       source is listed, or 0.0.0.0 from a DHCP client to a server (RFC 2131 section 4.1);
@@ -9,10 +9,11 @@
  *                 :: where a host without address says so (RFC 4861, RFC 3590): NS, RS, MLD reports. The target of an
  *                 NA, and of an NS from ::, is judged like a source; link-layer address options are the Ethernet
  *                 source;
- *      tags       a tag behind the port's own, or IP in SNAP, cannot be judged and ends;
+ *      tags       a tag behind the port's own, or IP in SNAP, cannot be judged and is dropped;
  *      the rest   has no address of these and passes.
- *      A rule with a MAC holds for frames from that MAC only. Headers that are cut short or contradict themselves end.
- *      Every fragment carries its source; an ND message in a fragment ends (RFC 6980 section 5).
+ *      A rule with a MAC holds for frames from that MAC only. Frames whose headers are cut short or
+ *      contradict themselves are dropped. Every fragment carries its source; an ND message in a fragment is dropped
+ *      (RFC 6980 section 5).
  * Not its job: who may answer as a DHCP server or router, and what is inside a tunnel (GRE, MPLS, PPPoE).
  * Thread: the tables are part of the snapshot; the data thread reads them.
  */
@@ -27,11 +28,9 @@
 #include "frame/frame.h"
 #include "snapshot/guard_rules.h"
 
-enum {
-    BR_GUARD_CHAIN_MAX = 8,    /* IPv6 extension headers of one packet */
-};
+enum { BR_GUARD_CHAIN_MAX = 8 }; /* IPv6 extension headers of one packet */
 
-/* What a frame that ended spoke from, for people: `len` is 0, 4 or 16 bytes. */
+/* What a dropped frame spoke from, for people: `len` is 0, 4 or 16 bytes. */
 struct br_guard_claim {
     uint8_t address[16];
     uint16_t len;

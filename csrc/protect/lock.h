@@ -1,9 +1,9 @@
 /*
  * protect/lock.h - locked ports: which stations may send on a port.
  *
- * Locked port: a frame whose source is neither allowed there nor has an FDB entry on this port ends as `locked`; it
+ * Job: a frame whose source is neither allowed on a locked port nor has an FDB entry there is dropped as `locked`; it
  *      learns and moves nothing. An allowed source is learned, moves and ages as on any port, so only its first frame
- *      is looked up here; nothing has to be installed for the VLANs it may speak in. A drop entry still tells its own
+ *      is looked up here; nothing has to be installed for the VLANs it may speak in. A drop entry still gives its own
  *      reason.
  * Thread: the data thread; in the slow path of learning.
  */

@@ -27,7 +27,7 @@ struct br_mirrors {
     uint32_t n;
     uint8_t to_port;
     uint8_t frames; /* copies what goes on */
-    uint8_t drops;  /* copies what ends */
+    uint8_t drops;  /* copies what is dropped */
     uint8_t at[BR_WAYS][BR_PORTS_MAX];
     uint8_t vlan[BR_VLANS]; /* 0: frames without a VLAN */
     struct br_mirror mirror[BR_MIRRORS_MAX];

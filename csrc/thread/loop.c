@@ -3,7 +3,7 @@
  *
  * One turn: do what the control thread asked, find ports with work, take one burst from each and run it through the
  * pipeline.
- * Fairness: a burst has an end (thread->burst frames, BR_PORT_BURST_BYTES), every port with work gets one burst a turn,
+ * Fairness: a burst has an end (batch->burst frames, BR_PORT_BURST_BYTES), every port with work gets one burst a turn,
  *      each turn begins one port further on, and however busy some ports are, the quiet ones are asked for every
  *      BR_LOOP_LOOK. So a frame waits for one burst of each other port and BR_LOOP_LOOK at most before it is taken.
  * Looking: a port whose burst was full is taken again next turn; one that had less is left alone until epoll names it.
