@@ -57,14 +57,19 @@ class WiredTarget(Target):
     """The traffic half of a target; subclasses make the bridge and its devices."""
 
     def __init__(
-        self, net: Net, ports: Ports, mirrors: tuple[Mirror, ...] = (), *, is_tight: bool = False
+        self,
+        net: Net,
+        ports: Ports,
+        mirrors: tuple[Mirror, ...] = (),
+        *,
+        is_tight: bool = False,
+        spaces: tuple[Namespace, Namespace] | None = None,
     ) -> None:
-        """`is_tight`: one more station would matter, wherever it is."""
+        """`is_tight`: one more station would matter, wherever it is. `spaces`: for the hosts and for the bridge."""
         self.net = net
         self.ports = dict(ports)
         self.mirrors = mirrors
-        self.hosts: Namespace = net.namespace()
-        self.middle: Namespace = net.namespace()
+        self.hosts, self.middle = spaces or (net.namespace(), net.namespace())
         self.down: set[str] = set()
         self.wires: dict[str, PacketSocket] = {}
         self._is_tight = is_tight

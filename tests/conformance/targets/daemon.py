@@ -1,20 +1,21 @@
-"""Our daemon as people run it: `framebridge run`, ports on veths (kind link) or taps, everything by its command."""
+"""Our daemon as people run it: `framebridge run`, ports on veths (kind link) or taps, everything by its control socket.
+
+It is there when a scenario begins (site), and becomes what the scenario wants by a reload.
+"""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, ClassVar
 
-from helpers.daemon import daemon, document
 from helpers.daemon import port as port_table
 from helpers.net import Net, wait_until
 
 from bridge.config.text import toml_value
 from conformance import notation
 from conformance.scenario import SECURITY, Entry, FixedEntry, Mirror, Port
+from conformance.site import Site
 from conformance.target import Ports, Vlans
 from conformance.wired import WiredTarget, bridge_side, host_side, without_fences
 
@@ -46,17 +47,20 @@ class LinkTarget(WiredTarget):
         | {"dynamic", "address", "storm_control", "mtus", *SECURITY}
     )
 
-    def __init__(self, net: Net, ports: Ports, bridge: Mapping[str, Any], vlans: Vlans) -> None:
+    def __init__(self, net: Net, ports: Ports, bridge: Mapping[str, Any], vlans: Vlans, site: Site) -> None:
         limits = {**bridge, **{key: limit for keys in vlans.values() for key, limit in keys.items()}}
-        super().__init__(net, ports, bridge.get("mirrors", ()), is_tight="mac_limit" in limits)
+        super().__init__(
+            net,
+            ports,
+            bridge.get("mirrors", ()),
+            is_tight="mac_limit" in limits,
+            spaces=(site.hosts, site.middle),
+        )
         self._bridge = {key: value for key, value in bridge.items() if key != "mirrors"}
         self._vlans = vlans
         self.make_devices()
-        directory = Path(net.enter_context(tempfile.TemporaryDirectory(prefix="fb-")))
-        socket = directory / "b.sock"
-        text = document(socket, *self._tables(), **self._bridge)
-        self._daemon = net.enter_context(daemon(directory, self.middle, text, socket))
-        net.callback(self._daemon.finish)
+        self._daemon = site.daemon
+        self._reload()
         for name in ports:
             self._daemon.wait_state(name, "up")
         self.open_wires()
@@ -84,11 +88,10 @@ class LinkTarget(WiredTarget):
 
     def _reload(self, **bridge: Any) -> None:
         self._daemon.write(*self._tables(), **{**self._bridge, **bridge})
-        status, _out, err = self._daemon.cli("reload")
-        assert status == 0, err
+        self._daemon.ask("Reload")
 
     def fdb(self) -> set[Entry]:
-        rows = self._daemon.rows("fdb", "show")
+        rows = self._daemon.ask("FdbShow")
         return without_fences(
             (row["vlan"], bytes.fromhex(row["mac"].replace(":", "")), row["port"])
             for row in rows
@@ -108,8 +111,7 @@ class LinkTarget(WiredTarget):
         given = dict(filters)
         if "mac" in given:
             given["mac"] = notation.address(given["mac"]).hex(":")
-        words = [str(word) for item in given.items() for word in item]
-        self._daemon.rows("fdb", "flush", *words)
+        self._daemon.ask("FdbFlush", **given)
 
     def add(self, entries: Iterable[FixedEntry]) -> None:
         for vlan, mac, port, kind in entries:
