@@ -95,4 +95,4 @@ class Auditor:
                 subjects.append(await collect(self._devices, port, attached=is_attached))
         async with self._turns:
             await self._devices.keep(self._ports.namespaces)
-        return audit(subjects)
+        return audit(subjects, detects_loops=bool(config.loop_detection.interval))

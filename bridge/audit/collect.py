@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from bridge.audit.rules import Finding, Subject, audit
 from bridge.config.port import PortConfig
+from bridge.config.whole import Config
 from bridge.devices.device import DeviceError
 from bridge.devices.devices import Devices
 from bridge.ports.kinds import check
@@ -27,11 +26,11 @@ async def collect(devices: Devices, port: PortConfig, *, attached: bool = False)
     return Subject(port, info, attached) if info else None
 
 
-async def audit_from_here(ports: Sequence[PortConfig]) -> list[Finding]:
-    """Judge ports as this process sees their devices, before anything is attached to them."""
+async def audit_from_here(config: Config) -> list[Finding]:
+    """Judge ports of a configuration as this process sees their devices, before anything is attached to them."""
     devices = Devices()
     try:
-        subjects = [await collect(devices, port) for port in ports]
+        subjects = [await collect(devices, port) for port in config.ports]
     finally:
         await devices.close()
-    return audit(subjects)
+    return audit(subjects, detects_loops=bool(config.loop_detection.interval))

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bridge.config.port import PortConfig
+from bridge.config.vids import format_vids
 from bridge.devices.inspection import DeviceInfo
 
 SEVERITIES = ("error", "warning", "notice")
@@ -42,6 +43,12 @@ class Subject:
     def is_trunk(self) -> bool:
         """Whether tags pass a device that the kernel uses too."""
         return self.port.can.is_shared and self.port.mode == "trunk"
+
+    @property
+    def is_uplink(self) -> bool:
+        """Whether it leads to a switch, as far as can be seen: a trunk, or a device that is or stands for a NIC."""
+        nic = self.info.kind in (None, "bond", "team", "vlan", "macvlan")
+        return self.port.kind == "link" and self.port.mode != "mirror" and (self.is_trunk or nic)
 
     @property
     def mtu(self) -> int:
@@ -72,7 +79,7 @@ Rule = Callable[[Subject], Iterator[tuple[str, str, str]]]  # severity, finding,
 RULES: dict[str, Rule] = {}
 
 
-def audit(seen: Sequence[Subject | Finding | None]) -> list[Finding]:
+def audit(seen: Sequence[Subject | Finding | None], *, detects_loops: bool = True) -> list[Finding]:
     """Judge ports as `collect` saw them, worst first; ports see each other, so give all of a bridge."""
     subjects = [one for one in seen if isinstance(one, Subject)]
     found = [one for one in seen if isinstance(one, Finding)]
@@ -83,6 +90,8 @@ def audit(seen: Sequence[Subject | Finding | None]) -> list[Finding]:
         for severity, finding, advice in rule(subject)
     ]
     found += _doubled(subjects)
+    if not detects_loops:
+        found += _second_uplinks(subjects)
     return sorted(found, key=lambda item: (SEVERITIES.index(item.severity), item.port))
 
 
@@ -141,6 +150,17 @@ def _gro_list(subject: Subject) -> Iterator[tuple[str, str, str]]:
             "frame lists (rx-gro-list) are merged without saying where their checksums are; they are lost"
         )
         yield "error", finding, f"switch it off: {_switch(subject, 'rx-gro-list', 'off')}"
+
+
+@_rule
+def _macvlan(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    mode = subject.info.mode
+    if subject.port.kind == "link" and subject.info.kind == "macvlan" and mode not in ("", "passthru"):
+        finding = (
+            f"a macvlan in mode {mode} receives only what is sent to its own address, to groups and to all: "
+            "frames to stations behind other ports are lost"
+        )
+        yield "error", finding, "make it again with mode passthru, or bridge the device it is made on"
 
 
 @_rule
@@ -242,6 +262,26 @@ def _doubled(subjects: Sequence[Subject]) -> Iterator[Finding]:
             )
             advice = f"remove this port, or VLAN {child.info.vlan} from port {parent.port.name}"
             yield Finding(child.port.name, "error", "doubled", finding, advice)
+
+
+def _second_uplinks(subjects: Sequence[Subject]) -> Iterator[Finding]:
+    """Find VLANs that lead to switches by two ports: a loop if these are one LAN, which nobody looks for."""
+    uplinks = [one for one in subjects if one.is_uplink and one.port.direction == "both"]
+    for n, one in enumerate(uplinks):
+        for earlier in uplinks[:n]:
+            shared = one.port.members & earlier.port.members
+            if shared and not _keeps_apart(one.port, earlier.port):
+                finding = (
+                    f"VLAN {format_vids(shared)} leads outside by port {earlier.port.name} as well: if both lead into "
+                    "one LAN, frames go in circles, and loop detection is off"
+                )
+                advice = "write [loop_detection] with interval = 1, or give one of the two other VLANs"
+                yield Finding(one.port.name, "warning", "second_uplink", finding, advice)
+                break
+
+
+def _keeps_apart(one: PortConfig, other: PortConfig) -> bool:
+    return (one.isolated and other.isolated) or one.horizon == other.horizon != 0
 
 
 # -- cycles

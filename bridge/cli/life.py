@@ -62,7 +62,7 @@ def _audit_from_here(config: Config) -> list[Row]:
 
     from bridge.audit.collect import audit_from_here
 
-    return [finding.row for finding in asyncio.run(audit_from_here(config.ports))]
+    return [finding.row for finding in asyncio.run(audit_from_here(config))]
 
 
 def reload(options: Options, words: list[str]) -> int:

@@ -16,6 +16,8 @@ from pyroute2.ethtool.ioctl import EthtoolError, IoctlEthtool
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted
 
 SCOPE_LINK = 253  # RT_SCOPE_LINK, include/uapi/linux/rtnetlink.h
+MERGING = frozenset({"rx-lro", "rx-gro-list"})  # features that merge frames beyond repair
+LAYERS_MAX = 4  # of devices upon devices that are looked into
 BUS_DEVICES = "/sys/bus/{bus}/devices/{name}"  # the same in every network namespace, unlike /sys/class/net
 
 
@@ -35,6 +37,7 @@ class DeviceInfo:
     master_kind: str = ""
     parent: int = 0  # index of the device a VLAN interface is of
     vlan: int = 0  # VID of a VLAN interface
+    mode: str = ""  # of a macvlan: private, vepa, bridge, passthru, source
     addresses: tuple[str, ...] = ()  # IP, but for link-local ones
     on: frozenset[str] = frozenset()  # features at work
     off: frozenset[str] = frozenset()  # features that somebody switched off, or nobody on
@@ -47,6 +50,7 @@ def read_info(ipr: IPRoute, message: Any) -> DeviceInfo:
     kind = message.get(info)
     master = _read_master(ipr, message.get("master"))
     on, off = _read_features(name)
+    on = on - MERGING | _read_merging(ipr, message)
     is_local = message.get("link_netnsid") is None  # else the index counts in another namespace
     return DeviceInfo(
         index=message["index"],
@@ -61,11 +65,28 @@ def read_info(ipr: IPRoute, message: Any) -> DeviceInfo:
         master_kind=(master.get(info) or "") if master else "",
         parent=(message.get("link") or 0) if kind == "vlan" and is_local else 0,
         vlan=(message.get(("linkinfo", "data", "vlan_id")) or 0) if kind == "vlan" else 0,
+        mode=message.get(("linkinfo", "data", "macvlan_mode")) or "",
         addresses=_read_addresses(ipr, message["index"]),
         on=on,
         off=off,
         is_virtual_function=is_virtual_function(message),
     )
+
+
+def _read_merging(ipr: IPRoute, message: Any, depth: int = 0) -> frozenset[str]:
+    """Tell which of MERGING are at work on the devices that frames of this one really come in by.
+
+    What a bond or a VLAN interface says of itself merges nothing: its members or its parent do.
+    """
+    kind, index = message.get(("linkinfo", "kind")), message["index"]
+    below: list[Any] = []
+    if depth < LAYERS_MAX and kind in ("bond", "team"):
+        below = [one for one in ipr.link("dump", master=index) if one.get("master") == index]
+    elif depth < LAYERS_MAX and kind in ("vlan", "macvlan") and message.get("link_netnsid") is None:
+        below = [*filter(None, [_read_master(ipr, message.get("link"))])]
+    if kind in ("bond", "team") or below:
+        return frozenset[str]().union(*(_read_merging(ipr, one, depth + 1) for one in below))
+    return _read_features(message.get("ifname"))[0] & MERGING
 
 
 def _read_master(ipr: IPRoute, index: int | None) -> Any:

@@ -192,3 +192,23 @@ def test_a_device_that_is_missing_is_found_before_a_reload_refuses_it_and_when_i
     (row,) = bridge.rows("port", "audit", "uplink")
     assert (row["severity"], row["check"]) == ("error", "missing")
     assert "No such device" in row["finding"]
+
+
+@pytest.mark.parametrize(("mode", "checks"), [("bridge", ["macvlan"]), ("passthru", [])])
+def test_a_macvlan_has_to_pass_all_through(
+    middle: Namespace, start: Start, mode: str, checks: list[str]
+) -> None:
+    words = f"ip link add link eth1 name mac0 up type macvlan mode {mode}".split()
+    middle.run(subprocess.run, words, check=True, capture_output=True)
+    bridge = start(middle, link("uplink", "mac0", access=10))
+    assert found(bridge).get("uplink", []) == checks
+
+
+def test_a_second_uplink_without_loop_detection_is_told(net: Net, middle: Namespace, start: Start) -> None:
+    net.veth("eth2", "eth0", middle, net.namespace())
+    ports = link("uplink", "eth1", trunk=[10, 20]), link("second", "eth2", trunk=[20])
+    bridge = start(middle, *ports)
+    assert found(bridge) == {"uplink": ["second_uplink"]}
+    bridge.write(*ports, "[loop_detection]\ninterval = 1")
+    bridge.rows("reload")
+    assert found(bridge) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,8 @@ CASES = [
     (TRUNK, replace(NIC, master="bond0", master_kind="bond"), "warning", "master"),
     (TRUNK, replace(NIC, on=GOOD | {"rx-lro"}), "error", "lro"),
     (TRUNK, replace(NIC, on=GOOD | {"rx-gro-list"}), "error", "gro_list"),
+    (TRUNK, replace(NIC, kind="macvlan", mode="bridge"), "error", "macvlan"),
+    (ACCESS, replace(NIC, kind="macvlan", mode="vepa"), "error", "macvlan"),
     (TRUNK, replace(NIC, promiscuity=0), "error", "promiscuous"),
     (GUESTS, replace(TAP, queue_len=0), "error", "queue"),
     (GUESTS, replace(TAP, queue_len=99), "warning", "queue"),
@@ -99,6 +102,7 @@ def test_every_rule_has_a_case() -> None:
         (TRUNK, off("tx-checksum-ipv6"), True),
         (replace(SERVICE, mtu=1500), replace(NIC, mtu=1504), True),
         (replace(ACCESS, tpid=0x88A8), NIC, True),
+        (TRUNK, replace(NIC, kind="macvlan", mode="passthru"), True),
     ],
     ids=[
         "promiscuous before it is attached",
@@ -113,6 +117,7 @@ def test_every_rule_has_a_case() -> None:
         "one checksum of several",
         "room for the 802.1ad tag",
         "an access port sends no tag",
+        "a macvlan that passes all through",
     ],
 )
 def test_what_does_not_hurt_is_not_told(port: PortConfig, info: DeviceInfo, attached: bool) -> None:
@@ -157,3 +162,87 @@ def test_a_virtual_function_is_known_by_its_bus(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "pci" / "vf" / "physfn").symlink_to("../pf")
     devices = [{"parent_dev_bus_name": "pci", "parent_dev_name": name} for name in ("pf", "vf")]
     assert [info.is_virtual_function(device) for device in [*devices, {}]] == [False, True, False]
+
+
+SECOND = replace(TRUNK, name="up2", device="eth2", vids=(20, 30))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "device"),
+    [
+        (TRUNK, SECOND, NIC),
+        (TRUNK, SECOND, VETH),
+        (replace(ACCESS, pvid=20), replace(ACCESS, name="up2", device="eth2", pvid=20), NIC),
+        (TRUNK, replace(SECOND, isolated=True), NIC),
+    ],
+    ids=["NICs", "trunks on veths", "access ports on NICs", "one isolated"],
+)
+def test_two_ways_out_of_a_vlan_want_loop_detection(
+    one: PortConfig, other: PortConfig, device: DeviceInfo
+) -> None:
+    subjects = [Subject(one, device, True), Subject(other, replace(device, index=8, name="eth2"), True)]
+    (finding,) = audit(subjects, detects_loops=False)
+    assert finding[:3] == ("up2", "warning", "second_uplink")
+    assert "VLAN 20 leads outside by port up as well" in finding.finding
+    assert audit(subjects, detects_loops=True) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "device"),
+    [
+        (TRUNK, replace(SECOND, vids=(30,)), NIC),
+        (replace(TRUNK, isolated=True), replace(SECOND, isolated=True), NIC),
+        (replace(TRUNK, horizon=1), replace(SECOND, horizon=1), NIC),
+        (TRUNK, replace(SECOND, direction="egress"), NIC),
+        (TRUNK, replace(ACCESS, name="guest", device="eth2"), VETH),
+    ],
+    ids=["other VLANs", "both isolated", "one horizon", "one way only", "a guest's veth"],
+)
+def test_where_nothing_can_go_in_circles(one: PortConfig, other: PortConfig, device: DeviceInfo) -> None:
+    subjects = [Subject(one, device, True), Subject(other, replace(device, index=8, name="eth2"), True)]
+    assert audit(subjects, detects_loops=False) == []
+
+
+class Kernel:
+    """Links by index, as rtnetlink gives them."""
+
+    def __init__(self, *links: dict[Any, Any]) -> None:
+        self._links = [Message(link) for link in links]
+
+    def link(self, command: str, **wanted: int) -> list[Message]:
+        (name, value), *_ = wanted.items()
+        return [link for link in self._links if command == "dump" or link[name] == value]
+
+
+class Message(dict[Any, Any]):
+    """A link: attributes by name, or by path."""
+
+
+@pytest.mark.parametrize(
+    ("below", "at_work"),
+    [((), set()), (("rx-gro",), set()), (("rx-lro",), {"rx-lro"}), (("rx-gro-list", "x"), {"rx-gro-list"})],
+)
+@pytest.mark.parametrize("device", ["bond0", "bond0.5", "macvlan0"])
+def test_members_say_what_merges_frames(
+    monkeypatch: pytest.MonkeyPatch, below: tuple[str, ...], at_work: set[str], device: str
+) -> None:
+    """A bond says of itself that large receive offload is on, also where its members have it off."""
+    kind = ("linkinfo", "kind")
+    links = [
+        {"index": 1, "ifname": "eth0", "master": 9},
+        {"index": 2, "ifname": "eth1", "master": 9},
+        {"index": 3, "ifname": "eth2"},
+        {"index": 9, "ifname": "bond0", kind: "bond"},
+        {"index": 10, "ifname": "bond0.5", kind: "vlan", "link": 9},
+        {"index": 11, "ifname": "macvlan0", kind: "macvlan", "link": 10},
+    ]
+    features = {
+        "eth1": below,
+        "eth2": ("rx-lro",),
+        "bond0": ("rx-lro",),
+        "bond0.5": ("rx-lro", "rx-gro-list"),
+    }
+    monkeypatch.setattr(info, "_read_features", lambda name: (frozenset(features.get(name, ())), frozenset()))
+    (message,) = [Message(link) for link in links if link["ifname"] == device]
+
+    assert info._read_merging(Kernel(*links), message) == at_work  # type: ignore[arg-type]
