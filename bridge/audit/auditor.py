@@ -27,7 +27,7 @@ REPORTED_AS_STATE = ("down", "carrier", "missing")  # checks whose findings are 
 
 
 class Auditor:
-    """The auditor of one bridge. `turns` is the lock of whatever changes ports; stopped: nothing may be opened."""
+    """The auditor of one bridge. `turns` is the lock of whatever changes ports."""
 
     def __init__(
         self,
@@ -36,14 +36,13 @@ class Auditor:
         ports: PortTable,
         emit: Emit,
         turns: asyncio.Lock,
-        is_stopped: Callable[[], bool],
     ) -> None:
+        self.is_open = False  # nothing may be opened before the bridge has started, and after it has stopped
         self._devices = devices
         self._clock = clock
         self._ports = ports
         self._emit = emit
         self._turns = turns
-        self._is_stopped = is_stopped
         self._due = asyncio.Event()
         self._found: set[Finding] = set()  # by the last audit
         self._mismatches: set[tuple[str, int, str, int]] = set()
@@ -88,7 +87,7 @@ class Auditor:
         subjects = []
         for port in config.ports:
             async with self._turns:
-                if self._is_stopped():
+                if not self.is_open:
                     return []
                 attachment = self._ports.get(port.name)
                 is_attached = attachment is not None and attachment.holds(port)

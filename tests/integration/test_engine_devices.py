@@ -209,7 +209,7 @@ async def test_another_port_takes_over_the_device_of_one_that_leaves(net: Net) -
         events = engine.subscribe()
         for name in ("new", "newer", "newest"):
             await engine.apply(config(tap(name, space)))
-            await engine._devices.set_mtu("tap0", space.name, 1400 + len(name))
+            await engine._parts.devices.set_mtu("tap0", space.name, 1400 + len(name))
             await until(lambda name=name: engine.status.ports(name)[0]["mtu"] == 1400 + len(name), "the mtu")
         assert state(engine, "newest") == "up"
         events.put({"event": "end"})
@@ -270,7 +270,9 @@ async def test_a_link_that_is_deleted_and_made_again_at_once(net: Net) -> None:
         net.veth("one", "two", space, space)
         again = space.link("one")
         assert again is not None
-        await until(lambda: engine._ports["uplink"].device.index == again["index"], "the new device noticed")
+        await until(
+            lambda: engine._parts.ports["uplink"].device.index == again["index"], "the new device noticed"
+        )
         await wait_state(engine, "uplink", "up")
         await crosses(engine, "m", net.packet_socket("two", space), 1)
 
@@ -443,7 +445,7 @@ async def test_a_port_that_cannot_be_given_back_is_missing_not_forgotten(net: Ne
             raise OSError(5, "no")
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine._devices, "ensure_tap", fail)
+            patch.setattr(engine._parts.devices, "ensure_tap", fail)
             with pytest.raises(ApplyError):
                 await engine.apply(config(tap("guests", space)))
         assert engine.config == start
@@ -466,7 +468,7 @@ async def test_a_device_that_is_busy_when_it_is_given_back_is_tried_again(net: N
             raise OSError(5, "no")
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine._devices, "ensure_link", fail)
+            patch.setattr(engine._parts.devices, "ensure_link", fail)
             with pytest.raises(ApplyError):
                 await engine.apply(config(link("uplink", space, "one")))
         assert state(engine, "guests") == "down"

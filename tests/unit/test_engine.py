@@ -150,7 +150,7 @@ async def test_a_start_that_fails_undoes_itself() -> None:
 @story
 async def test_a_data_thread_that_ends_by_itself_is_a_fault() -> None:
     async with running() as engine:
-        engine._core.stop()
+        engine._parts.core.stop()
         with pytest.raises(FramebridgeError, match="ended without being told to"):
             await asyncio.wait_for(asyncio.shield(engine.faults), 10)
 

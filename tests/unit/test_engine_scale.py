@@ -29,13 +29,13 @@ class Counted(Engine):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.made = 0
-        make = self._data_plane._snapshot
+        make = self._parts.data_plane._snapshot
 
         def counted() -> Snapshot:
             self.made += 1
             return make()
 
-        self._data_plane._snapshot = counted  # type: ignore[method-assign]
+        self._parts.data_plane._snapshot = counted  # type: ignore[method-assign]
 
     def since(self) -> int:
         """Snapshots since the last call."""

@@ -420,7 +420,7 @@ def test_a_virtual_router_moves_as_it_likes() -> None:
 
 def test_a_block_survives_reloads_and_ends_with_its_port() -> None:
     async def story(world: World) -> None:
-        world.engine._protection.blocks.block("b", "because", 0)
+        world.engine._parts.protection.blocks.block("b", "because", 0)
         await world.until(lambda: world.state("b") == "blocked")
         await world.engine.apply(configs.parse(PORTS.replace("trunk = [10, 20]", "trunk = [10, 30]")))
         await world.pass_time(100)
@@ -437,7 +437,7 @@ def test_a_change_that_fails_lets_no_blocked_port_back() -> None:
     """It was closed for another device, and opened again when that could not be had."""
 
     async def story(world: World) -> None:
-        world.engine._protection.blocks.block("b", "because", 0)
+        world.engine._parts.protection.blocks.block("b", "because", 0)
         await world.until(lambda: world.state("b") == "blocked")
         config = world.engine.config
         gone = replace(config.ports[1], kind="link", device="lo.5")
@@ -451,7 +451,7 @@ def test_a_change_that_fails_lets_no_blocked_port_back() -> None:
 
 def test_a_disabled_port_that_is_blocked_is_down() -> None:
     async def story(world: World) -> None:
-        world.engine._protection.blocks.block("b", "because", 0)
+        world.engine._parts.protection.blocks.block("b", "because", 0)
         await world.until(lambda: world.state("b") == "blocked")
         text = PORTS.replace('name = "b"', 'name = "b"\nenabled = false')
         await world.engine.apply(configs.parse(text))
