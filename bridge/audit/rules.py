@@ -48,7 +48,7 @@ class Subject:
     def is_uplink(self) -> bool:
         """Whether it leads to a switch, as far as can be seen: a trunk, or a device that is or stands for a NIC."""
         nic = self.info.kind in (None, "bond", "team", "vlan", "macvlan")
-        return self.port.kind == "link" and self.port.mode != "mirror" and (self.is_trunk or nic)
+        return self.port.can.is_shared and self.port.mode != "mirror" and (self.is_trunk or nic)
 
     @property
     def mtu(self) -> int:
@@ -155,7 +155,7 @@ def _gro_list(subject: Subject) -> Iterator[tuple[str, str, str]]:
 @_rule
 def _macvlan(subject: Subject) -> Iterator[tuple[str, str, str]]:
     mode = subject.info.mode
-    if subject.port.kind == "link" and subject.info.kind == "macvlan" and mode not in ("", "passthru"):
+    if subject.port.can.is_shared and subject.info.kind == "macvlan" and mode not in ("", "passthru"):
         finding = (
             f"a macvlan in mode {mode} receives only what is sent to its own address, to groups and to all: "
             "frames to stations behind other ports are lost"
