@@ -645,7 +645,9 @@ class Model:
         if entry.kind == "drop":
             raise Drop("fdb_drop")
         egress = self.config.ports.get(entry.port)
-        if not egress or frame.vid not in egress.members:
+        if not egress:
+            raise Drop("port_down")
+        if frame.vid not in egress.members:
             raise Drop("no_egress")
         ingress = self.config.ports[frame.ingress]
         if reason := why_not_reached(ingress, egress, same=entry.port == frame.ingress):
@@ -837,9 +839,10 @@ class Model:
             del self.fdb[entry.vid, entry.mac]
         return old
 
-    def fdb_flush(self, *, port: int | None = None, vid: int | None = None) -> None:
+    def fdb_flush(self, *, port: int | None = None, vid: int | None = None, sticky: bool = True) -> None:
+        kinds = ("dynamic", "sticky") if sticky else ("dynamic",)
         for entry in list(self.fdb.values()):
-            if ages(entry) and port in (None, entry.port) and vid in (None, entry.vid):
+            if entry.kind in kinds and port in (None, entry.port) and vid in (None, entry.vid):
                 del self.fdb[entry.vid, entry.mac]
 
     def fdb_entries(self) -> list[FdbEntry]:

@@ -115,8 +115,11 @@ class Bridge:
         """Remove an entry of any kind; False: there was none."""
     def fdb_expire(self, max_age: int) -> list[FdbEntry]:
         """Remove dynamic and sticky entries whose age in ticks is above `max_age`; returns them."""
-    def fdb_flush(self, *, port: int | None = None, vid: int | None = None) -> None:
-        """Forget dynamic and sticky entries of a port, of a VLAN, of both (logical AND), or all of them."""
+    def fdb_flush(self, *, port: int | None = None, vid: int | None = None, sticky: bool = True) -> None:
+        """Forget dynamic and sticky entries of a port, of a VLAN, of both (logical AND), or all of them.
+
+        Dynamic ones of a port or a VLAN are gone at once, however many; sticky ones are deleted one by one, if at all.
+        """
     def fdb_forget(self, port: int, vids: Iterable[int]) -> None:
         """Forget dynamic and sticky entries of a port in some VLANs: one pass over the table, however many."""
     def fdb_forget_each(self, entries: Iterable[FdbEntry], *, if_silent: bool = False) -> list[FdbEntry]:

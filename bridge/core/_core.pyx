@@ -317,37 +317,43 @@ cdef class Bridge:
                     changes.append((BR_FDB_EXPIRE, entry.key, 0, value.tick, 0))
         return [gone for gone, result in zip(old, self.change(changes), strict=True) if result == 0]
 
-    def fdb_flush(self, *, port=None, vid=None):
+    def fdb_flush(self, *, port=None, vid=None, bint sticky=True):
         if port is not None:
             check_range("port index", port, 0, BR_PORTS_MAX - 1)
         if vid is not None:
             check_range("VID", vid, 1, VID_MAX)
-        if port is None and vid is None:
-            self.change([(BR_FDB_FLUSH_ALL, 0, 0, 0, 0)])
-        elif vid is None:
+        if port is not None and vid is not None:
+            self.forget_fitting(port, (vid,), 1 << BR_FDB_DYNAMIC)
+        elif port is not None:
             self.change([(BR_FDB_FLUSH_PORT, 0, port, 0, 0)])
-        elif port is None:
+        elif vid is not None:
             self.change([(BR_FDB_FLUSH_VLAN, vid, 0, 0, 0)])
         else:
-            self.fdb_forget(port, (vid,))
+            self.change([(BR_FDB_FLUSH_ALL, 0, 0, 0, 0)])
+        if sticky and br_fdb_n_sticky(&self.raw.fdb):
+            self.forget_fitting(port, None if vid is None else (vid,), 1 << BR_FDB_STICKY)
 
     def fdb_forget(self, int port, vids):
+        check_range("port index", port, 0, BR_PORTS_MAX - 1)
+        self.forget_fitting(port, vids, 1 << BR_FDB_DYNAMIC | 1 << BR_FDB_STICKY)
+
+    cdef object forget_fitting(self, port, vids, int kinds):
+        """Delete one by one the entries of some kinds (a bit each) that are on a port and in some VLANs; None: on any, in all."""
         cdef bint wanted[VID_MAX + 1]
         cdef uint32_t index
         cdef br_fdb_entry entry
         cdef br_fdb_value value
         changes = []
 
-        check_range("port index", port, 0, BR_PORTS_MAX - 1)
-        memset(wanted, 0, sizeof(wanted))
-        for vid in vids:
+        memset(wanted, vids is None, sizeof(wanted))
+        for vid in vids or ():
             check_range("VID", vid, 1, VID_MAX)
             wanted[<int>vid] = True
         for index in range(br_fdb_slots(&self.raw.fdb)):
             if br_fdb_read(&self.raw.fdb, index, &entry) and wanted[entry.key >> 48]:
                 value.word = entry.value
-                if value.port == port and value.kind < BR_FDB_STATIC:
-                    changes.append((BR_FDB_FORGET, entry.key, port, 0, 0))
+                if kinds >> value.kind & 1 and (port is None or value.port == port):
+                    changes.append((BR_FDB_FORGET, entry.key, value.port, 0, 0))
         self.change(changes)
 
     def fdb_forget_each(self, entries, *, bint if_silent=False):

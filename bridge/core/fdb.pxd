@@ -26,6 +26,7 @@ cdef extern from "fdb/table.h" nogil:
     uint16_t br_fdb_tick(const br_fdb *fdb)
     void br_fdb_set_tick(br_fdb *fdb, uint16_t tick)
     uint32_t br_fdb_slots(const br_fdb *fdb)
+    uint32_t br_fdb_n_sticky(const br_fdb *fdb)
     uint64_t br_fdb_key(uint16_t vid, uint64_t mac)
 
 

@@ -151,7 +151,7 @@ class DataPlane:
         for attachment in self._ports:
             attachment.set_filter()
         carrying = self._ports.carrying
-        self._learning.set_ports(carrying)
+        self._learning.set_ports(carrying, {port.index: port.config for port in self._ports})
         self._protection.set_ports(carrying)
         self._restore()
 

@@ -1,8 +1,9 @@
 """The FDB in a file, so that a restart does not flood what was known: `bridge.fdb_file`.
 
 Job: write dynamic and sticky entries at a clean end, and every SAVE_EVERY seconds if something changed; read them
-once, at the start, and hand those of a port to `Store` when it first carries traffic, also if that is later. What is
-static or drop belongs to the configuration. Thread: control; the table is written down in a worker.
+once, at the start, and hand them to `Store`: sticky ones at once, learned ones of a port when it first carries traffic,
+also if that is later. What is static or drop belongs to the configuration. Thread: control; the table is written down
+in a worker.
 
 Format: JSON, one line for each entry, `seen` in whole seconds of Unix time (0 where entries do not age):
 
@@ -172,12 +173,19 @@ class FdbFile:
         log.info("%s: %d of %d FDB entries restored", bridge.fdb_file, restored, len(records))
 
     def restore(self) -> int:
-        """Restore the entries of ports that carry traffic by now; returns how many. Each port has one turn."""
+        """Restore entries: sticky ones at once, others when their port carries traffic; returns how many.
+
+        Each port has one turn.
+        """
         if not self._waiting:
             return 0
-        ready = [name for name in self._store.port_names if name in self._waiting]
-        records = [record for name in ready for record in self._waiting.pop(name)]
-        return self._store.restore(self._returning(records))
+        ready = []
+        for name, carries in self._store.port_names.items():
+            waiting = self._waiting.pop(name, [])
+            ready += [record for record in waiting if carries or record.kind == "sticky"]
+            if left := [record for record in waiting if not carries and record.kind != "sticky"]:
+                self._waiting[name] = left
+        return self._store.restore(self._returning(ready))
 
     def _returning(self, records: Iterable[Record]) -> Iterator[Saved]:
         config, now = self._config(), self._wall()

@@ -109,6 +109,7 @@ class KnownEntries:
         self.entries: dict[int, KnownEntry] = {}  # by key
         self.held: set[int] = set()  # keys that are sticky for a time, because they moved too often
         self.ports: Mapping[int, PortConfig] = {}  # those that carry traffic, by index
+        self.configured: Mapping[int, PortConfig] = {}  # all
         self.is_stale = False  # the table may differ: resync
         self._clock = clock
         self._listeners: list[Listener] = []
@@ -120,8 +121,8 @@ class KnownEntries:
         self._listeners.append(listener)
 
     def port_name(self, index: int) -> str | None:
-        """Name a port that carries traffic; None: this one does not."""
-        port = self.ports.get(index)
+        """Name a port; None: there is none of that index."""
+        port = self.configured.get(index)
         return port.name if port else None
 
     # -- one entry

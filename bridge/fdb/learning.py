@@ -37,7 +37,7 @@ from bridge.config.port import PortConfig
 from bridge.core._core import Bridge, Event, FdbEntry
 from bridge.errors import FramebridgeError
 from bridge.events import Events
-from bridge.fdb.known import FLUSHABLE, KnownEntries, make_key
+from bridge.fdb.known import FLUSHABLE, KnownEntries, make_key, split_key
 from bridge.fdb.requests import LearnRequests
 from bridge.fdb.rows import Filters, Rows
 from bridge.fdb.static_entries import StaticEntries, no_room
@@ -82,11 +82,14 @@ class Learning:
         """Age limit in ticks, for the snapshot; 0: entries do not age."""
         return self._ticks.limit
 
-    def set_ports(self, ports: Mapping[int, PortConfig]) -> None:
-        """Take over the ports that carry traffic; others lose their entries, entries set by hand return with theirs.
+    def set_ports(
+        self, ports: Mapping[int, PortConfig], configured: Mapping[int, PortConfig] | None = None
+    ) -> None:
+        """Take over the ports that carry traffic, and all that there are (None: no others).
 
-        A port that lost a VLAN loses the entries of that VLAN. Call it after the snapshot that says the same: what is
-        flushed here must not be learned again.
+        A port that carries none any more loses what it learned; what was set by hand stays until there is no such port
+        (R9). A port that lost a VLAN loses the entries of that VLAN. Call it after the snapshot that says the same:
+        what is flushed here must not be learned again.
         """
         self.known.drain()
         gone: dict[int, Collection[int] | None] = {}
@@ -94,7 +97,6 @@ class Learning:
             after = ports.get(index)
             if after is None or after.name != before.name:
                 gone[index] = None
-                self.static.resume(before.name)
             elif after is not before:
                 if lost := before.members - after.members:
                     gone[index] = lost
@@ -102,7 +104,11 @@ class Learning:
                     self._disallow(index, before, after)
         if gone:
             self._forget_places(gone)
+        for index, port in ports.items():
+            if index not in self.known.ports or gone.get(index, ()) is None:
+                self.static.resume(port.name)
         self.known.ports = dict(ports)
+        self.known.configured = dict(ports if configured is None else configured)
         for entry in self.static.sync():
             self._emit("fdb-refused", mac=entry.mac, vlan=entry.vid, port=entry.port, reason="refused_full")
 
@@ -295,21 +301,25 @@ class Learning:
         return len(victims)
 
     def _forget_places(self, gone: Mapping[int, Collection[int] | None]) -> None:
-        """Forget what ports know, all of it or of some VLANs."""
+        """Forget what ports learned, or all that they know of some VLANs."""
+        victims = set()
+        for key, known in self.known.entries.items():
+            if known.port not in gone:
+                continue
+            if (vids := gone[known.port]) is None:
+                is_victim = known.kind == "dynamic" or key in self.known.held
+            else:
+                is_victim = known.kind in FLUSHABLE and key >> 48 in vids
+            if is_victim:
+                victims.add(key)
         for port, vids in gone.items():
             if vids is None:
-                self._core.fdb_flush(port=port)
+                self._core.fdb_flush(port=port, sticky=False)
             else:
                 self._core.fdb_forget(port, vids)
-        self._forgotten(
-            {
-                key
-                for key, known in self.known.entries.items()
-                if known.port in gone
-                and known.kind in FLUSHABLE
-                and ((vids := gone[known.port]) is None or key >> 48 in vids)
-            }
-        )
+        for key in victims & self.known.held:
+            self._core.fdb_delete(*split_key(key))
+        self._forgotten(victims)
 
     def _forget(self, port: int | None, vid: int | None) -> set[int]:
         """Forget all of a port, of a VLAN, of both, or everything."""

@@ -43,7 +43,7 @@ class Rows:
         found = self.fitting(port, vid, more)
         if self._known.held:
             found = [one._replace(kind="held") if self._is_held(one) else one for one in found]
-        names = {index: config.name for index, config in self._known.ports.items()}
+        names = {index: config.name for index, config in self._known.configured.items()}
         ages, is_ageing = self._ages(), self._ticks.limit > 0
         return (
             {

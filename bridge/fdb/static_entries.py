@@ -1,8 +1,9 @@
 """Entries set by hand: static, sticky and drop, from the configuration or by command.
 
-Job: hold the entries that were set, and keep in the table those whose port carries their VLAN. A sticky one ages and is
-flushed like a learned one; it is *suspended* then, and returns with its port or when it is set again. Static and drop
-entries stay. In a full table a learned entry gives way to them. Thread: control.
+Job: hold the entries that were set, and keep in the table those whose port is a member of their VLAN, whether or not it
+carries traffic now: while it is down nobody else takes the address, and frames for it end as `port_down` (R9). A sticky
+one ages and is flushed like a learned one; it is *suspended* then, and returns when its port comes up again or when it
+is set again. Static and drop entries stay. In a full table a learned entry gives way to them. Thread: control.
 
 Refuses: an entry for which a table full of entries set by hand has no room; the one that was set before it stays.
 """
@@ -43,7 +44,7 @@ class StaticEntries:
         return key in self._entries
 
     def add(self, entry: StaticEntry) -> None:
-        """Hold an entry in the table whenever its port is there."""
+        """Hold an entry in the table as long as there is its port."""
         key = make_key(entry.vid, entry.mac)
         self._known.held.discard(key)
         before = self._entries.get(key)
@@ -103,13 +104,13 @@ class StaticEntries:
         self._suspended |= keys & self._entries.keys()
 
     def resume(self, port: str) -> None:
-        """Let the suspended entries of a port that went away return with it."""
+        """Let the suspended entries of a port that came up return."""
         self._suspended -= {key for key in self._suspended if self._entries[key].port == port}
 
     # -- the table
 
     def _sync(self, keys: Iterable[int]) -> list[StaticEntry]:
-        carriers = {port.name: (index, port.members) for index, port in self._known.ports.items()}
+        carriers = {port.name: (index, port.members) for index, port in self._known.configured.items()}
         changes = []
         for key in keys:
             place = self._place(key, carriers)

@@ -36,9 +36,9 @@ class Store:
         self._static = static
 
     @property
-    def port_names(self) -> list[str]:
-        """Ports that carry traffic."""
-        return [port.name for port in self._known.ports.values()]
+    def port_names(self) -> dict[str, bool]:
+        """Ports by name, and whether they carry traffic."""
+        return {port.name: index in self._known.ports for index, port in self._known.configured.items()}
 
     def remember(self) -> Iterator[Saved]:
         """Give the dynamic and sticky entries that a restart should not lose, in any thread.
@@ -49,7 +49,7 @@ class Store:
         entries = self._core.fdb_entries()
         is_ageing = self._ticks.limit > 0
         ages = {tick: self._ticks.age(tick) if is_ageing else 0.0 for tick in {one.tick for one in entries}}
-        names = {index: port.name for index, port in self._known.ports.items()}
+        names = {index: port.name for index, port in self._known.configured.items()}
         held = frozenset(self._known.held)
         return (
             Saved(
@@ -62,14 +62,19 @@ class Store:
     def restore(self, saved: Iterable[Saved]) -> int:
         """Put entries of before a restart back, with their age; returns how many.
 
-        What is there by now, or was set by hand, wins. Entries of ports that do not carry traffic or their VLAN are
-        left out. Sticky ones come first and as by hand: no limit holds for them, and a learned one gives way. The
-        others stay inside all limits, and nobody gives way to them.
+        What is there by now, or was set by hand, wins. Entries of VLANs that their port does not carry are left out,
+        and learned ones of ports that do not carry traffic. Sticky ones come first and as by hand: no limit holds for
+        them, and a learned one gives way. The others stay inside all limits, and nobody gives way to them.
         """
         self._known.drain()
-        places = {port.name: (index, port.members) for index, port in self._known.ports.items()}
+        known = self._known
+        carrying, every = (
+            {port.name: (index, port.members) for index, port in ports.items()}
+            for ports in (known.ports, known.configured)
+        )
         entries = []
         for one in saved:
+            places = every if one.kind == "sticky" else carrying
             index, members = places.get(one.port, (-1, frozenset[int]()))
             if one.vid in members and make_key(one.vid, one.mac) not in self._static:
                 tick = self._ticks.carried(one.silent)
@@ -87,5 +92,7 @@ class Store:
     def _take_back(self, entry: FdbEntry) -> None:
         self._known.add(make_key(entry.vid, entry.mac), entry.port, entry.kind)
         if entry.kind == "sticky":
-            held_by_hand = StaticEntry(entry.vid, entry.mac, "sticky", self._known.ports[entry.port].name)
+            held_by_hand = StaticEntry(
+                entry.vid, entry.mac, "sticky", self._known.configured[entry.port].name
+            )
             self._static.restored(held_by_hand, entry.port)

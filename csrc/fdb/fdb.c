@@ -55,6 +55,18 @@ static void br_fdb_store(struct br_fdb_entry *entry, uint64_t key, union br_fdb_
     __atomic_store_n(&entry->key, key, __ATOMIC_RELEASE);
 }
 
+/* A sticky entry comes (1) or goes (-1); no flush takes it out of the counts. */
+static void br_fdb_count_sticky(struct br_fdb *fdb, uint64_t key, uint16_t port, int change)
+{
+    const uint32_t n = (uint32_t)change;
+
+    fdb->n_by_port[port] += n;
+    fdb->n_by_vlan[key >> 48] += n;
+    fdb->n_sticky_by_port[port] += n;
+    fdb->n_sticky_by_vlan[key >> 48] += n;
+    __atomic_store_n(&fdb->n_sticky, fdb->n_sticky + n, __ATOMIC_RELAXED);
+}
+
 /* Take the entry out of the counts of the generations it still belongs to; flushing zeroed the others. */
 static void br_fdb_uncount(struct br_fdb *fdb, uint64_t key, union br_fdb_value value)
 {
@@ -62,9 +74,13 @@ static void br_fdb_uncount(struct br_fdb *fdb, uint64_t key, union br_fdb_value 
     fdb->n_pinned -= value.kind >= BR_FDB_STATIC;
     if (value.kind >= BR_FDB_STATIC)
         return;
+    if (value.kind == BR_FDB_STICKY) {
+        br_fdb_count_sticky(fdb, key, value.port, -1);
+        return;
+    }
     fdb->n_by_port[value.port] -= value.port_generation == fdb->port_generation[value.port];
     fdb->n_by_vlan[key >> 48] -= value.vlan_generation == fdb->vlan_generation[key >> 48];
-    if (value.kind == BR_FDB_DYNAMIC && br_fdb_live(fdb, key, value)) {
+    if (br_fdb_live(fdb, key, value)) {
         fdb->n_dynamic[key >> 48][value.port]--;
         fdb->n_dynamic_by_port[value.port]--;
     }
@@ -76,12 +92,14 @@ static void br_fdb_count(struct br_fdb *fdb, uint64_t key, union br_fdb_value va
     fdb->n_pinned += value.kind >= BR_FDB_STATIC;
     if (value.kind >= BR_FDB_STATIC)
         return;
+    if (value.kind == BR_FDB_STICKY) {
+        br_fdb_count_sticky(fdb, key, value.port, 1);
+        return;
+    }
     fdb->n_by_port[value.port]++;
     fdb->n_by_vlan[key >> 48]++;
-    if (value.kind == BR_FDB_DYNAMIC) {
-        fdb->n_dynamic[key >> 48][value.port]++;
-        fdb->n_dynamic_by_port[value.port]++;
-    }
+    fdb->n_dynamic[key >> 48][value.port]++;
+    fdb->n_dynamic_by_port[value.port]++;
 }
 
 static void br_fdb_remove(struct br_fdb *fdb, struct br_fdb_entry *entry)
@@ -100,7 +118,7 @@ static union br_fdb_value br_fdb_value_make(const struct br_fdb *fdb, uint64_t k
 {
     return (union br_fdb_value){
         .port = port,
-        .port_generation = kind < BR_FDB_STATIC ? fdb->port_generation[port] : 0,
+        .port_generation = kind == BR_FDB_DYNAMIC ? fdb->port_generation[port] : 0,
         .tick = br_fdb_tick(fdb),
         .vlan_generation = fdb->vlan_generation[key >> 48],
         .kind = (uint8_t)kind,
@@ -350,7 +368,7 @@ static void br_fdb_sweep_request(struct br_fdb *fdb)
             br_fdb_sweep_step(fdb);
 }
 
-/* All dynamic and sticky entries of a port are stale from now on, for readers in other threads, too. */
+/* All dynamic entries of a port are stale from now on, for readers in other threads, too. */
 static void br_fdb_outdate_port(struct br_fdb *fdb, uint16_t port)
 {
     __atomic_store_n(&fdb->port_generation[port], (uint16_t)(fdb->port_generation[port] + 1), __ATOMIC_RELAXED);
@@ -359,7 +377,7 @@ static void br_fdb_outdate_port(struct br_fdb *fdb, uint16_t port)
 void br_fdb_flush_port(struct br_fdb *fdb, uint16_t port)
 {
     br_fdb_outdate_port(fdb, port);
-    fdb->n_by_port[port] = 0;
+    fdb->n_by_port[port] = fdb->n_sticky_by_port[port];
     fdb->n_dynamic_by_port[port] = 0;
     for (int vid = 0; vid < BR_VLANS; vid++)
         if (fdb->n_by_vlan[vid])
@@ -370,7 +388,7 @@ void br_fdb_flush_port(struct br_fdb *fdb, uint16_t port)
 void br_fdb_flush_vlan(struct br_fdb *fdb, uint16_t vid)
 {
     __atomic_store_n(&fdb->vlan_generation[vid], (uint8_t)(fdb->vlan_generation[vid] + 1), __ATOMIC_RELAXED);
-    fdb->n_by_vlan[vid] = 0;
+    fdb->n_by_vlan[vid] = fdb->n_sticky_by_vlan[vid];
     for (int port = 0; port < BR_PORTS_MAX; port++) {
         fdb->n_dynamic_by_port[port] -= fdb->n_dynamic[vid][port];
         fdb->n_dynamic[vid][port] = 0;
@@ -382,7 +400,7 @@ void br_fdb_flush_all(struct br_fdb *fdb)
 {
     for (uint16_t port = 0; port < BR_PORTS_MAX; port++)
         br_fdb_outdate_port(fdb, port);
-    memset(fdb->n_by_port, 0, sizeof(fdb->n_by_port));
+    memcpy(fdb->n_by_port, fdb->n_sticky_by_port, sizeof(fdb->n_by_port));
     memset(fdb->n_dynamic_by_port, 0, sizeof(fdb->n_dynamic_by_port));
     for (int vid = 0; vid < BR_VLANS; vid++)
         if (fdb->n_by_vlan[vid])

@@ -2,11 +2,12 @@
  * fdb/fdb.h - the forwarding information base: what changes it (the table itself and how it is probed: fdb/table.h).
  *
  * Thread: the data thread. Other threads read entries through fdb/read.h.
- * Flush: an entry carries the generation of its port and of its VLAN; bumping a generation makes all its entries stale
- *      at once, O(1). A sweep reclaims stale entries a few buckets at a time. Until it has passed, counts may include
+ * Flush: a dynamic entry carries the generation of its port and of its VLAN; bumping a generation makes all its entries
+ *      stale at once, O(1). A sweep reclaims stale entries a few buckets at a time. Until it has passed, counts may include
  *      stale entries; a learn that meets its limit meanwhile finishes the sweep before it is refused.
- * Kinds: dynamic (learned; ages, moves, is flushed), sticky (ages and is flushed, does not move), static (stays until
- *      it is deleted), drop (static, and frames from or to it end).
+ * Kinds: dynamic (learned; ages, moves, is flushed), sticky (ages, does not move), static (stays until it is deleted),
+ *      drop (static, and frames from or to it end). All but dynamic ones were set by hand, stay whatever happens to their
+ *      port, and are deleted one by one.
  * Clock: `tick` advances only when the control thread says so; an entry is written by a hit only when the tick changed.
  * Room: where the table, what may be learned in all, or a VLAN is full, the greediest port pays if the rules say
  *      `evict`: of the port with the most dynamic entries (in the table, or in that VLAN) the longest silent one goes

@@ -6,7 +6,7 @@
 /* As br_fdb_live, in another thread than the one that changes generations. */
 static bool br_fdb_seems_live(const struct br_fdb *fdb, uint64_t key, union br_fdb_value value)
 {
-    return value.kind >= BR_FDB_STATIC ||
+    return value.kind != BR_FDB_DYNAMIC ||
            (value.port_generation == __atomic_load_n(&fdb->port_generation[value.port], __ATOMIC_RELAXED) &&
             value.vlan_generation == __atomic_load_n(&fdb->vlan_generation[key >> 48], __ATOMIC_RELAXED));
 }

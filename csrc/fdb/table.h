@@ -59,6 +59,9 @@ struct br_fdb {
     uint8_t vlan_generation[BR_VLANS];
     uint32_t n_by_port[BR_PORTS_MAX]; /* dynamic and sticky entries; upper bounds while a sweep is due */
     uint32_t n_by_vlan[BR_VLANS];
+    uint32_t n_sticky_by_port[BR_PORTS_MAX]; /* of them, exact */
+    uint32_t n_sticky_by_vlan[BR_VLANS];
+    uint32_t n_sticky;
     uint32_t n_pinned; /* static and drop entries */
     /* for eviction; exact at any time */
     uint32_t hand;      /* bucket the next search begins with */
@@ -120,8 +123,8 @@ static inline void br_fdb_set_tick(struct br_fdb *fdb, uint16_t tick)
 /* Data thread: it alone changes generations, so it loads them as they are; atomically takes 5 instructions a frame. */
 static inline bool br_fdb_live(const struct br_fdb *fdb, uint64_t key, union br_fdb_value value)
 {
-    return value.kind >= BR_FDB_STATIC || (value.port_generation == fdb->port_generation[value.port] &&
-                                           value.vlan_generation == fdb->vlan_generation[key >> 48]);
+    return value.kind != BR_FDB_DYNAMIC || (value.port_generation == fdb->port_generation[value.port] &&
+                                            value.vlan_generation == fdb->vlan_generation[key >> 48]);
 }
 
 static inline struct br_fdb_entry *br_fdb_probe(const struct br_fdb *fdb, uint64_t key, uint32_t bucket)

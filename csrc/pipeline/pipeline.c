@@ -59,8 +59,8 @@ static inline enum br_drop br_lookup_frame(const struct br_thread *thread, const
     const union br_fdb_value value = br_fdb_value(entry);
     if (value.kind == BR_FDB_DROP)
         return BR_DROP_fdb_drop;
-    if (!br_set_has(&snapshot->vlan[frame->vid], value.port))
-        return BR_DROP_no_egress;
+    if (!br_set_has(&snapshot->vlan[frame->vid], value.port)) /* or its device is missing, and the entry set by hand */
+        return snapshot->port[value.port].port ? BR_DROP_no_egress : BR_DROP_port_down;
     if (__builtin_expect(br_set_has(&snapshot->denied_egress[frame->ingress], value.port), 0))
         return br_may_leave(ingress, &snapshot->port[value.port]);
     frame->egress = value.port;

@@ -123,6 +123,9 @@ static int br_fdb_restore_change(struct br_bridge *bridge, const struct br_fdb_c
     const struct br_port_config *port = &snapshot->port[change->port];
     const uint16_t vid = (uint16_t)(change->key >> 48);
 
+    if (change->kind == BR_FDB_STICKY) /* set by hand: it waits in the table for its port, and no limit holds for it */
+        return br_fdb_restore(&bridge->thread.fdb, change->key, &(struct br_learn_rules){.port = change->port},
+                              BR_FDB_STICKY, change->tick, learned);
     if (!port->port || !port->up || !br_set_has(&snapshot->vlan[vid], change->port))
         return -EPERM;
     const struct br_learn_rules rules = br_learn_rules(snapshot, port, vid);

@@ -30,7 +30,7 @@ enum br_fdb_verb {
     BR_FDB_DELETE,
     BR_FDB_FORGET,
     BR_FDB_EXPIRE,
-    BR_FDB_RESTORE, /* -EPERM: the port is not up in that VLAN */
+    BR_FDB_RESTORE, /* -EPERM: learned, and the port is not up in that VLAN */
     BR_FDB_FLUSH_PORT,
     BR_FDB_FLUSH_VLAN,
     BR_FDB_FLUSH_ALL,

@@ -403,9 +403,9 @@ class Bridges(RuleBasedStateMachine):
     def fdb_delete(self, vid: int, station: int) -> None:
         self.lab.fdb_delete(vid, station)
 
-    @rule(choice=st.one_of(st.none(), choices), vid=st.one_of(st.none(), vids))
-    def fdb_flush(self, choice: int | None, vid: int | None) -> None:
-        self.lab.fdb_flush(port=None if choice is None else self.pick(choice), vid=vid)
+    @rule(choice=st.one_of(st.none(), choices), vid=st.one_of(st.none(), vids), sticky=st.booleans())
+    def fdb_flush(self, choice: int | None, vid: int | None, sticky: bool) -> None:
+        self.lab.fdb_flush(port=None if choice is None else self.pick(choice), vid=vid, sticky=sticky)
 
     @rule(ticks=st.sampled_from([1, 2, 6, 65535]))
     def time_passes(self, ticks: int) -> None:

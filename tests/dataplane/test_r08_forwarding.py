@@ -45,9 +45,16 @@ def test_port_that_left_the_vlan() -> None:
     lab.expect_drop(0, frame_to(B), "no_egress")
 
 
-def test_port_that_left_the_bridge() -> None:
+def test_port_whose_device_is_missing() -> None:
+    """What was set by hand stays for it (R9)."""
     lab = Lab(access(10), access(10))
     lab.fdb_set(10, 2, 77)
+    lab.expect_drop(0, frame_to(B), "port_down")
+
+
+def test_port_that_is_not_in_the_vlan() -> None:
+    lab = Lab(access(10), access(20))
+    lab.fdb_set(10, 2, 1)
     lab.expect_drop(0, frame_to(B), "no_egress")
 
 

@@ -223,9 +223,9 @@ class Lab:
         self.check()
         return done
 
-    def fdb_flush(self, *, port: int | None = None, vid: int | None = None) -> None:
-        self.core.fdb_flush(port=port, vid=vid)
-        self.model.fdb_flush(port=port, vid=vid)
+    def fdb_flush(self, *, port: int | None = None, vid: int | None = None, sticky: bool = True) -> None:
+        self.core.fdb_flush(port=port, vid=vid, sticky=sticky)
+        self.model.fdb_flush(port=port, vid=vid, sticky=sticky)
         self.check()
 
     def fdb_expire(self, max_age: int) -> int:

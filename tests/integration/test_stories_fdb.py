@@ -10,6 +10,7 @@ import pytest
 from helpers import frames
 from helpers.daemon import Daemon, document
 from helpers.lan import Lan
+from helpers.net import Net
 
 pytestmark = pytest.mark.root
 
@@ -152,3 +153,47 @@ def test_limits_and_policies_change_live_and_leave_traffic_alone(lan: Lan) -> No
     assert known(lan) == {"02:00:00:00:00:01"}
     assert lan.bridge.stats("b")["rx_frames"] == before
     assert [row["learning"] for row in lan.bridge.rows("vlan", "show") if row["vlan"] == 10] == [False]
+
+
+def test_what_was_set_by_hand_stays_without_its_port(lan: Lan, kept: Path, start: Start, net: Net) -> None:
+    """No carrier, no device, a reload, a restart: nobody else gets the frames, and nobody takes the address (R9)."""
+    static, sticky, learned = (frames.host(number).hex(":") for number in (1, 2, 3))
+    bridge, middle, outside = lan.bridge, lan.spaces["middle"], lan.spaces["outside"]
+    bridge.rows("fdb", "add", static, "vlan", "10", "port", "uplink")
+    bridge.rows("fdb", "add", sticky, "vlan", "10", "port", "uplink", "sticky")
+    lan.wire("outside").send(frames.ethernet(frames.BROADCAST, frames.host(3), frames.tag(10)))
+    by_hand = {(10, static): ("uplink", "static"), (10, sticky): ("uplink", "sticky")}
+    bridge.wait(lambda: bridge.fdb() == {**by_hand, (10, learned): ("uplink", "dynamic")}, "the learned one")
+    a, b = lan.wire("a"), lan.wire("b")
+
+    def silent(reader: Daemon, **drops: int) -> None:
+        """Frames to all three of them: only the one to who was learned is flooded."""
+        for number in (1, 2, 3):
+            a.send(frames.ethernet(frames.host(number), frames.host(9)))
+        assert b.wait_for(lambda frame: frame.data[:6] == frames.host(3))
+        assert not [frame for frame in b.waiting() if frame.data[:6] in (frames.host(1), frames.host(2))]
+        ended = {f"{port}_{way}": n for (port, way, why), n in reader.drops().items() if why == "port_down"}
+        assert ended == drops
+
+    outside.set_link("eth0", state="down")
+    bridge.wait_state("uplink", "down")
+    silent(bridge, uplink_tx=2)
+    for number in (1, 2):
+        b.send(frames.ethernet(frames.BROADCAST, frames.host(number)))
+    bridge.wait(lambda: bridge.drops().get(("b", "rx", "static_move")) == 2, "impostors to be dropped")
+    middle.delete_link("eth1")
+    bridge.wait_state("uplink", "missing")
+    silent(bridge, uplink_tx=2, a_rx=2)
+    assert bridge.rows("reload") == []
+    assert {key: value for key, value in bridge.fdb().items() if value[1] != "dynamic"} == by_hand
+
+    net.veth("eth1", "eth0", middle, outside)
+    outside.set_link("eth0", state="down")
+    assert bridge.end() == 0
+    again = start(middle, *lan.ports.values(), socket=bridge.socket, fdb_file=str(kept))
+    assert again.port("uplink")["state"] == "down"
+    assert {key: value for key, value in again.fdb().items() if value[0] == "uplink"} == {
+        (10, sticky): ("uplink", "sticky")
+    }
+    lan.wire("b").send(frames.ethernet(frames.BROADCAST, frames.host(2)))
+    again.wait(lambda: again.drops().get(("b", "rx", "static_move")) == 1, "the impostor to be dropped")

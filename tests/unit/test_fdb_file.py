@@ -28,11 +28,11 @@ MAC = 0x020000000001
 
 
 class Table:
-    """What a FdbFile wants of `Learning`: entries, and ports that carry traffic."""
+    """What a FdbFile wants of a `Store`: entries, and which ports carry traffic."""
 
     def __init__(self) -> None:
         self.entries: list[Saved] = []
-        self.port_names = ["a"]
+        self.port_names = {"a": True, "b": False}
 
     def remember(self) -> list[Saved]:
         return self.entries
@@ -187,9 +187,20 @@ def test_a_port_that_comes_later_gets_its_entries_then_and_once(path: Path) -> N
     keeper.save()
     assert [line[2] for line in keeper.lines()] == ["a", "b", "b"]  # type: ignore[index]
     keeper.now += 150
-    keeper.table.port_names = ["a", "b"]
+    keeper.table.port_names["b"] = True
     assert keeper.file.restore() == 1
     assert keeper.file.restore() == 0
+    assert [one.mac - MAC + 1 for one in keeper.table.entries] == [1, 2]
+
+
+def test_sticky_entries_do_not_wait_for_their_port(path: Path) -> None:
+    path.parent.mkdir()
+    keeper = Keeper(path)
+    keeper.write(record(1, "b", kind="sticky"), record(2, "b"), record(3, "gone", kind="sticky"))
+    keeper.file.open()
+    assert [(one.mac - MAC + 1, one.kind) for one in keeper.table.entries] == [(1, "sticky")]
+    keeper.table.port_names["b"] = True
+    assert keeper.file.restore() == 1
     assert [one.mac - MAC + 1 for one in keeper.table.entries] == [1, 2]
 
 

@@ -152,7 +152,7 @@ class Table:
             )
             secure(snapshot, port, config.security)
         self.core.apply(snapshot)
-        self.learning.set_ports({index: self.configs[index] for index in self.up})
+        self.learning.set_ports({index: self.configs[index] for index in self.up}, self.configs)
 
     def send(self, index: int, *stations: int, vid: int = VID, drain: bool = True) -> None:
         """Let stations behind a port speak."""
@@ -348,19 +348,44 @@ def test_a_move_is_told_with_both_ports_and_counted() -> None:
 # -- ports -----------------------------------------------------------------------------------------
 
 
-def test_entries_of_a_port_that_goes_vanish_with_it_and_the_rest_stays() -> None:
+def test_what_a_port_learned_vanishes_with_it_and_what_was_set_by_hand_stays() -> None:
     table = Table()
     table.learning.static.add(StaticEntry(VID, mac(3), "static", "a"))
     table.learning.static.add(StaticEntry(VID, mac(4), "drop"))
-    table.send(0, 1)
+    table.learning.static.add(StaticEntry(VID, mac(5), "sticky", "a"))
+    table.send(0, 1, 6)
+    assert table.learning.hold(VID, mac(6), 0)
     table.send(1, 2)
+    for up in ({1}, {0, 1}):
+        table.up = up
+        table.apply()
+        table.send(1, 3, 5)  # nobody else takes their addresses
+        assert table.stations() == {2: "b", 3: "a", 4: None, 5: "a"}
+        assert table.learning.rows.count_by_port() == Counter({0: 2, 1: 1, -1: 1})
+    assert table.learning.requests.n_refused == Counter(static_move=4)
+    table.send(1, 1, 6)
+    assert table.stations()[1] == table.stations()[6] == "b"
+
+
+def test_an_entry_set_by_hand_can_be_set_while_its_port_is_down() -> None:
+    table = Table()
     table.up = {1}
     table.apply()
-    assert table.stations() == {2: "b", 4: None}
-    table.up = {0, 1}
-    table.apply()
-    assert table.stations() == {2: "b", 3: "a", 4: None}
-    assert table.learning.rows.count_by_port() == Counter({0: 1, 1: 1, -1: 1})
+    table.learning.static.add(StaticEntry(VID, mac(1), "static", "a"))
+    table.send(1, 1)
+    assert table.stations() == {1: "a"}
+    assert table.learning.static.remove(VID, mac(1))
+    table.send(1, 1)
+    assert table.stations() == {1: "b"}
+
+
+def test_entries_of_a_port_that_is_no_more_go_with_it() -> None:
+    table = Table()
+    table.learning.static.add(StaticEntry(VID, mac(1), "static", "a"))
+    table.learning.set_ports({1: table.configs[1]}, {1: table.configs[1]})
+    assert table.stations() == {}
+    table.send(1, 1)
+    assert table.stations() == {1: "b"}
 
 
 def test_a_port_that_loses_a_vlan_loses_its_entries_there() -> None:
@@ -465,13 +490,11 @@ def test_a_pin_without_room_is_refused_and_the_one_before_it_stays() -> None:
     assert not table.learning.static.remove(VID, mac(2))
 
 
-def test_a_pin_that_finds_no_room_when_its_port_comes_is_told() -> None:
-    table = Table(capacity=1)
-    table.up = {1}
-    table.apply()
+def test_a_pin_that_finds_no_room_when_its_port_comes_to_the_vlan_is_told() -> None:
+    table = Table(access("a", 20), access("b"), capacity=1)
     table.learning.static.add(StaticEntry(VID, mac(1), "static", "a"))
     table.learning.static.add(StaticEntry(VID, mac(2), "drop"))
-    table.up = {0, 1}
+    table.configs[0] = access("a")
     table.apply()
     assert table.heard("fdb-refused") == [{"mac": mac(1), "vlan": VID, "port": "a", "reason": "refused_full"}]
 
@@ -498,14 +521,12 @@ def test_what_is_set_by_hand_takes_the_place_of_who_was_silent_longest(bridge: d
 
 
 def test_a_learned_one_that_gave_way_and_is_set_in_the_same_command_is_there() -> None:
-    """Its eviction is heard when it is back: pins of a port that comes into a table full of their own addresses."""
-    table = Table(capacity=3)
-    table.up = {1}
-    table.apply()
+    """Its eviction is heard when it is back: pins of a port that comes into a VLAN full of their own addresses."""
+    table = Table(access("a", 20), access("b"), capacity=3)
     for number in (1, 2, 3):
         table.learning.static.add(StaticEntry(VID, mac(number), "static", "a"))
     table.send(1, 2, 3, 4)
-    table.up = {0, 1}
+    table.configs[0] = access("a")
     table.apply()
     assert table.stations() == {1: "a", 2: "a", 3: "a"}
     assert table.learning.rows.count_by_port() == Counter({0: 3})
@@ -783,8 +804,11 @@ class AnyOrder(RuleBasedStateMachine):
     def ageing(self) -> float:
         return self.table.bridge.ageing_time
 
+    def is_member(self, index: int, vid: int) -> bool:
+        return vid in self.table.configs[index].vids
+
     def carries(self, index: int, vid: int) -> bool:
-        return index in self.table.up and vid in self.table.configs[index].vids
+        return index in self.table.up and self.is_member(index, vid)
 
     @rule(index=indexes, vid=vids, number=stations)
     def speak(self, index: int, vid: int, number: int) -> None:
@@ -836,7 +860,7 @@ class AnyOrder(RuleBasedStateMachine):
         if not same:
             was_pinned = self.pins.pop((vid, number), None) is not None
             there = self.entries.get((vid, number))
-            # A learned one stays until the pin has a port.
+            # A learned one stays until the port of the pin is in its VLAN.
             if was_pinned and there and there.kind != "dynamic":
                 del self.entries[vid, number]
         self.pins[vid, number] = entry
@@ -848,7 +872,7 @@ class AnyOrder(RuleBasedStateMachine):
         pin = self.pins[key]
         if pin.kind == "drop":
             self.entries[key] = Entry(-1, "drop", self.tick)
-        elif key not in self.lapsed and self.carries("abc".index(pin.port), pin.vid):
+        elif key not in self.lapsed and self.is_member("abc".index(pin.port), pin.vid):
             self.entries[key] = Entry("abc".index(pin.port), pin.kind, self.tick)
 
     @rule(vid=vids, number=stations)
@@ -875,6 +899,8 @@ class AnyOrder(RuleBasedStateMachine):
     def switch(self, index: int) -> None:
         """A port goes down or comes up."""
         self.table.up ^= {index}
+        if index in self.table.up:
+            self.lapsed -= {key for key in self.lapsed if self.pins[key].port == "abc"[index]}
         self.changed()
 
     @precondition(lambda self: self.table.up)
@@ -886,10 +912,9 @@ class AnyOrder(RuleBasedStateMachine):
     def changed(self) -> None:
         self.table.apply()
         for key, entry in [*self.entries.items()]:
-            if entry.kind != "drop" and not self.carries(entry.port, key[0]):
+            stays = self.carries if entry.kind == "dynamic" else self.is_member
+            if entry.kind != "drop" and not stays(entry.port, key[0]):
                 del self.entries[key]
-        for index in set(self.table.configs) - self.table.up:
-            self.lapsed -= {key for key in self.lapsed if self.pins[key].port == "abc"[index]}
         for key, pin in self.pins.items():
             entry = self.entries.get(key)
             if entry is None or entry.kind != pin.kind:

@@ -121,7 +121,7 @@ class MemoryTarget(Target):
     def carrier(self, port: str, up: bool) -> None:
         self._lab.change(self._index[port], up=up)
         if not up:  # as bridge.fdb.learning does
-            self._lab.fdb_flush(port=self._index[port])
+            self._lab.fdb_flush(port=self._index[port], sticky=False)
 
     def _storms(self) -> dict[tuple[int, str], int]:
         """Frames that each limit lets pass at once; of a rate that gives none back while a scenario is played."""
