@@ -12,6 +12,17 @@ from libc.string cimport memset
 
 from bridge.core._handles cimport VID_MAX, Port, MemoryPort, check_range, fail, lookup
 from bridge.core._snapshot cimport Snapshot
+from bridge.core.account cimport *
+from bridge.core.count cimport *
+from bridge.core.fdb cimport *
+from bridge.core.frame cimport *
+from bridge.core.memory cimport *
+from bridge.core.mirror cimport *
+from bridge.core.pipeline cimport *
+from bridge.core.port cimport *
+from bridge.core.protect cimport *
+from bridge.core.snapshot cimport *
+from bridge.core.thread cimport *
 
 from bridge.core._handles import Capture
 from bridge.core.values import (
@@ -139,7 +150,7 @@ cdef class Bridge:
 
         check_range("port index", index, 0, BR_PORTS_MAX - 1)
         check_range("length of the device name", len(name), 1, 15)
-        error = br_port_open_tap(&raw, name, self.raw.thread.burst)
+        error = br_port_open_tap(&raw, name, self.raw.thread.batch.burst)
         if error:
             raise fail(error, device)
         return self.adopt(Port.__new__(Port), raw, index, device)
@@ -171,7 +182,7 @@ cdef class Bridge:
         cdef bytes frame
 
         check_range("port index", index, 0, BR_PORTS_MAX - 1)
-        error = br_port_open_replay(&raw, len(frames), max(map(len, frames), default=0), self.raw.thread.burst)
+        error = br_port_open_replay(&raw, len(frames), max(map(len, frames), default=0), self.raw.thread.batch.burst)
         if error:
             raise fail(error)
         port = self.adopt(Port.__new__(Port), raw, index, "")
@@ -260,11 +271,11 @@ cdef class Bridge:
 
     @property
     def tick(self):
-        return br_fdb_tick(&self.raw.fdb)
+        return br_fdb_tick(&self.raw.thread.fdb)
 
     @tick.setter
     def tick(self, int value):
-        br_fdb_set_tick(&self.raw.fdb, value & 0xFFFF)
+        br_fdb_set_tick(&self.raw.thread.fdb, value & 0xFFFF)
 
     # -- FDB
 
@@ -302,15 +313,15 @@ cdef class Bridge:
         return self.change([(BR_FDB_DELETE, make_key(vid, mac), 0, 0, 0)])[0] == 0
 
     def fdb_expire(self, int max_age):
-        cdef uint16_t now = br_fdb_tick(&self.raw.fdb)
+        cdef uint16_t now = br_fdb_tick(&self.raw.thread.fdb)
         cdef uint32_t index
         cdef br_fdb_entry entry
         cdef br_fdb_value value
         old = []
         changes = []
 
-        for index in range(br_fdb_slots(&self.raw.fdb)):
-            if br_fdb_read(&self.raw.fdb, index, &entry):
+        for index in range(br_fdb_slots(&self.raw.thread.fdb)):
+            if br_fdb_read(&self.raw.thread.fdb, index, &entry):
                 value.word = entry.value
                 if value.kind < BR_FDB_STATIC and <uint16_t>(now - value.tick) > max_age:
                     old.append(make_entry(entry))
@@ -349,8 +360,8 @@ cdef class Bridge:
         for vid in vids or ():
             check_range("VID", vid, 1, VID_MAX)
             wanted[<int>vid] = True
-        for index in range(br_fdb_slots(&self.raw.fdb)):
-            if br_fdb_read(&self.raw.fdb, index, &entry) and wanted[entry.key >> 48]:
+        for index in range(br_fdb_slots(&self.raw.thread.fdb)):
+            if br_fdb_read(&self.raw.thread.fdb, index, &entry) and wanted[entry.key >> 48]:
                 value.word = entry.value
                 if kinds >> value.kind & 1 and (port is None or value.port == port):
                     changes.append((BR_FDB_FORGET, entry.key, value.port, 0, 0))
@@ -373,7 +384,7 @@ cdef class Bridge:
         return [result == 0 for result in self.change(changes)]
 
     def fdb_entries(self):
-        cdef uint32_t slots = br_fdb_slots(&self.raw.fdb)
+        cdef uint32_t slots = br_fdb_slots(&self.raw.thread.fdb)
         cdef br_fdb_entry *entry = <br_fdb_entry *>malloc(slots * sizeof(br_fdb_entry))
         cdef uint32_t n
 
@@ -381,7 +392,7 @@ cdef class Bridge:
             raise MemoryError
         try:
             with nogil:
-                n = br_fdb_copy(&self.raw.fdb, entry)
+                n = br_fdb_copy(&self.raw.thread.fdb, entry)
             return [make_entry(entry[i]) for i in range(n)]
         finally:
             free(entry)
@@ -390,7 +401,7 @@ cdef class Bridge:
         cdef uint64_t key = make_key(vid, mac)
         cdef br_fdb_entry entry
 
-        return make_entry(entry) if br_fdb_read_key(&self.raw.fdb, key, &entry) else None
+        return make_entry(entry) if br_fdb_read_key(&self.raw.thread.fdb, key, &entry) else None
 
     # -- events and counters
 
@@ -443,7 +454,7 @@ cdef class Bridge:
                 {index[i]: port_counters(&ports[i]) for i in range(n)},
                 {THREAD_COUNTERS[i][0]: thread.value[i] for i in range(BR_THREAD_COUNTER_N)},
                 named_stages(thread.stage_cycles),
-                {"entries": n_entries, "capacity": self.raw.fdb.capacity},
+                {"entries": n_entries, "capacity": self.raw.thread.fdb.capacity},
             )
         finally:
             free(ports)
@@ -461,7 +472,7 @@ cdef class Bridge:
         try:
             with nogil:
                 br_bridge_bill(self.raw, copy)
-                present = br_talkers_present(&self.raw.thread.bill, &self.raw.fdb)
+                present = br_talkers_present(&self.raw.thread.bill, &self.raw.thread.fdb)
             slow = [slow_batch(&copy.slow[row]) for row in range(copy.n_slow)]
             return Bill(
                 copy.stamp,
@@ -483,8 +494,8 @@ cdef class Bridge:
         cdef br_talker talker
         talkers = []
 
-        for index in range(br_fdb_slots(&self.raw.fdb)):
-            if br_talker_present(&self.raw.thread.bill, &self.raw.fdb, index, &entry, &talker):
+        for index in range(br_fdb_slots(&self.raw.thread.fdb)):
+            if br_talker_present(&self.raw.thread.bill, &self.raw.thread.fdb, index, &entry, &talker):
                 value.word = entry.value
                 talkers.append(Talker(
                     talker.key >> 48, talker.key & 0xFFFFFFFFFFFF, -1 if value.kind == BR_FDB_DROP else value.port,
@@ -501,7 +512,7 @@ cdef class Bridge:
         with nogil:
             br_bridge_budgets(self.raw, raw)
         return [
-            BudgetState(raw[i].serial, raw[i].told, raw[i].tokens, raw[i].spent, raw[i].dropped, raw[i].n_over)
+            BudgetState(raw[i].serial, raw[i].reported, raw[i].tokens, raw[i].spent, raw[i].dropped, raw[i].n_over)
             for i in range(n)
         ]
 

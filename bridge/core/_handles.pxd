@@ -2,7 +2,9 @@
 
 from libc.stdint cimport uint32_t
 
-from bridge.core._core cimport BR_PORTS_MAX, br_capture, br_offload, br_port
+from bridge.core.count cimport BR_PORTS_MAX
+from bridge.core.mirror cimport br_capture
+from bridge.core.port cimport br_port
 
 cdef enum:
     VID_MAX = 4094

@@ -9,7 +9,11 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
-from bridge.core._core cimport *
+from bridge.core.count cimport *
+from bridge.core.frame cimport *
+from bridge.core.memory cimport *
+from bridge.core.mirror cimport *
+from bridge.core.port cimport *
 from bridge.core.values import Frame, Offload, Taken
 
 cdef dict GSO_TYPES = {"none": BR_GSO_NONE, "tcp4": BR_GSO_TCP4, "tcp6": BR_GSO_TCP6, "udp": BR_GSO_UDP}

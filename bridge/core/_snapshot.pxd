@@ -1,6 +1,6 @@
 """What _snapshot.pyx gives to the other modules of the binding."""
 
-from bridge.core._core cimport br_port_config, br_snapshot
+from bridge.core.snapshot cimport br_port_config, br_snapshot
 
 cdef class Snapshot:
     cdef br_snapshot *raw

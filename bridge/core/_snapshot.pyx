@@ -7,8 +7,12 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from bridge.core._core cimport *
 from bridge.core._handles cimport VID_MAX, Capture, Port, check_range, lookup
+from bridge.core.account cimport *
+from bridge.core.count cimport *
+from bridge.core.frame cimport *
+from bridge.core.memory cimport *
+from bridge.core.snapshot cimport *
 
 from bridge.declared import CLASSES, WAITINGS
 
@@ -116,11 +120,11 @@ cdef class Snapshot:
         config.learning = learning
         config.isolated = isolated
         config.mac_limit = mac_limit
-        config.bare = 0 if native_tagged else pvid
+        config.untagged_vid = 0 if native_tagged else pvid
         config.untagged_tci = default_pcp << 13
         config.horizon = horizon
         config.hairpin = hairpin
-        config.plain = up and config.translation is NULL and config.priority_tags == BR_PRIORITY_TAGS_NEVER
+        config.simple = up and config.translation is NULL and config.priority_tags == BR_PRIORITY_TAGS_NEVER
         if pvid:
             br_set_add(&self.raw.vlan[pvid], port.index)
         for vid in members:
@@ -133,7 +137,7 @@ cdef class Snapshot:
             br_set_add(&self.raw.flood[BR_FLOOD_BROADCAST], port.index)
         self.raw.port_index[self.raw.n_ports] = port.index
         self.raw.n_ports += 1
-        br_reach_add(self.raw, port.index)
+        br_may_leave_add(self.raw, port.index)
         self.ports.append(port)
 
     cdef int translate(self, br_port_config *config, set members, translations) except -1:
@@ -243,7 +247,7 @@ cdef class Snapshot:
         budget.talker = talker
         budget.rate = rate
         budget.burst = burst
-        budget.calm = calm
+        budget.hold_off = calm
         budget.floods = 0
         for name in floods:
             budget.floods |= 1 << lookup(FLOOD_NUMBERS, "flood class", name)

@@ -58,7 +58,7 @@ cdef extern from "account/bill.h" nogil:
 cdef extern from "account/budget.h" nogil:
     struct br_budget_state:
         uint32_t serial
-        bint told "reported"
+        bint reported
         double tokens
         uint64_t spent
         uint64_t dropped

@@ -16,9 +16,6 @@ cdef extern from "count/counters.h" nogil:
         BR_WAITING_N
         BR_GUARD_N
         BR_EVENT_source_guard
-        BR_STAGE_blocked
-        BR_STAGE_polling
-        BR_STAGE_control
 
     struct br_port_counters:
         uint64_t *value

@@ -8,8 +8,6 @@ cdef extern from "mirror/capture.h" nogil:
         BR_CAPTURE_BLOCK_LEN
         BR_NO_INTERFACE
         BR_CAPTURE_EMPTY
-        BR_CAPTURE_FULL
-        BR_CAPTURE_UNKNOWN
 
     # The type of enum br_capture_end, for a pointer to it.
     ctypedef int br_capture_end "enum br_capture_end"

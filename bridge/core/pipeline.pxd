@@ -3,14 +3,15 @@
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t
 
 from bridge.core.account cimport br_bill
-from bridge.core.count cimport br_thread_counters
+from bridge.core.batch cimport br_batch
+from bridge.core.fdb cimport br_fdb
 
 
 cdef extern from "pipeline/state.h" nogil:
     struct br_thread:
-        br_thread_counters counters "batch.counters"
+        br_batch batch
+        br_fdb fdb
         br_bill bill
-        uint32_t burst "batch.burst"
 
 
 cdef extern from "pipeline/originate.h" nogil:

@@ -26,7 +26,7 @@ cdef extern from "snapshot/budget_rules.h" nogil:
         uint8_t floods
         double rate
         double burst
-        uint64_t calm "hold_off"
+        uint64_t hold_off
 
 
 cdef extern from "snapshot/translation.h" nogil:
@@ -113,13 +113,13 @@ cdef extern from "snapshot/port_config.h" nogil:
         bint learning
         bint isolated
         br_translation *translation
-        uint16_t bare "untagged_vid"
+        uint16_t untagged_vid
         uint16_t untagged_tci
         uint16_t horizon
         uint8_t priority_tags
         uint8_t direction
         bint hairpin
-        bint plain "simple"
+        bint simple
         bint locked
         bint guarded
         bint blocked
@@ -152,7 +152,7 @@ cdef extern from "snapshot/snapshot.h" nogil:
 
 
 cdef extern from "snapshot/may_leave.h" nogil:
-    void br_reach_add "br_may_leave_add" (br_snapshot *snapshot, uint16_t index)
+    void br_may_leave_add(br_snapshot *snapshot, uint16_t index)
 
 
 cdef extern from "snapshot/budget_rules.h" nogil:

@@ -4,7 +4,6 @@ from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from bridge.core.account cimport br_bill_copy, br_budget_state
 from bridge.core.count cimport br_events, br_port_counters, br_thread_counters
-from bridge.core.fdb cimport br_fdb
 from bridge.core.mirror cimport br_mirror_state
 from bridge.core.pipeline cimport br_origination, br_thread
 from bridge.core.port cimport br_port
@@ -14,7 +13,6 @@ from bridge.core.snapshot cimport br_snapshot
 cdef extern from "thread/bridge.h" nogil:
     struct br_bridge:
         br_thread thread
-        br_fdb fdb "thread.fdb"
         br_events events
         bint running
         uint32_t last_serial
