@@ -341,7 +341,7 @@ cdef class Bridge:
             self.change([(BR_FDB_FLUSH_VLAN, vid, 0, 0, 0)])
         else:
             self.change([(BR_FDB_FLUSH_ALL, 0, 0, 0, 0)])
-        if sticky and br_fdb_n_sticky(&self.raw.fdb):
+        if sticky and br_fdb_n_sticky(&self.raw.thread.fdb):
             self.forget_fitting(port, None if vid is None else (vid,), 1 << BR_FDB_STICKY)
 
     def fdb_forget(self, int port, vids):
