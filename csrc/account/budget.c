@@ -5,7 +5,7 @@
 
 static void br_budget_tell(const struct br_batch *batch, uint32_t index, enum br_event_kind kind)
 {
-    br_events_put(batch->events, &(struct br_event){.key = index, .old_port = UINT16_MAX, .kind = (uint16_t)kind});
+    br_events_fault(batch->events, &(struct br_event){.key = index, .old_port = UINT16_MAX, .kind = (uint16_t)kind});
 }
 
 static void br_budget_refill_one(struct br_budgets *budgets, const struct br_batch *batch, uint32_t index)

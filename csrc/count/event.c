@@ -14,8 +14,9 @@ int br_events_init(struct br_events *events, uint32_t cap)
     while (size < cap)
         size *= 2;
     memset(events, 0, sizeof(*events));
-    events->mask = size - 1;
-    events->event = calloc(size, sizeof(*events->event));
+    events->cap = size;
+    events->mask = 2 * size - 1;
+    events->event = calloc(2 * size, sizeof(*events->event));
     events->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (events->event && events->fd >= 0)
         return 0;
@@ -33,11 +34,11 @@ void br_events_fini(struct br_events *events)
     events->event = NULL;
 }
 
-void br_events_put(struct br_events *events, const struct br_event *event)
+static void br_events_append(struct br_events *events, const struct br_event *event, uint32_t room)
 {
     const uint32_t head = events->head;
 
-    if (head - __atomic_load_n(&events->tail, __ATOMIC_ACQUIRE) > events->mask) {
+    if (head - __atomic_load_n(&events->tail, __ATOMIC_ACQUIRE) >= room) {
         __atomic_store_n(&events->n_lost, events->n_lost + 1, __ATOMIC_RELAXED);
     } else {
         events->event[head & events->mask] = *event;
@@ -46,7 +47,12 @@ void br_events_put(struct br_events *events, const struct br_event *event)
     events->pending = true;
 }
 
-/* Whether a port may give another hint of a kind in this round, which it then does. */
+void br_events_put(struct br_events *events, const struct br_event *event)
+{
+    br_events_append(events, event, events->cap);
+}
+
+/* Whether a port may give another hint or fault of a kind in this round, which it then does. */
 static bool br_events_allow(struct br_events *events, const struct br_event *event)
 {
     struct br_hints *hints = &events->hints[event->port];
@@ -65,12 +71,18 @@ void br_events_renew(struct br_events *events)
     __atomic_store_n(&events->round, events->round + 1, __ATOMIC_RELAXED);
 }
 
+void br_events_fault(struct br_events *events, const struct br_event *event)
+{
+    if (br_events_allow(events, event))
+        br_events_append(events, event, events->mask + 1);
+}
+
 void br_events_hint(struct br_events *events, const struct br_event *event)
 {
     const uint32_t head = events->head;
     const uint32_t n_unread = head - __atomic_load_n(&events->tail, __ATOMIC_ACQUIRE);
 
-    if (n_unread > events->mask / 2)
+    if (n_unread >= events->cap / 2)
         return;
     if (n_unread && memcmp(&events->event[(head - 1) & events->mask], event, sizeof(*event)) == 0)
         return;

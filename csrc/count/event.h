@@ -1,9 +1,12 @@
 /*
  * count/event.h - what the data thread reports to the control thread: a ring with one writer and one reader.
  *
- * Thread: br_events_put and br_events_hint in the data thread, br_events_take and br_events_renew in the control
- *      thread. A full ring loses the event and counts it; forwarding never waits. The reader is woken through an
+ * Thread: br_events_put, br_events_fault and br_events_hint in the data thread, br_events_take and br_events_renew in
+ *      the control thread. A full ring loses the event and counts it; forwarding never waits. The reader is woken through an
  *      eventfd, at most once until it has taken everything.
+ * Faults: a port that failed, a probe that came back, a budget that is spent. They are rare, and what an administrator
+ *      waits for, so half of the ring is theirs alone: no flood of learned and moved stations keeps one out. Of each kind
+ *      a port has BR_HINTS_MAX a round, for a guest can repeat the probes that it sees.
  * Hints: what nobody has to follow, since it changes nothing: stations that are refused, kept out, or stay where they
  *      are. Each frame may cause one, so whoever floods would decide what the control thread does with its time, and
  *      what finds no room in the ring. Of each kind a port has BR_HINTS_MAX a round; the control thread begins a round
@@ -47,6 +50,7 @@ struct br_hints {
 struct br_events {
     struct br_event *event;
     uint32_t mask;
+    uint32_t cap; /* events that br_events_put may fill: half of the ring */
     int fd; /* eventfd the reader waits on */
     /* writer */
     uint32_t head __attribute__((aligned(64)));
@@ -59,13 +63,15 @@ struct br_events {
     uint32_t round; /* of hints */
 };
 
-/* `cap` is rounded up to a power of two. 0 or -errno. */
+/* `cap`, of events that are no faults, is rounded up to a power of two; as many faults find room. 0 or -errno. */
 int br_events_init(struct br_events *events, uint32_t cap);
 void br_events_fini(struct br_events *events);
 void br_events_put(struct br_events *events, const struct br_event *event);
+/* As br_events_put, for a fault. */
+void br_events_fault(struct br_events *events, const struct br_event *event);
 /*
- * As br_events_put, for a hint: it is left out when the last unread event says the same, when half the ring is full,
- * and when its port has given enough of its kind in this round.
+ * As br_events_put, for a hint: it is left out when the last unread event says the same, when half of what
+ * br_events_put may fill is full, and when its port has given enough of its kind in this round.
  */
 void br_events_hint(struct br_events *events, const struct br_event *event);
 /* Begin another round of hints. */

@@ -27,12 +27,12 @@ enum br_drop br_own_verdict(struct br_thread *thread, const struct br_frame *fra
 
     if (*reported != mark) { /* where frames circle, this one comes a million times a second */
         *reported = mark;
-        br_events_put(batch->events, &(struct br_event){
-                                           .key = key,
-                                           .port = frame->ingress,
-                                           .old_port = UINT16_MAX,
-                                           .kind = BR_EVENT_probe,
-                                       });
+        br_events_fault(batch->events, &(struct br_event){
+                                             .key = key,
+                                             .port = frame->ingress,
+                                             .old_port = UINT16_MAX,
+                                             .kind = BR_EVENT_probe,
+                                         });
     }
     return BR_DROP_own_probe;
 }

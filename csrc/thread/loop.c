@@ -130,12 +130,12 @@ int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const
 
 static void br_loop_tell(struct br_bridge *bridge, const struct br_port *port, enum br_event_kind kind, int error)
 {
-    br_events_put(&bridge->events, &(struct br_event){
-                                       .port = port->index,
-                                       .old_port = UINT16_MAX,
-                                       .kind = (uint16_t)kind,
-                                       .error = (uint16_t)-error,
-                                   });
+    br_events_fault(&bridge->events, &(struct br_event){
+                                         .port = port->index,
+                                         .old_port = UINT16_MAX,
+                                         .kind = (uint16_t)kind,
+                                         .error = (uint16_t)-error,
+                                     });
 }
 
 static void br_loop_fail(struct br_bridge *bridge, struct br_port *port, int error)

@@ -76,3 +76,41 @@ def test_a_known_station_that_is_refused_where_it_went_is_no_hint() -> None:
     crowd.send(0, *range(1000, 2000))
     crowd.send(0, *range(3, 40))
     assert crowd.told() == ({"refused_port_limit": HINTS + 37}, 0)
+
+
+OWN, INSTANCE = frames.host(0xEEEE), 0x1122334455667788
+
+
+def probe(nonce: int) -> bytes:
+    return _core.probe_frame(
+        source=frames.number(OWN), instance=INSTANCE, nonce=nonce, port=1, vid=VID, sequence=1
+    )
+
+
+def test_no_flood_of_stations_keeps_a_fault_out() -> None:
+    crowd = Crowd(events=RING, own_address=frames.number(OWN), instance=INSTANCE)
+    for first in range(1000, 5000, 1000):
+        crowd.send(1, *range(first, first + 1000))
+    crowd.ports[2].inject([probe(nonce) for nonce in range(1, 9)])
+    while crowd.core.turn():
+        pass
+    told, lost = crowd.told()
+    assert lost > 1000
+    assert told["probe"] == 8
+    assert told.total() - 8 == RING
+
+
+def test_a_guest_that_repeats_probes_has_its_share_of_faults() -> None:
+    crowd = Crowd(events=16384, own_address=frames.number(OWN), instance=INSTANCE)
+    for _ in range(2):
+        crowd.core.renew_hints()
+        for first in range(0, 4000, 500):
+            crowd.ports[0].inject([probe(nonce) for nonce in range(first, first + 500)])
+            while crowd.core.turn():
+                pass
+        crowd.ports[1].inject([probe(7)])
+        while crowd.core.turn():
+            pass
+        events, lost = crowd.core.events()
+        assert Counter((event.kind, event.port) for event in events) == {("probe", 0): HINTS, ("probe", 1): 1}
+        assert lost == 0

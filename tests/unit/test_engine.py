@@ -765,6 +765,20 @@ async def test_a_slow_reader_is_told_what_it_missed_and_where() -> None:
 
 
 @story
+async def test_no_number_of_moves_keeps_a_loop_from_a_slow_reader() -> None:
+    events = Events(capacity=3)
+    slow = events.subscribe()
+    for number in range(10_000):
+        events.emit("fdb-moved", mac=number)
+        if number == 5000:
+            events.emit("loop", port="a")
+            events.emit("port-blocked", port="a")
+    told = [await anext(slow) for _ in range(6)]
+    assert [row["event"] for row in told] == [*["fdb-moved"] * 3, "lost", "loop", "port-blocked"]
+    assert told[3]["lost"] == 9997
+
+
+@story
 async def test_a_closed_subscription_ends_and_is_forgotten() -> None:
     events = Events()
     subscription = events.subscribe()
