@@ -24,6 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from helpers import kernel, profiles
 from helpers import net as nets
 
+from bridge.lab import netns
+
 pytest.register_assert_rewrite("helpers.bridge", "helpers.daemon", "helpers.hosts")
 profiles.register()
 
@@ -44,7 +46,7 @@ def enter_private_network() -> str:
         kernel.leave_for_new_namespace()
     except OSError as error:
         return f"no network namespaces here: {error}"
-    nets.silence_ipv6()
+    netns.silence_ipv6()
     nets.HERE.set_link("lo", state="up")
     return ""
 

@@ -2,8 +2,8 @@
 
 Job: everything the laboratory makes in the kernel is made here and removed here. Names start with PREFIX
 plus the pid of the harness, so that a later run recognises what a killed one left and clears it away
-(`sweep`). Needs root. Processes are started in a namespace with `nsenter`, die with the harness
-(PR_SET_PDEATHSIG) and are ended by pid.
+(`sweep`). Namespaces and devices are those of bridge/lab/netns.py. Needs root. Processes are started in a namespace
+with `nsenter`, die with the harness (PR_SET_PDEATHSIG) and are ended by pid.
 """
 
 from __future__ import annotations
@@ -18,20 +18,17 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from bench.errors import BenchError, SkippedError
+from bridge.lab import netns
 from bridge.lab.topology import in_namespace
 
 PREFIX = "fb-bench"
-NETNS_DIR = Path("/run/netns")
 DEADLINE = 10.0  # seconds to wait for a program to become ready
 PR_SET_PDEATHSIG = 1
-CLONE_NEWNET = 0x40000000
 
 _serial = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -62,14 +59,10 @@ def require_command(command: str, package: str) -> str:
 
 def wait_until(condition: Callable[[], T], what: str, timeout: float = DEADLINE) -> T:
     """Call `condition` until it returns something true; return that, or raise after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    pause = 0.001
-    while not (result := condition()):
-        if time.monotonic() > end:
-            raise BenchError(f"not within {timeout:g} s: {what}")
-        time.sleep(pause)
-        pause = min(2 * pause, 0.05)
-    return result
+    try:
+        return netns.wait_until(condition, what, timeout)
+    except netns.NotInTimeError as error:
+        raise BenchError(str(error)) from error
 
 
 def run(*command: str, namespace: str | None = None, data: str | None = None, timeout: float = 30.0) -> str:
@@ -179,26 +172,16 @@ def make_prefix() -> str:
 @contextlib.contextmanager
 def namespace(name: str) -> Iterator[str]:
     """Make a named namespace in which nothing speaks of its own accord; remove it with all in it afterwards."""
-    run("ip", "netns", "add", name)
     try:
-        for scope in ("all", "default"):
-            run("sysctl", "-qw", f"net.ipv6.conf.{scope}.disable_ipv6=1", namespace=name)
-        ip(name, "link", "set", "lo", "up")
-        yield name
+        with netns.namespace(name, ipv6=False):
+            yield name
     finally:
         remove_namespace(name)
 
 
 def remove_namespace(name: str) -> None:
     """Kill what still runs in a namespace and remove it; idempotent."""
-    if not (NETNS_DIR / name).exists():
-        return
-    with contextlib.suppress(BenchError):
-        for pid in run("ip", "netns", "pids", name).split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
-    with contextlib.suppress(BenchError):
-        run("ip", "netns", "delete", name)
+    netns.remove(name, with_programs=True)
 
 
 @contextlib.contextmanager
@@ -210,7 +193,7 @@ def scratch_directory() -> Iterator[Path]:
 
 def leftovers() -> list[str]:
     """Name the namespaces that this process has made and not removed."""
-    return sorted(path.name for path in NETNS_DIR.glob(f"{PREFIX}-{os.getpid()}-*"))
+    return netns.named(f"{PREFIX}-{os.getpid()}-")
 
 
 def orphans(place: Path) -> list[Path]:
@@ -223,7 +206,7 @@ def orphans(place: Path) -> list[Path]:
 
 def sweep() -> list[str]:
     """Remove the namespaces and directories of harness processes that are no more; returns their names."""
-    spaces, directories = orphans(NETNS_DIR), orphans(Path(tempfile.gettempdir()))
+    spaces, directories = orphans(netns.NETNS_DIR), orphans(Path(tempfile.gettempdir()))
     for path in spaces:
         remove_namespace(path.name)
     for path in directories:
@@ -233,27 +216,7 @@ def sweep() -> list[str]:
 
 def inside(space: str, work: Callable[[], T]) -> T:
     """Call `work` in a thread that has entered a namespace; sockets it opens stay there."""
-    outcome: list[T] = []
-    failure: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            fd = os.open(NETNS_DIR / space, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                if _libc.setns(fd, CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), "setns: " + os.strerror(ctypes.get_errno()))
-            finally:
-                os.close(fd)
-            outcome.append(work())
-        except BaseException as error:  # handed to the caller
-            failure.append(error)
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return outcome[0]
+    return netns.run_in(space, work)
 
 
 # -- devices
@@ -261,26 +224,7 @@ def inside(space: str, work: Callable[[], T]) -> T:
 
 def add_veth(space: str, device: str, peer_space: str, peer: str, *, mtu: int = 1500) -> None:
     """Make a veth pair between two namespaces and bring both ends up."""
-    ip(
-        space,
-        "link",
-        "add",
-        "name",
-        device,
-        "mtu",
-        str(mtu),
-        "type",
-        "veth",
-        "peer",
-        "name",
-        peer,
-        "mtu",
-        str(mtu),
-        "netns",
-        peer_space,
-    )
-    ip(space, "link", "set", device, "up")
-    ip(peer_space, "link", "set", peer, "up")
+    netns.connect(space, device, peer_space, peer, mtu=mtu)
 
 
 def device_exists(space: str, device: str) -> bool:

@@ -24,12 +24,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pyroute2 import IPRoute
-from pyroute2 import netns as kernel_netns
 from pyroute2.netlink.exceptions import NetlinkError
 
 from bridge.control.client import Client
 from bridge.errors import ControlError, FramebridgeError
+from bridge.lab import netns
 
 VLAN = 10
 GUEST = "10.99.10.1"
@@ -95,14 +94,15 @@ def built() -> Iterator[Topology]:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framebridge-lab-")))
         token = secrets.token_hex(3)
         guest, middle, external = (
-            stack.enter_context(namespace(f"fb-lab-{token}-{role}"))
+            stack.enter_context(netns.namespace(f"fb-lab-{token}-{role}"))
             for role in ("guest", "bridge", "external")
         )
-        connect(middle, "eth1", external, "eth0")
+        netns.connect(middle, "eth1", external, "eth0")
         socket = stack.enter_context(daemon(directory / "lab", middle, BRIDGE_CONFIG, guest=guest))
         termination = stack.enter_context(terminate_vlan(directory, external))
-        configure(guest, "tap0", GUEST)
-        configure(external, f"eth0.{VLAN}", EXTERNAL)
+        for where, device, address in ((guest, "tap0", GUEST), (external, f"eth0.{VLAN}", EXTERNAL)):
+            netns.add_address(where, device, address, PREFIX)
+            netns.set_link(where, device, state="up")
         yield Topology(socket, guest, external, termination)
 
 
@@ -122,46 +122,20 @@ def in_namespace(where: str, *command: str) -> list[str]:
 
     Unlike `ip netns exec`, which mounts another /sys, it works in a chroot whose root is no mount point.
     """
-    return ["nsenter", f"--net={kernel_netns.NETNS_RUN_DIR}/{where}", *command]
-
-
-@contextlib.contextmanager
-def namespace(name: str) -> Iterator[str]:
-    """Make a network namespace with its loopback up; it is gone afterwards, with all devices in it."""
-    kernel_netns.create(name)
-    try:
-        with IPRoute(netns=name) as ipr:
-            ipr.link("set", index=1, state="up")
-        yield name
-    finally:
-        kernel_netns.remove(name)
-
-
-def connect(left: str, left_device: str, right: str, right_device: str) -> None:
-    """Join two namespaces by a veth pair, both ends up."""
-    with IPRoute(netns=left) as ipr:
-        peer = {"ifname": right_device, "net_ns_fd": right}
-        ipr.link("add", ifname=left_device, kind="veth", peer=peer)
-    for where, device in ((left, left_device), (right, right_device)):
-        with IPRoute(netns=where) as ipr:
-            ipr.link("set", index=ipr.link_lookup(ifname=device)[0], state="up")
-
-
-def configure(where: str, device: str, address: str) -> None:
-    """Give a device an address and bring it up."""
-    with IPRoute(netns=where) as ipr:
-        index = ipr.link_lookup(ifname=device)[0]
-        ipr.addr("add", index=index, address=address, prefixlen=PREFIX)
-        ipr.link("set", index=index, state="up")
+    return ["nsenter", f"--net={netns.NETNS_DIR / where}", *command]
 
 
 @contextlib.contextmanager
 def terminate_vlan(directory: Path, where: str) -> Iterator[str]:
     """Make eth0.VLAN in the external namespace; yields how: `8021q` or `framebridge`."""
     try:
-        with IPRoute(netns=where) as ipr:
-            parent = ipr.link_lookup(ifname="eth0")[0]
-            ipr.link("add", ifname=f"eth0.{VLAN}", kind="vlan", link=parent, vlan_id=VLAN)
+        name, kind = f"eth0.{VLAN}", "vlan"
+        netns.netlink(
+            where,
+            lambda ipr: ipr.link(
+                "add", ifname=name, kind=kind, link=netns.find_index(ipr, "eth0"), vlan_id=VLAN
+            ),
+        )
     except NetlinkError as error:
         if error.code != errno.EOPNOTSUPP:
             raise

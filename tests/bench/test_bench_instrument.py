@@ -456,5 +456,5 @@ def test_what_a_killed_run_left_is_swept() -> None:
     directory = Path(tempfile.gettempdir(), f"{net.PREFIX}-{gone.pid}-abc")
     directory.mkdir()
     assert {name, directory.name} <= set(net.sweep())
-    assert not (net.NETNS_DIR / name).exists()
+    assert not (net.netns.NETNS_DIR / name).exists()
     assert not directory.exists()

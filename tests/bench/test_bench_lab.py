@@ -311,4 +311,4 @@ def test_ctrl_c_leaves_a_valid_report_and_nothing_else(tmp_path: Path) -> None:
     assert schema.problems(report) == []
     assert report["complete"] is False
     assert report["samples"]
-    assert [path.name for path in net.NETNS_DIR.iterdir() if path.name.startswith(mine)] == []
+    assert net.netns.named(mine) == []

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bridge.lab.netns import find_index
 from helpers import frames, kernel
-from helpers.net import DEADLINE, Namespace, Wire, find_index, wait_until
+from helpers.net import DEADLINE, Namespace, Wire, wait_until
 
 PORT = 4321
 WINDOW = 24  # packets under way

@@ -120,12 +120,6 @@ def parse_auxdata(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int] | 
     return None
 
 
-def enter_namespace(fd: int) -> None:
-    """Move the calling thread into the network namespace behind `fd`."""
-    if _LIBC.setns(fd, CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "setns: " + os.strerror(ctypes.get_errno()))
-
-
 def leave_for_new_namespace() -> None:
     """Move the calling thread into a fresh network namespace that ends with its last thread and socket."""
     if _LIBC.unshare(CLONE_NEWNET):

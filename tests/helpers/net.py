@@ -3,10 +3,9 @@
 Job: a test says what it needs in one line each; whatever happens, all of it is gone when the test ends.
 Every factory is a context manager of its own; `Net` is an exit stack of them (the `net` fixture). Names
 carry PREFIX, random per test process: leak checks and other processes never see each other's things.
-Work inside a namespace runs in a short-lived thread that entered it (`Namespace.run`): the caller never
-moves, an asyncio loop may be running in the calling thread, and sockets or programs made there stay
-there. Waiting is always for a condition, with a deadline (`wait_until`); nothing here sleeps for a
-guessed time.
+Namespaces and links are those of bridge/lab/netns.py: work inside a namespace runs in a short-lived thread that
+entered it (`Namespace.run`), the caller never moves, an asyncio loop may be running in the calling thread. Waiting is
+always for a condition, with a deadline (`wait_until`); nothing here sleeps for a guessed time.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ import socket
 import struct
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pytest
-from pyroute2 import IPRoute, netns
+from pyroute2 import IPRoute
 
+from bridge.lab import netns
+from bridge.lab.netns import NETNS_DIR
 from helpers import kernel
 from helpers.kernel import VnetHeader
 
 PREFIX = f"fb-{secrets.token_hex(3)}"
 DEADLINE = 30.0  # seconds; generous: an emulated machine is slow, and only a failing test waits that long
-NETNS_DIR = Path("/run/netns")
 FRAME_MAX = 65536 + 64
 
 KEPT: set[str] = set()  # names of namespaces that outlive a test; whoever adds one takes it out again
@@ -52,13 +51,10 @@ T = TypeVar("T")
 
 def wait_until(condition: Callable[[], T], what: str, timeout: float = DEADLINE) -> T:
     """Call `condition` until it returns something true; return that, or fail after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    pause = 0.0005
-    while not (result := condition()):
-        assert time.monotonic() < end, f"not within {timeout} s: {what}"
-        time.sleep(pause)
-        pause = min(2 * pause, 0.02)
-    return result
+    try:
+        return netns.wait_until(condition, what, timeout)
+    except netns.NotInTimeError as error:
+        raise AssertionError(str(error)) from None
 
 
 @contextlib.contextmanager
@@ -103,40 +99,15 @@ class Namespace:
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call `function` in a thread inside the namespace and hand back what it returns or raises."""
-        outcome: list[tuple[bool, Any]] = []
-
-        def work() -> None:
-            try:
-                if self.name is not None:
-                    fd = os.open(NETNS_DIR / self.name, os.O_RDONLY | os.O_CLOEXEC)
-                    try:
-                        kernel.enter_namespace(fd)
-                    finally:
-                        os.close(fd)
-                outcome.append((True, function(*args, **kwargs)))
-            except BaseException as error:  # handed to the caller
-                outcome.append((False, error))
-
-        thread = threading.Thread(target=work, name=f"inside {self.name}")
-        thread.start()
-        thread.join()
-        good, value = outcome[0]
-        if not good:
-            raise value
-        return value
+        return netns.run_in(self.name, function, *args, **kwargs)
 
     def netlink(self, function: Callable[[IPRoute], T]) -> T:
         """Call `function` with a netlink socket of this namespace."""
-
-        def work() -> T:
-            with IPRoute() as ipr:
-                return function(ipr)
-
-        return self.run(work)
+        return netns.netlink(self.name, function)
 
     def remove(self) -> None:
         """Take the name away; idempotent. The namespace ends with its last process, socket and descriptor."""
-        if self.name is not None and (NETNS_DIR / self.name).exists():
+        if self.name is not None:
             netns.remove(self.name)
 
     def devices(self) -> set[str]:
@@ -166,17 +137,15 @@ class Namespace:
 
     def set_link(self, device: str, **changes: Any) -> None:
         """Change a device (`state="up"`, `mtu=9000`, `address=...`); bringing up waits for the flag."""
-        self.netlink(lambda ipr: ipr.link("set", index=find_index(ipr, device), **changes))
+        netns.set_link(self.name, device, **changes)
         if changes.get("state") == "up":
             wait_until(lambda: (self.link(device) or {}).get("up"), f"{device} up in {self}")
 
     def delete_link(self, device: str) -> None:
-        self.netlink(lambda ipr: ipr.link("del", index=find_index(ipr, device)))
+        netns.delete_link(self.name, device)
 
     def add_address(self, device: str, address: str, prefix: int) -> None:
-        self.netlink(
-            lambda ipr: ipr.addr("add", index=find_index(ipr, device), address=address, prefixlen=prefix)
-        )
+        netns.add_address(self.name, device, address, prefix)
 
     def wait_carrier(self, device: str) -> None:
         wait_until(lambda: (self.link(device) or {}).get("carrier"), f"carrier on {device} in {self}")
@@ -216,34 +185,14 @@ class Namespace:
 HERE = Namespace(None)
 
 
-def find_index(ipr: IPRoute, device: str) -> int:
-    found = list(ipr.link_lookup(ifname=device))
-    if not found:
-        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), device)
-    return int(found[0])
-
-
 @contextlib.contextmanager
 def namespace(*, ipv6: bool = False) -> Iterator[Namespace]:
     """A fresh named namespace with `lo` up. Without `ipv6` nothing in it sends a frame of its own accord."""
     space = Namespace(make_name())
-    with capability("network namespaces"):
-        netns.create(space.name)
-    try:
-        if not ipv6:
-            space.run(silence_ipv6)
-        space.set_link("lo", state="up")
+    with contextlib.ExitStack() as stack:
+        with capability("network namespaces"):
+            stack.enter_context(netns.namespace(str(space.name), ipv6=ipv6))
         yield space
-    finally:
-        space.remove()
-
-
-def silence_ipv6() -> None:
-    """Stop router solicitations and the like on every device the current namespace will ever have."""
-    for scope in ("all", "default"):
-        switch = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
-        if switch.exists():
-            switch.write_text("1")
 
 
 @contextlib.contextmanager
@@ -251,19 +200,9 @@ def veth(
     a: str, b: str, a_space: Namespace = HERE, b_space: Namespace = HERE, *, mtu: int = 1500
 ) -> Iterator[None]:
     """A veth pair, both ends up with carrier: `a` in one namespace, `b` in another."""
-    with capability("veth"):
-        if b_space is HERE:
-            peer_fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        else:
-            peer_fd = os.open(NETNS_DIR / str(b_space.name), os.O_RDONLY)
-        try:
-            peer = {"ifname": b, "net_ns_fd": peer_fd}
-            a_space.netlink(lambda ipr: ipr.link("add", ifname=a, kind="veth", peer=peer))
-        finally:
-            os.close(peer_fd)
     try:
-        for space, device in ((a_space, a), (b_space, b)):
-            space.set_link(device, mtu=mtu, state="up")
+        with capability("veth"):
+            netns.connect(a_space.name, a, b_space.name, b, mtu=mtu)
         for space, device in ((a_space, a), (b_space, b)):
             space.wait_carrier(device)
         yield

@@ -21,8 +21,9 @@ import sys
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from bridge.lab.netns import find_index
 from helpers.frames import TPID_Q, tci
-from helpers.net import Namespace, Net, capability, find_index
+from helpers.net import Namespace, Net, capability
 
 BPF_PROG_LOAD = 5
 BPF_PROG_TYPE_SCHED_CLS = 3

@@ -7,7 +7,8 @@ import errno
 import pytest
 from pyroute2.netlink.exceptions import NetlinkError
 
-from helpers.net import Namespace, find_index
+from bridge.lab.netns import find_index
+from helpers.net import Namespace
 
 
 def add_vlan_interface(space: Namespace, parent: str, vid: int) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import pytest
 from helpers import frames
-from helpers.net import HERE, Net, capability, find_index
+from helpers.net import HERE, Net, capability
+
+from bridge.lab.netns import find_index
 
 pytestmark = pytest.mark.root
 
