@@ -1,4 +1,4 @@
-"""Build of the one extension file, `bridge.core._core`: Cython, in three parts, over everything in csrc/.
+"""Build of the one extension file, `bridge.core._core`: Cython, in parts, over everything in csrc/.
 
 Beside it bridge/declared.py is written: the limits and names that csrc/ declares, for Python without the core.
 Metadata is in pyproject.toml. FRAMEBRIDGE_STRICT=1, as the Makefile says, makes warnings of the compilers and
@@ -26,7 +26,7 @@ from setuptools import Extension, setup  # noqa: E402
 
 SANITIZE = os.environ.get("FRAMEBRIDGE_SANITIZE") == "1"
 
-PARTS = ("_core", "_handles", "_snapshot")
+PARTS = ("_core", "_handles", "_snapshot", "_ha")
 SOURCES = sorted(str(path) for path in Path("csrc").glob("*/*.c"))
 HEADERS = sorted(str(path) for path in Path("csrc").glob("*/*.h"))
 

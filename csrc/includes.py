@@ -25,6 +25,7 @@ LAYERS = (
     "port",
     "fdb",
     "frame",
+    "ha",
     "count",
 )
 

@@ -101,11 +101,6 @@ cdef object make_entry(br_fdb_entry entry):
 
 
 cdef class Bridge:
-    cdef br_bridge *raw
-    cdef Snapshot snapshot
-    cdef uint64_t lost_seen
-    cdef readonly object thread_id
-
     def __cinit__(self, *, int fdb_capacity=65536, int burst=64, int events=16384, secret=None):
         cdef uint64_t key[2]
         cdef int error

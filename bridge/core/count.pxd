@@ -15,6 +15,9 @@ cdef extern from "count/counters.h" nogil:
         BR_HISTOGRAM_N
         BR_WAITING_N
         BR_GUARD_N
+        BR_PAIR_STATE_N
+        BR_PAIR_STEP_N
+        BR_MEMBER_COUNTER_N
         BR_EVENT_source_guard
 
     struct br_port_counters:
@@ -56,6 +59,9 @@ cdef extern from "count/names.h" nogil:
     const br_name *br_port_counter_names
     const br_name *br_thread_counter_names
     const br_name *br_guard_names
+    const br_name *br_pair_state_names
+    const br_name *br_pair_step_names
+    const br_name *br_member_counter_names
 
 
 cdef extern from "count/event.h" nogil:

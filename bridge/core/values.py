@@ -168,3 +168,44 @@ class Bill(NamedTuple):
     histograms: dict[str, list[int]]  # a name of HISTOGRAMS: batches by bucket of HISTOGRAM_BOUNDS
     slow: list[SlowBatch]  # slowest first, at most 16, since clear_slow()
     clock_jumps: int  # stamps that went backwards or leapt; their cycles are nobody's
+
+
+class Beacon(NamedTuple):
+    """What a member of a pair says (csrc/ha/beacon.h). `flags`: a set of BEACON_..., ids and times 64 bits."""
+
+    pair: int
+    sender: int
+    session: int  # greater in each run of the sender
+    sequence: int
+    epoch: int
+    heard_sender: int  # whom the sender heard lately, 0: nobody
+    heard_session: int
+    flags: int
+    priority: int
+
+
+class PairPeer(NamedTuple):
+    """Another member, as the data thread knows it. `heard`: boot_clock() of its last beacon."""
+
+    member: int
+    session: int
+    sequence: int
+    epoch: int
+    heard: int
+    forwards: bool
+    priority: int
+    eligible: bool
+    hears: bool  # it hears us
+    lost: bool  # it fell silent
+
+
+class PairState(NamedTuple):
+    """A member, between two turns. `state`: a name of PAIR_STATES; `until`: end of its lease, boot_clock()."""
+
+    state: str
+    epoch: int
+    until: int
+    healthy: bool
+    held: bool
+    peers: tuple[PairPeer, ...]
+    counters: dict[str, int]  # names of MEMBER_COUNTERS

@@ -7,6 +7,7 @@ Job: the one reader of the ring of events (csrc/count/event.h). Thread: control.
     budget_over, budget_under                                      Budgets: a limit was met, or is kept again
     probe                                                          Protection: a loop probe came back
     port_error, rx_refused                                         PortTable: a port failed, or lost its receive ring
+    pair                                                           nobody yet: what it says is emitted
 
 Invariants: events are handled in the order of the ring, also across owners. They are taken in slices, so a storm delays
 other work of the thread by a slice; what the thread cannot follow is lost in the ring, counted, and resynced by
@@ -20,6 +21,7 @@ from collections.abc import Callable
 
 from bridge.account.budgets import Budgets
 from bridge.core._core import Bridge, Event
+from bridge.core._ha import PAIR_STATES, PAIR_STEPS
 from bridge.events import Emit
 from bridge.fdb.learning import Learning
 from bridge.ports.table import PortTable
@@ -52,6 +54,7 @@ class CoreEvents:
             "probe": self._probed,
             "port_error": self._port_failed,
             "rx_refused": self._rx_refused,
+            "pair": self._pair_stepped,
         }
 
     def drain(self) -> None:
@@ -91,3 +94,7 @@ class CoreEvents:
     def _rx_refused(self, event: Event) -> None:
         if (name := self._ports.rx_refused(event.port)) is not None:
             self._emit("rx-refused", port=name)
+
+    def _pair_stepped(self, event: Event) -> None:
+        steps = [name for bit, (name, _) in enumerate(PAIR_STEPS) if event.errno >> bit & 1]
+        self._emit("pair", state=PAIR_STATES[event.port][0], epoch=event.mac, steps=steps)

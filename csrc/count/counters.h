@@ -49,6 +49,8 @@
     X(gso_unsupported, "super-frame that the port cannot take and that is not TCP or UDP")                             \
     X(port_down, "port without link or disabled")                                                                     \
     X(blocked, "port taken out of forwarding for a time, because of a loop or a moving address")                      \
+    X(standby, "the gate of this bridge is closed: another one forwards")                                             \
+    X(beacon, "a beacon of a bridge pair, which no bridge forwards")                                                  \
     X(tx_full, "egress queue full")                                                                                   \
     X(tx_error, "the kernel refused the frame")
 
@@ -159,7 +161,36 @@
     X(budget_under, "a spent budget has tokens again")                                                                \
     X(probe, "a loop probe of this bridge came back")                                                                 \
     X(port_error, "a port failed and is no longer polled")                                                            \
+    X(pair, "the pair: a change of state, or something a peer did (key: epoch, port: state, error: steps)")           \
     X(rx_refused, "a super-frame that the kernel cannot hand over ended a receive ring; the port goes on without one")
+
+/* The states of a member of a pair, and what a step of its decisions asks for or reports: a set (ha/pair.h). */
+#define BR_PAIR_STATES(X)                                                                                             \
+    X(ineligible, "a path without carrier, or held")                                                                  \
+    X(standby, "could forward, and does not")                                                                         \
+    X(active, "forwards")
+
+#define BR_PAIR_STEPS(X)                                                                                              \
+    X(close, "the gate was closed")                                                                                   \
+    X(send, "a beacon was due")                                                                                       \
+    X(announce, "switches are to be told where the stations are")                                                     \
+    X(conflict, "a peer forwarded at the same time")                                                                  \
+    X(deaf, "a peer that forwards does not hear us")                                                                  \
+    X(lost, "a peer fell silent")                                                                                     \
+    X(replayed, "a beacon older than one heard before")                                                               \
+    X(reflected, "a beacon of our own")                                                                               \
+    X(foreign, "a beacon of another pair")                                                                            \
+    X(crowd, "a third member, or a second one under our id")
+
+#define BR_MEMBER_COUNTERS(X)                                                                                         \
+    X(sent, "beacons sent, once a path")                                                                              \
+    X(send_failed, "beacons that a path refused")                                                                     \
+    X(heard, "beacons of a peer received, once a path")                                                               \
+    X(forged, "beacons with a wrong authentication tag, or cut short: another secret, or an attack")                  \
+    X(other_version, "beacons of another version")                                                                    \
+    X(replayed, "beacons older than one heard before")                                                                \
+    X(reflected, "beacons of this bridge that came back: a loop outside, or a mirror")                                \
+    X(foreign, "beacons of another pair under the same secret")
 
 /* What source guard finds in a frame (protect/guard.h). */
 #define BR_GUARD_FINDINGS(X)                                                                                          \
@@ -185,6 +216,12 @@ enum br_waiting { BR_WAITINGS(BR_ENUM_WAITING) BR_WAITING_N };
 enum br_event_kind { BR_EVENTS(BR_ENUM_EVENT) BR_EVENT_N };
 #define BR_ENUM_GUARD(symbol, sentence) BR_GUARD_##symbol,
 enum br_guard_finding { BR_GUARD_FINDINGS(BR_ENUM_GUARD) BR_GUARD_N };
+#define BR_ENUM_PAIR_STATE(symbol, sentence) BR_PAIR_##symbol,
+enum br_pair_state { BR_PAIR_STATES(BR_ENUM_PAIR_STATE) BR_PAIR_STATE_N };
+#define BR_ENUM_PAIR_STEP(symbol, sentence) BR_PAIR_STEP_##symbol,
+enum br_pair_step { BR_PAIR_STEPS(BR_ENUM_PAIR_STEP) BR_PAIR_STEP_N };
+#define BR_ENUM_MEMBER(symbol, sentence) BR_MEMBER_COUNTER_##symbol,
+enum br_member_counter { BR_MEMBER_COUNTERS(BR_ENUM_MEMBER) BR_MEMBER_COUNTER_N };
 #define BR_ENUM_PORT(symbol, sentence) BR_PORT_COUNTER_##symbol,
 enum br_port_counter { BR_PORT_COUNTERS(BR_ENUM_PORT) BR_PORT_COUNTER_N };
 #define BR_ENUM_THREAD(symbol, sentence) BR_THREAD_COUNTER_##symbol,
@@ -202,6 +239,15 @@ struct br_port_counters {
     uint64_t rx_drops[BR_DROP_N];
     uint64_t tx_drops[BR_DROP_N];
     uint64_t misses[BR_MISS_N];
+};
+
+struct br_member_counters {
+    union {
+        struct {
+            BR_MEMBER_COUNTERS(BR_FIELD)
+        };
+        uint64_t value[BR_MEMBER_COUNTER_N];
+    };
 };
 
 struct br_thread_counters {

@@ -12,4 +12,7 @@ const struct br_name br_waiting_names[BR_WAITING_N] = {BR_WAITINGS(BR_NAME)};
 const struct br_name br_event_names[BR_EVENT_N] = {BR_EVENTS(BR_NAME)};
 const struct br_name br_port_counter_names[BR_PORT_COUNTER_N] = {BR_PORT_COUNTERS(BR_NAME)};
 const struct br_name br_thread_counter_names[BR_THREAD_COUNTER_N] = {BR_THREAD_COUNTERS(BR_NAME)};
+const struct br_name br_pair_state_names[BR_PAIR_STATE_N] = {BR_PAIR_STATES(BR_NAME)};
+const struct br_name br_pair_step_names[BR_PAIR_STEP_N] = {BR_PAIR_STEPS(BR_NAME)};
+const struct br_name br_member_counter_names[BR_MEMBER_COUNTER_N] = {BR_MEMBER_COUNTERS(BR_NAME)};
 const struct br_name br_guard_names[BR_GUARD_N] = {BR_GUARD_FINDINGS(BR_NAME)};

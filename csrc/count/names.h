@@ -21,6 +21,9 @@ extern const struct br_name br_waiting_names[BR_WAITING_N];
 extern const struct br_name br_event_names[BR_EVENT_N];
 extern const struct br_name br_port_counter_names[BR_PORT_COUNTER_N];
 extern const struct br_name br_thread_counter_names[BR_THREAD_COUNTER_N];
+extern const struct br_name br_pair_state_names[BR_PAIR_STATE_N];
+extern const struct br_name br_pair_step_names[BR_PAIR_STEP_N];
+extern const struct br_name br_member_counter_names[BR_MEMBER_COUNTER_N];
 extern const struct br_name br_guard_names[BR_GUARD_N];
 
 #endif

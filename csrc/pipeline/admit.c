@@ -10,6 +10,7 @@
 #include "frame/mac.h"
 #include "frame/vlan.h"
 #include "frame/vnet.h"
+#include "ha/beacon.h"
 #include "pipeline/stages.h"
 #include "snapshot/translation.h"
 
@@ -37,14 +38,20 @@ static inline enum br_drop br_admit_tag(const struct br_port_config *port, struc
     return BR_PASS;
 }
 
+/* R4, and what only this product sends to its like. */
+static inline enum br_drop br_admit_group(const struct br_snapshot *snapshot, uint64_t destination)
+{
+    if (br_mac_is_reserved(destination) && !(snapshot->reserved_pass >> (destination & 0xf) & 1))
+        return BR_DROP_reserved;
+    return destination == BR_BEACON_DESTINATION ? BR_DROP_beacon : BR_PASS;
+}
+
 /* R3, R4. */
 static inline enum br_drop br_admit_addresses(const struct br_snapshot *snapshot, uint64_t destination, uint64_t source)
 {
     if (source >> 40 & 1 || source == 0 || source == destination)
         return BR_DROP_bad_source;
-    if (br_mac_is_reserved(destination) && !(snapshot->reserved_pass >> (destination & 0xf) & 1))
-        return BR_DROP_reserved;
-    return BR_PASS;
+    return destination >> 40 & 1 ? br_admit_group(snapshot, destination) : BR_PASS;
 }
 
 /* Trunk with translation: from the tags on the wire to one with the VID of the VLAN, PCP and DEI those of the outer. */

@@ -60,6 +60,8 @@ void br_bridge_fini(struct br_bridge *bridge)
     br_pool_fini(&bridge->thread.batch.pool);
     br_fdb_fini(&bridge->thread.fdb);
     br_events_fini(&bridge->events);
+    br_member_stop(&bridge->member);
+    br_gate_free(bridge->gate);
     if (bridge->wake_fd >= 0)
         close(bridge->wake_fd);
     if (bridge->epoll_fd >= 0)

@@ -16,10 +16,16 @@
 #include <stdint.h>
 
 #include "count/event.h"
+#include "ha/member.h"
 #include "pipeline/state.h"
 #include "thread/loop.h"
 
-enum { BR_WAKE_TAG = BR_PORTS_MAX };
+/* What an epoll event is about: a port by its index, or one of these. */
+enum {
+    BR_WAKE_TAG = BR_PORTS_MAX,
+    BR_TIMER_TAG, /* of the member */
+    BR_PATH_TAG,  /* and the paths after it */
+};
 
 struct br_call;
 
@@ -27,10 +33,12 @@ struct br_bridge {
     struct br_thread thread;
     struct br_loop loop;
     struct br_events events;
+    struct br_gate_page *gate; /* NULL: there is none, and the bridge forwards */
+    struct br_member member;
 
     /* waiting */
     int epoll_fd;
-    int wake_fd; /* eventfd, under BR_WAKE_TAG in the epoll set; ports are there under their index */
+    int wake_fd; /* eventfd */
 
     /* control thread to data thread */
     pthread_mutex_t call_lock;  /* one call at a time */

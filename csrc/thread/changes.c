@@ -50,9 +50,10 @@ enum { BR_ORIGINATE_SLICE = 16 }; /* frames between two looks at the ports */
 static bool br_originate_step(struct br_bridge *bridge, struct br_call *call)
 {
     struct br_originate_call *own = (struct br_originate_call *)call;
+    const bool gated = bridge->gate && !br_gate_is_open(bridge->gate, br_gate_clock());
 
     for (int i = 0; i < BR_ORIGINATE_SLICE && own->done < own->n; i++, own->done++)
-        own->frame[own->done].result = (int16_t)br_originate(&bridge->thread.batch, &own->frame[own->done]);
+        own->frame[own->done].result = gated ? -EHOSTDOWN : (int16_t)br_originate(&bridge->thread.batch, &own->frame[own->done]);
     return own->done == own->n;
 }
 

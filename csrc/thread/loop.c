@@ -28,6 +28,7 @@
 #include "fdb/fdb.h"
 #include "pipeline/pipeline.h"
 #include "thread/bridge.h"
+#include "thread/ha.h"
 #include "thread/call.h"
 
 enum {
@@ -174,6 +175,11 @@ static void br_loop_note(struct br_bridge *bridge, const struct epoll_event *eve
         }
         return;
     }
+    if (event->data.u32 >= BR_TIMER_TAG) {
+        if (event->data.u32 >= BR_PATH_TAG)
+            bridge->member.ready |= 1u << (event->data.u32 - BR_PATH_TAG);
+        return;
+    }
     struct br_port *port = bridge->thread.batch.snapshot->port[event->data.u32].port;
     if (!port)
         return; /* it left with the last snapshot */
@@ -308,6 +314,12 @@ static void br_loop_check(struct br_bridge *bridge)
     }
 }
 
+/* The clock is read after the burst was taken: what waited while the thread did not run meets a gate that has closed. */
+static inline bool br_loop_may_forward(const struct br_bridge *bridge)
+{
+    return !bridge->gate || br_gate_is_open(bridge->gate, br_gate_clock());
+}
+
 /* One burst of one port, through to the end; frames received. */
 static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_config *config)
 {
@@ -330,8 +342,22 @@ static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_con
     if (port->edge)
         br_loop_check_later(bridge, port);
     port->counters.rx_cycles += br_stage_end(batch, BR_STAGE_rx);
-    br_pipeline_run(&bridge->thread, config, (uint32_t)n);
+    if (BR_LIKELY(br_loop_may_forward(bridge)))
+        br_pipeline_run(&bridge->thread, config, (uint32_t)n);
+    else
+        br_pipeline_discard(&bridge->thread, port, (uint32_t)n, BR_DROP_standby);
     return (uint32_t)n;
+}
+
+/* What the pair has to do, before any frame is taken. */
+static void br_loop_pair(struct br_bridge *bridge)
+{
+    const enum br_pair_state state = bridge->member.pair.state;
+    const uint32_t done = br_member_turn(&bridge->member);
+
+    if (state != bridge->member.pair.state || done & BR_PAIR_NEWS)
+        br_bridge_tell_pair(bridge, done);
+    br_stage_end(&bridge->thread.batch, BR_STAGE_control);
 }
 
 /* What the control thread asked for, and work left over from it. True: there is more. */
@@ -398,6 +424,8 @@ uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait)
         br_loop_look(bridge, 0);
     if (loop->check_at && br_loop_check_in(bridge) == 0)
         br_loop_check(bridge);
+    if (__builtin_expect(bridge->member.running, 0))
+        br_loop_pair(bridge);
     const uint32_t n = br_loop_ports(bridge);
     if (n) {
         loop->worked = batch->stamp;

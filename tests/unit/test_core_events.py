@@ -89,11 +89,17 @@ class Owner:
 
 
 def test_every_kind_of_core_event_has_an_owner() -> None:
-    assert {name for name, _ in EVENTS} == OWNERS.keys()
+    assert {name for name, _ in EVENTS} == {*OWNERS, "pair"}
     for kind, owner in OWNERS.items():
         heard = Owner(Ring([event(kind)]))
         heard.events.take()
         assert [who for who, _ in heard.handed] == [owner], kind
+
+
+def test_what_the_pair_says_is_emitted() -> None:
+    heard = Owner(Ring([event("pair")._replace(mac=7, port=2, errno=0b1100)]))
+    heard.events.take()
+    assert heard.emitted == [("pair", {"state": "active", "epoch": 7, "steps": ["announce", "conflict"]})]
 
 
 def test_owners_get_events_in_the_order_of_the_ring() -> None:
