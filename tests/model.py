@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import headers
 from classes import classify
 from guards import Rule, is_allowed, judge
 from routers import is_of_backup, is_virtual
@@ -34,6 +35,7 @@ PROBES_TOLD = 64  # of the last probes seen it is remembered that they were told
 FLOODS = ("unknown", "multicast", "broadcast")
 STORM_EXEMPT = ("first_hop", "heartbeat")
 L4_CSUM_OFFSET = {"tcp4": 16, "tcp6": 16, "udp": 6}
+L4_PROTOCOL = {"tcp4": 6, "tcp6": 6, "udp": 17}
 
 
 class Offload(NamedTuple):
@@ -458,6 +460,9 @@ class Model:
             offload = offload._replace(hdr_len=header_end)
             receipt.segments = segments(data, offload)
             self.ports[index].values["rx_segments"] += receipt.segments - 1
+        elif (end := sctp_end(data, offload)) is not None:  # open on its way in only
+            data, offload = finish_crc(data, offload.csum_start, end), Offload()
+            self.ports[index].values["rx_checksums"] += 1
         priority = config.default_pcp << 13 if own_tci is None else own_tci & 0xF000
         admitted = Admitted(
             data, offload, index, vid, priority, own_tci is not None, headroom, receipt, was_double
@@ -734,17 +739,17 @@ class Model:
     def _send(self, index: int, receipt: Receipt, data: bytes, offload: Offload) -> str:
         """Hand a frame in its final form to a port, cut if it takes none such; the reason if it refuses."""
         port = self.ports[index]
-        if offload.gso == "none" or port.vnet:
+        if offload.gso == "none" or (port.vnet and is_own(data, offload)):
             return self._put(port, data, offload)
-        pieces = cut(data, offload)
+        pieces = cut(data, offload, port.vnet)
         if not pieces:
             port.tx_drops["gso_unsupported"] += 1
             return "gso_unsupported"
         port.values["tx_segmented"] += 1
         port.values["offered"] += len(pieces) - 1
         self._count_copies(receipt, len(pieces) - 1)
-        for piece in pieces:
-            self._put(port, padded(piece, Offload()), Offload())
+        for piece, left_open in pieces:
+            self._put(port, padded(piece, left_open), left_open)
         return ""
 
     def _count_copies(self, receipt: Receipt, n: int) -> None:
@@ -998,42 +1003,105 @@ def finish_checksum(data: bytes, offload: Offload) -> bytes:
     return data[:at] + struct.pack("!H", (0xFFFF ^ total) or 0xFFFF) + data[at + 2 :]
 
 
-def cut(data: bytes, offload: Offload) -> list[bytes]:
-    """The wire frames a super-frame stands for, checksums finished; none if it is not TCP or UDP over IP."""
-    types = range(HEADER - 2, offload.csum_start - 1, TAG)
-    at = next((at for at in types if int.from_bytes(data[at : at + 2], "big") not in TPIDS), None)
-    ethertype = None if at is None else int.from_bytes(data[at : at + 2], "big")
-    ip, transport = (at or 0) + 2, offload.csum_start
-    if ethertype not in (0x0800, 0x86DD) or ip + (20 if ethertype == 0x0800 else 40) > transport:
+def sctp_end(data: bytes, offload: Offload) -> int | None:
+    """The end of an SCTP packet whose checksum is open; None: it is no such packet."""
+    if not offload.needs_csum or offload.csum_offset != 8 or (found := headers.walk(data)) is None:
+        return None
+    is_whole = not found.is_fragment and found.end >= found.transport + 12
+    is_sctp = (found.transport, found.protocol) == (offload.csum_start, 132)
+    return found.end if is_sctp and is_whole else None
+
+
+def finish_crc(data: bytes, start: int, end: int) -> bytes:
+    """RFC 9260 appendix A, bit by bit."""
+    packet = data[start : start + 8] + bytes(4) + data[start + 12 : end]
+    crc = 0xFFFFFFFF
+    for byte in packet:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return data[: start + 8] + (crc ^ 0xFFFFFFFF).to_bytes(4, "little") + data[start + 12 :]
+
+
+def is_own(data: bytes, offload: Offload) -> bool:
+    """Whether the segments of a super-frame are those of its own IP header, not of one inside a tunnel."""
+    found = headers.walk(data[:HEADERS_MAX])
+    return (
+        found is not None
+        and (found.transport, found.protocol) == (offload.csum_start, L4_PROTOCOL[offload.gso])
+        and not found.is_fragment
+        and (offload.gso == "udp" or (found.ethertype == headers.IPV6) == (offload.gso == "tcp6"))
+    )
+
+
+def cut(data: bytes, offload: Offload, is_open: bool) -> list[tuple[bytes, Offload]]:
+    """The wire frames a super-frame stands for, checksums finished or left open; none if its headers do not say how."""
+    transport, protocol = offload.csum_start, L4_PROTOCOL[offload.gso]
+    layers = headers.layers(data, transport, protocol)
+    if layers is None:
         return []
     payload = data[offload.hdr_len :]
     pieces = [payload[i : i + offload.gso_size] for i in range(0, len(payload), offload.gso_size)]
-    frames = []
+    made = []
     for n, piece in enumerate(pieces):
         frame = bytearray(data[: offload.hdr_len] + piece)
-        transport_len = len(frame) - transport
-        if ethertype == 0x0800:
-            addresses = frame[ip + 12 : ip + 20]
-            struct.pack_into("!H", frame, ip + 2, len(frame) - ip)
-            struct.pack_into("!H", frame, ip + 4, int.from_bytes(frame[ip + 4 : ip + 6], "big") + n & 0xFFFF)
-            struct.pack_into("!H", frame, ip + 10, 0)
-            struct.pack_into("!H", frame, ip + 10, 0xFFFF ^ sum16(frame[ip:transport]))
-        else:
-            addresses = frame[ip + 8 : ip + 40]
-            struct.pack_into("!H", frame, ip + 4, len(frame) - ip - 40)
+        for layer in layers:
+            write_length(frame, layer, n)
         if offload.gso == "udp":
-            struct.pack_into("!H", frame, transport + 4, transport_len)
+            struct.pack_into("!H", frame, transport + 4, len(frame) - transport)
         else:
-            sequence = int.from_bytes(frame[transport + 4 : transport + 8], "big")
-            struct.pack_into("!I", frame, transport + 4, sequence + n * offload.gso_size & 0xFFFFFFFF)
-            if n < len(pieces) - 1:
-                frame[transport + 13] &= ~0x09  # FIN, PSH
-            if n:
-                frame[transport + 13] &= ~0x80  # CWR
-        pseudo = sum16(addresses + struct.pack("!II", transport_len, 17 if offload.gso == "udp" else 6))
-        struct.pack_into("!H", frame, transport + offload.csum_offset, pseudo)
-        frames.append(finish_checksum(bytes(frame), offload))
-    return frames
+            write_tcp(frame, transport, offload.gso_size, n, is_last=n == len(pieces) - 1)
+        pseudo = pseudo_sum(frame, layers[-1], protocol, len(frame) - transport)
+        at = transport + offload.csum_offset
+        struct.pack_into("!H", frame, at, pseudo)
+        frame = bytearray(finish_checksum(bytes(frame), offload))
+        for position in reversed(range(len(layers))):
+            write_checksum(frame, layers, position)
+        if is_open:
+            struct.pack_into("!H", frame, at, pseudo)
+        made.append((bytes(frame), Offload(True, transport, offload.csum_offset) if is_open else Offload()))
+    return made
+
+
+def write_length(frame: bytearray, layer: headers.Layer, n: int) -> None:
+    """What a header says of its length; the identification and the checksum of IPv4."""
+    at, length = layer.at, len(frame) - layer.at
+    if layer.kind == "ipv4":
+        struct.pack_into("!H", frame, at + 2, length)
+        struct.pack_into("!H", frame, at + 4, int.from_bytes(frame[at + 4 : at + 6], "big") + n & 0xFFFF)
+        struct.pack_into("!H", frame, at + 10, 0)
+        struct.pack_into("!H", frame, at + 10, 0xFFFF ^ sum16(frame[at : at + (frame[at] & 15) * 4]))
+    elif layer.kind != "gre":
+        struct.pack_into("!H", frame, at + 4, length - 40 * (layer.kind == "ipv6"))
+
+
+def write_tcp(frame: bytearray, at: int, gso_size: int, n: int, *, is_last: bool) -> None:
+    sequence = int.from_bytes(frame[at + 4 : at + 8], "big")
+    struct.pack_into("!I", frame, at + 4, sequence + n * gso_size & 0xFFFFFFFF)
+    if not is_last:
+        frame[at + 13] &= ~0x09  # FIN, PSH
+    if n:
+        frame[at + 13] &= ~0x80  # CWR
+
+
+def pseudo_sum(frame: bytearray, ip: headers.Layer, protocol: int, length: int) -> int:
+    addresses = frame[ip.at + 12 : ip.at + 20] if ip.kind == "ipv4" else frame[ip.at + 8 : ip.at + 40]
+    return sum16(addresses + struct.pack("!II", length, protocol))
+
+
+def write_checksum(frame: bytearray, layers: list[headers.Layer], position: int) -> None:
+    """The checksum of a UDP or GRE header in front of a finished segment, over every byte that follows."""
+    layer = layers[position]
+    if not layer.has_csum:
+        return
+    at = layer.at + (6 if layer.kind == "udp" else 4)
+    struct.pack_into("!H", frame, at, 0)
+    total = sum16(frame[layer.at :])
+    if layer.kind == "udp":
+        pseudo = pseudo_sum(frame, layers[position - 1], headers.UDP, len(frame) - layer.at)
+        total = sum16(struct.pack("!HH", total, pseudo))
+    value = 0xFFFF ^ total
+    struct.pack_into("!H", frame, at, (value or 0xFFFF) if layer.kind == "udp" else value)
 
 
 def sum16(data: bytes) -> int:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from bridge.account.ledger import Tally
 from bridge.audit.collect import collect
-from bridge.audit.rules import Finding, audit
+from bridge.audit.rules import Finding, Subject, audit
 from bridge.clock import Clock
 from bridge.config.whole import Config
 from bridge.devices.devices import Devices
@@ -36,13 +38,16 @@ class Auditor:
         ports: PortTable,
         emit: Emit,
         turns: asyncio.Lock,
+        tallies: Callable[[], Mapping[str, Tally]],
     ) -> None:
+        """Ask `tallies` for what the data plane counted of each port."""
         self.is_open = False  # nothing may be opened before the bridge has started, and after it has stopped
         self._devices = devices
         self._clock = clock
         self._ports = ports
         self._emit = emit
         self._turns = turns
+        self._tallies = tallies
         self._due = asyncio.Event()
         self._found: set[Finding] = set()  # by the last audit
         self._mismatches: set[tuple[str, int, str, int]] = set()
@@ -85,13 +90,18 @@ class Auditor:
     async def audit(self, config: Config) -> list[Finding]:
         """Judge the ports of a configuration, in force or not, and their devices as they are now."""
         subjects = []
+        tallies = self._tallies()
         for port in config.ports:
             async with self._turns:
                 if not self.is_open:
                     return []
                 attachment = self._ports.get(port.name)
                 is_attached = attachment is not None and attachment.holds(port)
-                subjects.append(await collect(self._devices, port, attached=is_attached))
+                seen = await collect(self._devices, port, attached=is_attached)
+                if isinstance(seen, Subject) and (tally := tallies.get(port.name)):
+                    refused, uncut = tally.values["rx_refused"] > 0, tally.tx_drops["gso_unsupported"] > 0
+                    seen = replace(seen, refused=refused, uncut=uncut)
+                subjects.append(seen)
         async with self._turns:
             await self._devices.keep(self._ports.namespaces)
         return audit(subjects, detects_loops=bool(config.loop_detection.interval))

@@ -38,6 +38,8 @@ class Subject:
     port: PortConfig
     info: DeviceInfo
     attached: bool = False
+    refused: bool = False  # the kernel had super-frames for it that it cannot hand over
+    uncut: bool = False  # super-frames were dropped that it cannot be given whole and that could not be cut
 
     @property
     def is_trunk(self) -> bool:
@@ -184,6 +186,32 @@ def _queue(subject: Subject) -> Iterator[tuple[str, str, str]]:
         )
     elif subject.info.kind is None and length == 0:
         yield "warning", "the NIC has no queue (txqueuelen 0): bursts are lost", advice
+
+
+# -- super-frames of kinds that cannot cross a port
+
+
+@_rule
+def _refused(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    if subject.refused:
+        finding = (
+            "super-frames came in that the kernel cannot hand over: SCTP segmentation, or UFO; they are lost, and "
+            "counted as rx_refused"
+        )
+        veth = "where they are made, at the far end of the veth: `ethtool -K DEVICE tx-sctp-segmentation off`"
+        tap = "have the guest offered neither: `host_ufo=off` for its virtio-net-pci device in QEMU"
+        sender = "where they are made: `ethtool -K DEVICE tx-sctp-segmentation off`"
+        yield "warning", finding, {"veth": veth, "tun": tap}.get(subject.info.kind or "", sender)
+
+
+@_rule
+def _uncut(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    if subject.uncut:
+        finding = (
+            "super-frames to this port were dropped as gso_unsupported: they are in a tunnel that does not tell how "
+            "to cut them (GRE with sequence numbers, MPLS, ESP, ...)"
+        )
+        yield "warning", finding, "where they are made: `ethtool -K DEVICE gso off tso off`"
 
 
 # -- frames that do not fit

@@ -24,6 +24,7 @@ from bridge.core.values import FdbEntry as FdbEntry
 from bridge.core.values import Frame as Frame
 from bridge.core.values import MirrorState as MirrorState
 from bridge.core.values import Offload as Offload
+from bridge.core.values import PacketHeaders as PacketHeaders
 from bridge.core.values import PortCounters as PortCounters
 from bridge.core.values import SlowBatch as SlowBatch
 from bridge.core.values import Taken as Taken
@@ -61,6 +62,9 @@ def is_virtual_router(mac: int) -> bool:
 
 def probe_frame(*, source: int, instance: int, nonce: int, port: int, vid: int, sequence: int) -> bytes:
     """Write a loop probe. One of the snapshot's `instance` that comes back is an event `probe`, its nonce as `mac`."""
+
+def packet_headers(data: bytes) -> PacketHeaders | None:
+    """Find the headers of a frame (csrc/frame/packet.h); None: a header of IP is cut short or contradicts itself."""
 
 def cycles_now() -> int:
     """Read the cycle counter all stages are measured with (csrc/count/cycles.h)."""

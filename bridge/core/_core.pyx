@@ -35,6 +35,7 @@ from bridge.core.values import (
     Frame,
     MirrorState,
     Offload,
+    PacketHeaders,
     PortCounters,
     SlowBatch,
     Taken,
@@ -566,6 +567,25 @@ def probe_frame(*, uint64_t source, uint64_t instance, uint64_t nonce, int port,
     probe.port, probe.vid, probe.sequence = port, vid, sequence
     br_probe_write(frame, &probe)
     return frame[:BR_FRAME_MIN]
+
+
+def packet_headers(const uint8_t[::1] data not None):
+    cdef br_packet packet
+
+    if data.shape[0] < BR_ETH_HLEN:
+        raise ValueError(f"no frame has {data.shape[0]} bytes: {BR_ETH_HLEN} are the least")
+    if not br_packet_walk(&data[0], <uint32_t>data.shape[0], &packet):
+        return None
+    return PacketHeaders(
+        packet.type,
+        packet.n_tags,
+        packet.network,
+        packet.transport,
+        packet.end,
+        packet.protocol,
+        packet.is_fragment,
+        packet.is_later,
+    )
 
 
 def cycles_now():

@@ -1,6 +1,6 @@
 """Declarations of csrc/frame/ for Cython: only what this package uses."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef extern from "frame/frame.h" nogil:
@@ -18,6 +18,20 @@ cdef extern from "frame/frame.h" nogil:
         uint16_t gso_size
         uint16_t csum_start
         uint16_t csum_offset
+
+
+cdef extern from "frame/packet.h" nogil:
+    struct br_packet:
+        uint32_t network
+        uint32_t transport
+        uint32_t end
+        uint16_t type
+        uint8_t protocol
+        uint8_t n_tags
+        bint is_fragment
+        bint is_later
+
+    bint br_packet_walk(const uint8_t *data, uint32_t len, br_packet *packet)
 
 
 cdef extern from "frame/vnet.h" nogil:

@@ -31,6 +31,19 @@ class Frame(NamedTuple):
     offload: Offload = Offload()
 
 
+class PacketHeaders(NamedTuple):
+    """Where the headers of a frame are; offsets count from its first byte."""
+
+    ethertype: int  # behind the tags
+    tags: int
+    network: int
+    transport: int  # 0: not IP
+    end: int  # of the packet; padding is behind it
+    protocol: int
+    is_fragment: bool
+    is_later: bool  # a fragment but the first
+
+
 class Event(NamedTuple):
     """What the data thread saw. `kind` is a name of EVENTS.
 

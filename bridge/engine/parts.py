@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from bridge.account.ledger import Ledger
+from bridge.account.ledger import Ledger, Tally
 from bridge.account.meter import Meter
 from bridge.account.window import Egress
 from bridge.audit.auditor import Auditor
@@ -72,7 +72,7 @@ class Parts:
             restore=self.fdb_file.restore,
         )
         self.reconciler = PortReconciler(core, devices, clock, ports, self.data_plane, self.protection.blocks)
-        self.auditor = Auditor(devices, clock, ports, emit, self.turns)
+        self.auditor = Auditor(devices, clock, ports, emit, self.turns, self._tallies)
         self.status = Status(core, ports, self.data_plane, learning, self.ledger, self.cost)
         self.metrics = MetricsServer(self.status.state)
         self.thread = DataThread(core, self.core_events.take)
@@ -96,6 +96,9 @@ class Parts:
     def _dropped(self) -> Mapping[str, int]:
         """Count what the kernel dropped in front of attached taps."""
         return self.ports.dropped(self.devices.tx_dropped)
+
+    def _tallies(self) -> dict[str, Tally]:
+        return self.ledger.tallies(self.ports.attached_indexes())
 
     def _egress(self) -> Mapping[str, Egress]:
         """Give what each port sent, for the bill."""

@@ -78,6 +78,7 @@ struct br_batch {
     uint32_t n_copies;
     uint32_t burst;   /* frames it has at most */
     bool has_tails;   /* a frame has a tail */
+    bool has_inner;   /* a frame is a super-frame that no port takes whole */
     bool relieved;    /* part of the batch was sent before its end (pipeline/flood.c) */
     bool evicted;     /* an FDB entry was evicted in this batch */
     bool to_mirrors;  /* what is being sent are copies for mirrors */

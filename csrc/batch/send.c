@@ -24,13 +24,18 @@ static void br_send_note_cut(struct br_batch *batch, struct br_port *port, const
     batch->work.copies[origin] += n - 1;
 }
 
+static bool br_send_is_whole(const struct br_port *port, const struct br_frame *frame)
+{
+    return !br_frame_is_super(frame) || (port->vnet && !(frame->flags & BR_FRAME_INNER));
+}
+
 static void br_send_cut(struct br_batch *batch, struct br_port *port, struct br_frame *frame)
 {
     struct br_frame segment[BR_GSO_BURST];
     struct br_frame *pointer[BR_GSO_BURST];
     struct br_gso gso;
 
-    if (!br_gso_begin(&gso, frame)) {
+    if (!br_gso_begin(&gso, frame, port->vnet)) {
         br_port_refuse(port, frame, BR_DROP_gso_unsupported);
         return;
     }
@@ -48,7 +53,7 @@ void br_send_cutting(struct br_batch *batch, struct br_port *port, struct br_fra
     uint32_t start = 0;
 
     for (uint32_t i = 0; i < n; i++) {
-        if (!br_frame_is_super(frame[i]))
+        if (br_send_is_whole(port, frame[i]))
             continue;
         if (i > start)
             port->ops->tx(port, &frame[start], i - start);

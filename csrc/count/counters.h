@@ -46,7 +46,7 @@
     X(inner_tag, "a second tag would face a port that takes none")                                                    \
     X(no_headroom, "no room in front of the frame for a tag")                                                         \
     X(no_buffer, "no free buffer for a copy")                                                                         \
-    X(gso_unsupported, "super-frame that the port cannot take and that is not TCP or UDP")                             \
+    X(gso_unsupported, "super-frame the port cannot take whole, and whose headers do not say how to cut it")           \
     X(port_down, "port without link or disabled")                                                                     \
     X(blocked, "port taken out of forwarding for a time, because of a loop or a moving address")                      \
     X(standby, "the gate of this bridge is closed: another one forwards")                                             \
@@ -71,6 +71,7 @@
     X(rx_batches, "receive bursts that brought at least one frame")                                                   \
     X(rx_missed, "frames the kernel dropped before the bridge could take them; outside the ledger")                   \
     X(rx_refused, "super-frames of a kind the kernel cannot hand over (UFO, SCTP); outside the ledger")               \
+    X(rx_checksums, "checksums of SCTP (CRC32c) finished in software, because no port can carry them open")           \
     X(copies, "copies made beyond the first of frames received here")                                                 \
     X(flooded, "frames received here that went to every member of their VLAN")                                        \
     X(forwarded, "copies handed to egress ports, the first one included")                                             \

@@ -9,17 +9,10 @@
 
 #include "count/counters.h"
 #include "frame/frame.h"
+#include "frame/packet.h"
 #include "frame/vlan.h"
 
 enum {
-    BR_TYPE_IPV4 = 0x0800,
-    BR_TYPE_ARP = 0x0806,
-    BR_TYPE_IPV6 = 0x86dd,
-    BR_IP_HOP_BY_HOP = 0, /* IANA protocol numbers */
-    BR_IP_IGMP = 2,
-    BR_IP_UDP = 17,
-    BR_IP_ICMPV6 = 58,
-    BR_IP_VRRP = 112,    /* CARP is the same to whoever does not look further */
     BR_HSRP_PORT = 1985, /* RFC 2281 section 3; IPv6: 2029 */
     BR_HSRP6_PORT = 2029,
     BR_MLD_QUERY = 130, /* RFC 2710 section 3.1 */

@@ -54,6 +54,7 @@ enum br_frame_flag {
     BR_FRAME_FLOOD = 1 << 2,
     BR_FRAME_TRUNCATED = 1 << 3,  /* the port could not deliver all of it; admit drops it */
     BR_FRAME_WAS_DOUBLE = 1 << 4, /* a second tag was part of the VLAN's wire form, too, and is gone */
+    BR_FRAME_INNER = 1 << 5,      /* a super-frame whose csum_start is not behind its own IP header: no port takes it whole */
 };
 
 /* What became of a frame. */

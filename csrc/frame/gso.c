@@ -3,19 +3,19 @@
 
 #include <string.h>
 
-#include "frame/vnet.h"
+#include "frame/packet.h"
 #include "frame/vlan.h"
+#include "frame/vnet.h"
 
 enum {
-    BR_IPV4_HLEN = 20, /* RFC 791 3.1: total length at 2, identification at 4, checksum at 10, addresses at 12 */
-    BR_IPV6_HLEN = 40, /* RFC 8200 3: payload length at 4, addresses at 8 */
-    BR_ETHERTYPE_IPV4 = 0x0800,
-    BR_ETHERTYPE_IPV6 = 0x86dd,
-    BR_PROTOCOL_TCP = 6,
-    BR_PROTOCOL_UDP = 17,
     BR_TCP_FIN = 0x01,
     BR_TCP_PSH = 0x08,
     BR_TCP_CWR = 0x80,
+    BR_IPV4_HLEN_MAX = 60,
+    BR_GRE_HLEN = 4,      /* flags and version, protocol type; then 4 bytes each for checksum, key, sequence number */
+    BR_GRE_CSUM = 0x8000,
+    BR_GRE_KEY = 0x2000,
+    BR_GRE_OTHERS = 0x5fff, /* routing, sequence number, recursion, version: not cut */
     BR_GSO_HEADROOM = 32, /* a segment has its final form: room for a vnet header is enough */
 };
 
@@ -30,34 +30,107 @@ static void br_be32_write(uint8_t *bytes, uint32_t value)
     br_be16_write(bytes + 2, (uint16_t)value);
 }
 
-/* Offset of the IP header behind any tags, or 0. */
-static uint32_t br_gso_network(const struct br_frame *frame, uint16_t *type)
+static bool br_gso_add(struct br_gso *gso, enum br_gso_kind kind, uint32_t at, bool has_csum)
 {
-    uint32_t at = 2 * BR_ETH_ALEN;
+    if (gso->n_layers == BR_GSO_LAYERS || (gso->transport - at) % 2) /* sums are of 16-bit words from each layer on */
+        return false;
+    gso->layer[gso->n_layers++] = (struct br_gso_layer){.at = (uint16_t)at, .kind = kind, .has_csum = has_csum};
+    return true;
+}
 
-    for (; at + 2 <= frame->offload.csum_start; at += BR_TAG_LEN) {
-        *type = br_be16_read(frame->data + at);
-        if (*type != BR_TPID_8021Q && *type != BR_TPID_8021AD)
-            return at + 2;
-    }
+static uint8_t br_gso_protocol(const struct br_gso *gso)
+{
+    return gso->is_udp ? BR_IP_UDP : BR_IP_TCP;
+}
+
+/* Whether the inner IP header is at `at`: its length ends where the frame does. */
+static bool br_gso_is_ip(const struct br_gso *gso, uint32_t at, bool is_ipv6)
+{
+    const uint8_t *ip = gso->frame->data + at;
+    const uint32_t rest = br_frame_len(gso->frame) - at;
+
+    if (is_ipv6)
+        return ip[0] >> 4 == 6 && ip[6] == br_gso_protocol(gso) && br_be16_read(ip + 4) == rest - BR_IPV6_HLEN;
+    return ip[0] == (0x40 | (gso->transport - at) / 4) && ip[9] == br_gso_protocol(gso) && br_be16_read(ip + 2) == rest;
+}
+
+/* The IP header right in front of the segment, at `from` or behind it; 0: there is none. */
+static uint32_t br_gso_inner(const struct br_gso *gso, uint32_t from, bool *is_ipv6)
+{
+    *is_ipv6 = from + BR_IPV6_HLEN <= gso->transport && br_gso_is_ip(gso, gso->transport - BR_IPV6_HLEN, true);
+    if (*is_ipv6)
+        return gso->transport - BR_IPV6_HLEN;
+    for (uint32_t len = BR_IPV4_HLEN; len <= BR_IPV4_HLEN_MAX && from + len <= gso->transport; len += 4)
+        if (br_gso_is_ip(gso, gso->transport - len, false))
+            return gso->transport - len;
     return 0;
 }
 
-bool br_gso_begin(struct br_gso *gso, const struct br_frame *frame)
+/* A GRE header at `at`; where what it carries begins, or 0. */
+static uint32_t br_gso_gre(struct br_gso *gso, uint32_t at)
 {
-    uint16_t type = 0;
+    const uint16_t flags = br_be16_read(gso->frame->data + at);
+    const uint32_t end = at + BR_GRE_HLEN + (flags & BR_GRE_CSUM ? 4 : 0) + (flags & BR_GRE_KEY ? 4 : 0);
+
+    if (flags & BR_GRE_OTHERS || end > gso->transport || !br_gso_add(gso, BR_GSO_LAYER_GRE, at, flags & BR_GRE_CSUM))
+        return 0;
+    return end;
+}
+
+static uint32_t br_gso_udp(struct br_gso *gso, uint32_t at)
+{
+    const uint32_t end = at + BR_UDP_HLEN;
+
+    if (end > gso->transport ||
+        !br_gso_add(gso, BR_GSO_LAYER_UDP, at, br_be16_read(gso->frame->data + at + BR_UDP_CSUM) != 0))
+        return 0;
+    return end;
+}
+
+/* From one IP header to the next one, which is inside a tunnel; 0: none that is known leads on. */
+static uint32_t br_gso_into_tunnel(struct br_gso *gso, const struct br_packet *packet, bool *is_ipv6)
+{
+    uint32_t from = 0;
+
+    switch (packet->protocol) {
+    case BR_IP_IPV4:
+    case BR_IP_IPV6:
+        *is_ipv6 = packet->protocol == BR_IP_IPV6;
+        return packet->transport;
+    case BR_IP_UDP:
+        from = br_gso_udp(gso, packet->transport);
+        break;
+    case BR_IP_GRE:
+        from = br_gso_gre(gso, packet->transport);
+        break;
+    }
+    return from ? br_gso_inner(gso, from, is_ipv6) : 0;
+}
+
+bool br_gso_begin(struct br_gso *gso, const struct br_frame *frame, bool open)
+{
+    struct br_packet packet;
 
     *gso = (struct br_gso){
         .frame = frame,
-        .network = br_gso_network(frame, &type),
         .transport = frame->offload.csum_start,
         .payload = frame->offload.hdr_len,
         .next = frame->offload.hdr_len,
-        .is_ipv6 = type == BR_ETHERTYPE_IPV6,
         .is_udp = (frame->offload.gso_type & ~BR_GSO_ECN) == BR_GSO_UDP,
+        .open = open,
     };
-    const uint32_t least = gso->is_ipv6 ? BR_IPV6_HLEN : BR_IPV4_HLEN;
-    return gso->network && (type == BR_ETHERTYPE_IPV4 || gso->is_ipv6) && gso->network + least <= gso->transport;
+    br_packet_walk(frame->data, gso->transport, &packet);
+    bool is_ipv6 = packet.type == BR_TYPE_IPV6;
+    if (!is_ipv6 && packet.type != BR_TYPE_IPV4)
+        return false;
+    for (uint32_t at = packet.network; at; at = br_gso_into_tunnel(gso, &packet, &is_ipv6)) {
+        if (!br_packet_ip(frame->data, gso->transport, at, is_ipv6, &packet) || packet.is_fragment ||
+            !br_gso_add(gso, is_ipv6 ? BR_GSO_LAYER_IPV6 : BR_GSO_LAYER_IPV4, at, false))
+            return false;
+        if (packet.transport == gso->transport)
+            return packet.protocol == br_gso_protocol(gso);
+    }
+    return false;
 }
 
 /*
@@ -81,20 +154,36 @@ static void br_gso_payload(const struct br_gso *gso, struct br_frame *segment, u
     segment->tail = segment->tail_len ? frame->tail + (at + in_head - frame->len) : NULL;
 }
 
-static void br_gso_edit_ip(const struct br_gso *gso, struct br_frame *segment)
+static void br_gso_edit_ipv4(const struct br_gso *gso, uint8_t *ip, uint32_t len)
 {
-    uint8_t *ip = segment->data + gso->network;
-    const uint32_t ip_len = br_frame_len(segment) - gso->network;
-
-    if (gso->is_ipv6) {
-        br_be16_write(ip + 4, (uint16_t)(ip_len - BR_IPV6_HLEN));
-        return;
-    }
-    br_be16_write(ip + 2, (uint16_t)ip_len);
+    br_be16_write(ip + 2, (uint16_t)len);
     br_be16_write(ip + 4, (uint16_t)(br_be16_read(ip + 4) + gso->n_done));
     br_be16_write(ip + 10, 0);
-    const uint16_t csum = (uint16_t)~br_csum_fold(br_csum_add(0, ip, gso->transport - gso->network));
+    const uint16_t csum = (uint16_t)~br_csum_fold(br_csum_add(0, ip, (ip[0] & 0xfu) * 4));
     memcpy(ip + 10, &csum, sizeof(csum));
+}
+
+/* What each layer says of its length, and the header checksums of IPv4. */
+static void br_gso_edit_layers(const struct br_gso *gso, struct br_frame *segment)
+{
+    for (uint32_t i = 0; i < gso->n_layers; i++) {
+        uint8_t *header = segment->data + gso->layer[i].at;
+        const uint32_t len = br_frame_len(segment) - gso->layer[i].at;
+
+        switch ((enum br_gso_kind)gso->layer[i].kind) {
+        case BR_GSO_LAYER_IPV4:
+            br_gso_edit_ipv4(gso, header, len);
+            break;
+        case BR_GSO_LAYER_IPV6:
+            br_be16_write(header + 4, (uint16_t)(len - BR_IPV6_HLEN));
+            break;
+        case BR_GSO_LAYER_UDP:
+            br_be16_write(header + 4, (uint16_t)len);
+            break;
+        case BR_GSO_LAYER_GRE:
+            break;
+        }
+    }
 }
 
 static void br_gso_edit_tcp(const struct br_gso *gso, struct br_frame *segment, bool is_last)
@@ -108,24 +197,57 @@ static void br_gso_edit_tcp(const struct br_gso *gso, struct br_frame *segment, 
         tcp[13] &= (uint8_t)~BR_TCP_CWR;
 }
 
-/* The pseudo-header (RFC 9293 3.1, RFC 768, RFC 8200 8.1) where the checksum will be, then the checksum over all. */
-static void br_gso_edit_csum(const struct br_gso *gso, struct br_frame *segment)
+/* Sum of the pseudo-header (RFC 9293 3.1, RFC 768, RFC 8200 8.1) of what is `len` bytes behind an IP header. */
+static uint16_t br_gso_pseudo(const struct br_frame *segment, const struct br_gso_layer *ip, uint8_t protocol, uint32_t len)
 {
-    const uint32_t addresses = gso->network + (gso->is_ipv6 ? 8 : 12);
+    const bool is_ipv6 = ip->kind == BR_GSO_LAYER_IPV6;
+    const uint32_t addresses_len = is_ipv6 ? 32 : 8;
     uint8_t pseudo[40] = {0};
-    const uint32_t addresses_len = gso->is_ipv6 ? 32 : 8;
 
-    memcpy(pseudo, segment->data + addresses, addresses_len);
-    br_be32_write(pseudo + addresses_len, br_frame_len(segment) - gso->transport);
-    br_be32_write(pseudo + addresses_len + 4, gso->is_udp ? BR_PROTOCOL_UDP : BR_PROTOCOL_TCP);
+    memcpy(pseudo, segment->data + ip->at + (is_ipv6 ? 8 : 12), addresses_len);
+    br_be32_write(pseudo + addresses_len, len);
+    br_be32_write(pseudo + addresses_len + 4, protocol);
+    return br_csum_fold(br_csum_add(0, pseudo, addresses_len + 8));
+}
+
+/*
+ * A checksum of an outer layer, over all that follows. What begins at csum_start sums up to the complement of its
+ * pseudo-header once its own checksum is finished, wherever that happens, so the payload need not be read for it.
+ */
+static void br_gso_edit_outer_csum(const struct br_gso *gso, struct br_frame *segment, uint32_t i, uint16_t inner)
+{
+    const struct br_gso_layer *layer = &gso->layer[i];
+    const bool is_udp = layer->kind == BR_GSO_LAYER_UDP;
+    uint8_t *header = segment->data + layer->at;
+    uint8_t *field = header + (is_udp ? BR_UDP_CSUM : BR_GRE_HLEN);
+    const uint32_t len = br_frame_len(segment) - layer->at;
+
+    memset(field, 0, 2);
+    uint64_t sum = br_csum_add((uint16_t)~inner, header, gso->transport - layer->at);
+    if (is_udp) /* its IP header is the layer before */
+        sum += br_gso_pseudo(segment, layer - 1, BR_IP_UDP, len);
+    const uint16_t csum = (uint16_t)~br_csum_fold(sum);
+    const uint16_t stored = csum || !is_udp ? csum : 0xffff;
+    memcpy(field, &stored, sizeof(stored));
+}
+
+/* The pseudo-header where the checksum will be; then the outer ones, from the innermost on; then that over all. */
+static void br_gso_edit_csums(const struct br_gso *gso, struct br_frame *segment)
+{
+    const uint16_t inner = br_gso_pseudo(segment, &gso->layer[gso->n_layers - 1], br_gso_protocol(gso),
+                                         br_frame_len(segment) - gso->transport);
+
     segment->offload = (struct br_offload){
         .needs_csum = 1,
         .csum_start = (uint16_t)gso->transport,
         .csum_offset = gso->is_udp ? BR_UDP_CSUM : BR_TCP_CSUM,
     };
-    const uint16_t sum = br_csum_fold(br_csum_add(0, pseudo, addresses_len + 8));
-    memcpy(segment->data + gso->transport + segment->offload.csum_offset, &sum, sizeof(sum));
-    br_offload_finish_csum(segment);
+    memcpy(segment->data + gso->transport + segment->offload.csum_offset, &inner, sizeof(inner));
+    for (uint32_t i = gso->n_layers; i-- > 0;)
+        if (gso->layer[i].has_csum)
+            br_gso_edit_outer_csum(gso, segment, i, inner);
+    if (!gso->open)
+        br_offload_finish_csum(segment);
 }
 
 static void br_gso_make(const struct br_gso *gso, struct br_frame *segment, uint8_t *head, uint32_t len)
@@ -140,12 +262,12 @@ static void br_gso_make(const struct br_gso *gso, struct br_frame *segment, uint
     };
     memcpy(segment->data, gso->frame->data, gso->payload);
     br_gso_payload(gso, segment, gso->next, len);
-    br_gso_edit_ip(gso, segment);
+    br_gso_edit_layers(gso, segment);
     if (gso->is_udp)
         br_be16_write(segment->data + gso->transport + 4, (uint16_t)(br_frame_len(segment) - gso->transport));
     else
         br_gso_edit_tcp(gso, segment, is_last);
-    br_gso_edit_csum(gso, segment);
+    br_gso_edit_csums(gso, segment);
     br_frame_pad(segment);
 }
 

@@ -1,6 +1,9 @@
 /* frame/vnet.c - see frame/vnet.h. */
 #include "frame/vnet.h"
 
+#include "frame/crc32c.h"
+#include "frame/packet.h"
+
 /* End of the layer-4 header of a super-frame, `room` bytes of which lie at `data`; 0: the metadata makes no sense. */
 static uint32_t br_offload_header_end(const struct br_frame *frame, uint32_t room)
 {
@@ -20,6 +23,18 @@ static uint32_t br_offload_header_end(const struct br_frame *frame, uint32_t roo
     default:
         return 0;
     }
+}
+
+/* Whether the segments are those of the frame's own IP header, as a device takes them, and not of one in a tunnel. */
+static bool br_offload_is_own(const struct br_frame *frame, uint32_t room)
+{
+    const bool is_udp = (frame->offload.gso_type & ~BR_GSO_ECN) == BR_GSO_UDP;
+    const bool is_tcp6 = (frame->offload.gso_type & ~BR_GSO_ECN) == BR_GSO_TCP6;
+    struct br_packet packet;
+
+    return br_packet_walk(frame->data, room, &packet) && packet.transport == frame->offload.csum_start &&
+           !packet.is_fragment && packet.protocol == (is_udp ? BR_IP_UDP : BR_IP_TCP) &&
+           (is_udp || packet.type == (is_tcp6 ? BR_TYPE_IPV6 : BR_TYPE_IPV4));
 }
 
 /* Bytes that a super-frame must have for each wire frame it stands for (frame/vnet.h). */
@@ -49,6 +64,34 @@ bool br_offload_admit(struct br_frame *frame)
         return false;
     frame->segments = (uint16_t)n_segments;
     offload->hdr_len = (uint16_t)header_end;
+    if (!br_offload_is_own(frame, room))
+        frame->flags |= BR_FRAME_INNER;
+    return true;
+}
+
+/* Bytes of the packet whose end, padding aside, is `end` in the head; one that goes on in the tail has no padding. */
+static uint32_t br_offload_crc(const struct br_frame *frame, uint32_t start, uint32_t end)
+{
+    const uint32_t crc = br_crc32c_add(BR_CRC32C_BEGIN, frame->data + start, end - start);
+
+    return ~br_crc32c_add(crc, frame->tail, frame->tail_len);
+}
+
+bool br_offload_finish_crc(struct br_frame *frame)
+{
+    struct br_offload *offload = &frame->offload;
+    struct br_packet packet;
+
+    if (BR_LIKELY(offload->csum_offset != BR_SCTP_CSUM) || br_frame_is_super(frame) ||
+        !br_packet_walk(frame->data, frame->len, &packet) || packet.transport != offload->csum_start ||
+        packet.protocol != BR_IP_SCTP || packet.is_fragment || packet.end < packet.transport + BR_SCTP_CSUM + 4)
+        return false;
+    uint8_t *field = frame->data + packet.transport + BR_SCTP_CSUM;
+    memset(field, 0, 4);
+    const uint32_t crc = br_offload_crc(frame, packet.transport, packet.end);
+    for (int i = 0; i < 4; i++)
+        field[i] = (uint8_t)(crc >> 8 * i);
+    *offload = (struct br_offload){0};
     return true;
 }
 

@@ -8,7 +8,10 @@
  *      each wire frame it stands for it must have BR_SEGMENT_MIN bytes, and a BR_SEGMENT_HEADERS-th of the headers that
  *      are repeated, and it stands for BR_SEGMENTS_MAX at most. So gso_size has a floor; with a gso_size of 1 64 KB
  *      would be 65,000 wire frames, cut by us or, inside our send call, by the kernel. What passes is safe to hand to
- *      any port with `vnet`.
+ *      any port with `vnet`, but for a super-frame marked BR_FRAME_INNER.
+ * Inner: a packet socket reports a super-frame in a tunnel (VXLAN, GRE, ...) as plain TCP with csum_start at the inner
+ *      header, which the kernel does not take back: EINVAL from a packet socket, a silent drop behind a tap. So
+ *      csum_start must be where the frame's own headers lead to, or the frame is cut for every port (frame/gso.h).
  * The floor is what stacks make: RFC 9293 (3.7.1) assumes an MSS of 536; an IPv6 link with the least MTU gives 1220;
  *      FreeBSD takes no MSS below 216 (net.inet.tcp.minmss); Linux none below 48 (net.ipv4.tcp_min_snd_mss), of which
  *      timestamps leave 36. Only with selective acknowledgements beside data on such a path can Linux make less. 64 KB
@@ -45,6 +48,7 @@ enum {
     BR_TCP_CSUM = 16,
     BR_UDP_HLEN = 8,
     BR_UDP_CSUM = 6,
+    BR_SCTP_CSUM = 8, /* RFC 9260 section 3.1; no Internet checksum is there */
     BR_SEGMENTS_MAX = 512,
     BR_SEGMENT_MIN = 36,
     BR_SEGMENT_HEADERS = 4,
@@ -91,9 +95,16 @@ static inline bool br_offload_none(const struct br_offload *offload)
 
 /*
  * Check the metadata of a canonical frame, if it has any, against its bytes; sets `segments` of a super-frame, and
- * hdr_len to the true end of its layer-4 header. False: contradiction.
+ * hdr_len to the true end of its layer-4 header, and marks an inner one. False: contradiction.
  */
 bool br_offload_admit(struct br_frame *frame);
+
+/*
+ * Finish a checksum that is no Internet checksum: the CRC32c of SCTP, of which the metadata says nothing but its place.
+ * Whoever finishes it as if it were one breaks the packet, which is what the kernel does with what a packet socket
+ * sends. So it is done at ingress, once for all ports. True: it was one, and nothing is asked any more.
+ */
+bool br_offload_finish_crc(struct br_frame *frame);
 
 /* One's-complement sum, RFC 1071, of bytes that start at an even offset of the whole; folded, it is stored as it is. */
 uint64_t br_csum_add(uint64_t sum, const uint8_t *bytes, uint32_t len);

@@ -70,7 +70,7 @@ static struct br_frame *br_copy_own(struct br_mirror_thread *mirror, struct br_b
         if (copy->tail_len && !copy->tail && take < piece->len) /* the one piece that is not in the head */
             copy->tail = (uint8_t *)piece->data + take;
     }
-    copy->flags = BR_FRAME_FLOOD; /* it knows its origin */
+    copy->flags = BR_FRAME_FLOOD | (frame->flags & BR_FRAME_INNER); /* the first: it knows its origin */
     copy->origin = what->origin;
     copy->offload = what->offload;
     if (len < what->capture.wire_len)

@@ -113,6 +113,15 @@ static inline uint32_t br_admit_l3_len(const struct br_frame *frame, enum br_adm
     return br_frame_l3_len(frame) + (second ? BR_TAG_LEN : 0);
 }
 
+/* A frame that asks for something. */
+static __attribute__((noinline)) enum br_drop br_admit_offload(struct br_port *port, struct br_frame *frame)
+{
+    if (!br_offload_admit(frame))
+        return BR_DROP_bad_offload;
+    port->counters.rx_checksums += br_offload_finish_crc(frame);
+    return BR_PASS;
+}
+
 static inline enum br_drop br_admit_frame(const struct br_thread *thread, const struct br_port_config *port,
                                           struct br_frame *frame, struct br_stations *stations,
                                           enum br_admission admission)
@@ -141,8 +150,11 @@ static inline enum br_drop br_admit_frame(const struct br_thread *thread, const 
     decision = br_admit_vlan(thread->batch.snapshot, port, frame);
     if (decision != BR_PASS)
         return decision;
-    if (!br_offload_none(&frame->offload) && !br_offload_admit(frame))
-        return BR_DROP_bad_offload;
+    if (!br_offload_none(&frame->offload)) {
+        decision = br_admit_offload(port->port, frame);
+        if (decision != BR_PASS)
+            return decision;
+    }
     if (br_admit_l3_len(frame, admission) > port->mtu)
         return BR_DROP_oversize;
     stations->source = br_fdb_key(frame->vid, source);
@@ -152,6 +164,15 @@ static inline enum br_drop br_admit_frame(const struct br_thread *thread, const 
     br_fdb_prefetch(fdb, stations->source_bucket);
     br_fdb_prefetch(fdb, stations->destination_bucket);
     return BR_PASS;
+}
+
+/* Whether super-frames of a batch of n are inside tunnels. */
+static __attribute__((noinline)) bool br_admit_has_inner(const struct br_batch *batch, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (batch->frame[i].flags & BR_FRAME_INNER)
+            return true;
+    return false;
 }
 
 static inline __attribute__((always_inline)) void br_admit_batch(struct br_thread *thread,
@@ -186,6 +207,7 @@ static inline __attribute__((always_inline)) void br_admit_batch(struct br_threa
     }
     batch->n_live = n_live;
     batch->has_tails = has_tails;
+    batch->has_inner = n_super && br_admit_has_inner(batch, n);
     batch->work.n_admitted = n_live;
     batch->work.rx_bytes = bytes;
     batch->work.rx_segments = n_segments;

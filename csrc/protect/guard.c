@@ -11,12 +11,6 @@ enum {
     BR_ARP_LEN = 28,
     BR_ARP_REQUEST = 1,
     BR_RARP_REQUEST = 3,
-    BR_IPV4_LEN = 20,
-    BR_IPV6_LEN = 40,
-    BR_IP_ROUTING = 43, /* IANA protocol numbers */
-    BR_IP_FRAGMENT = 44,
-    BR_IP_AH = 51,
-    BR_IP_OPTIONS = 60,
     BR_DHCP_SERVER = 67,
     BR_DHCP_CLIENT = 68,
     BR_ND_LEN = 24, /* NS and NA without options */
@@ -113,10 +107,10 @@ static enum br_guard_finding br_guard_ipv4(const struct br_guard_case *it, struc
 {
     const uint8_t *ip = it->frame->data + BR_ETH_HLEN;
 
-    if (it->frame->len < BR_ETH_HLEN + BR_IPV4_LEN)
+    if (it->frame->len < BR_ETH_HLEN + BR_IPV4_HLEN)
         return BR_GUARD_malformed;
     const uint32_t header_len = (ip[0] & 0xfu) * 4;
-    if (ip[0] >> 4 != 4 || header_len < BR_IPV4_LEN || it->frame->len < BR_ETH_HLEN + header_len)
+    if (ip[0] >> 4 != 4 || header_len < BR_IPV4_HLEN || it->frame->len < BR_ETH_HLEN + header_len)
         return BR_GUARD_malformed;
     br_guard_note(claim, ip + 12, 4);
     if (br_be32_read(ip + 12) == 0 && br_guard_is_dhcp(it->frame, header_len))
@@ -146,7 +140,7 @@ static bool br_guard_walk(const struct br_frame *frame, struct br_guard_upper *u
     const uint8_t *ip = frame->data + BR_ETH_HLEN;
     const uint32_t payload_len = br_be16_read(ip + 4); /* 0: a jumbogram, or a super-frame longer than it can say */
 
-    *upper = (struct br_guard_upper){.at = BR_ETH_HLEN + BR_IPV6_LEN, .end = frame->len, .protocol = ip[6]};
+    *upper = (struct br_guard_upper){.at = BR_ETH_HLEN + BR_IPV6_HLEN, .end = frame->len, .protocol = ip[6]};
     if (payload_len && upper->at + payload_len < upper->end)
         upper->end = upper->at + payload_len; /* what follows is padding */
     for (int i = 0; i <= BR_GUARD_CHAIN_MAX && !upper->is_later; i++) {
@@ -213,7 +207,7 @@ static enum br_guard_finding br_guard_ipv6(const struct br_guard_case *it, struc
     const uint8_t *ip = frame->data + BR_ETH_HLEN;
     struct br_guard_upper upper;
 
-    if (frame->len < BR_ETH_HLEN + BR_IPV6_LEN || ip[0] >> 4 != 6)
+    if (frame->len < BR_ETH_HLEN + BR_IPV6_HLEN || ip[0] >> 4 != 6)
         return BR_GUARD_malformed;
     br_guard_note(claim, ip + 8, 16);
     if (!br_guard_walk(frame, &upper))

@@ -8,7 +8,7 @@ both are the same and every ledger balances, and what the ports sent is the same
 from __future__ import annotations
 
 import pytest
-from helpers import frames, packets, router_frames
+from helpers import frames, packets, router_frames, tunnels
 from helpers.bridge import Lab
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -159,13 +159,19 @@ def stacks(draw: st.DrawFn, config: PortConfig) -> list[bytes]:
 def offload_frames(draw: st.DrawFn, destination: bytes, source: bytes, tags: list[bytes]) -> Frame:
     """Checksum-partial frames and super-frames, as a host would send them."""
     gso = draw(st.sampled_from(["none", "none", "tcp4", "tcp6", "udp"]))
-    segment = (frames.udp if gso == "udp" else frames.tcp)(
+    build = frames.udp if gso == "udp" else frames.tcp
+    if gso == "none" and draw(mostly_false):
+        build = frames.sctp
+    segment = build(
         destination,
         source,
         *tags,
         payload_len=draw(st.sampled_from([1, 2, 99, 100, 1400, 2500, 5001])),
         version=6 if gso == "tcp6" else 4,
     )
+    if not tags and draw(mostly_false):
+        segment = draw(st.sampled_from([*tunnels.KINDS.values(), tunnels.gre(4, sequence=True)]))(segment)
+        segment = segment._replace(data=destination + source + segment.data[12:])
     offload = Offload(True, segment.csum_start, segment.csum_offset)
     if gso != "none":
         sizes = [1, 20, 36, 500, 948, 960, 1400, 1440, 1460, 1461, 1472, 1473, 8000]

@@ -473,3 +473,63 @@ def test_scapy_agrees_with_the_frame_builders() -> None:
             i * 7 & 0xFF for i in range(10)
         )
     assert IPv6 in Ether(BUILDERS["tcp6"]().data)
+
+
+# -- checksums that are no Internet checksum
+
+
+def crc32c_by_hand(data: bytes) -> bytes:
+    """Of what a frame holds from `data` on, as it lies in the packet (RFC 9260 appendix A)."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return (crc ^ 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def test_crc32c_of_the_book() -> None:
+    """RFC 7143 appendix A.4: of 32 zeros it is aa 36 91 8a."""
+    assert crc32c_by_hand(bytes(32)) == bytes.fromhex("aa36918a")
+
+
+@pytest.mark.parametrize("payload_len", [0, 1, 2, 3, 30, 1400, 8900])
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("in_one", [False, True], ids=["link", "tap"])
+@pytest.mark.parametrize("tags", [(), (frames.tag(10),)], ids=["untagged", "tagged"])
+def test_an_open_sctp_checksum_is_finished_on_receipt(
+    tags: tuple[bytes, ...], in_one: bool, version: int, payload_len: int
+) -> None:
+    """It is a CRC32c, of which nobody else knows; an Internet checksum in its place would break the packet."""
+    lab = Lab(trunk(10, native=10, mtu=9000), access(10, mtu=9000), access(10, mtu=9000), no_vnet=[2])
+    segment = frames.sctp(ALL, A, *tags, payload_len=payload_len, version=version)
+    plain = frames.sctp(ALL, A, payload_len=payload_len, version=version)
+    start = plain.csum_start
+    crc = crc32c_by_hand(plain.data[start:])
+    wanted = Frame(frames.padded(plain.data[: start + 8] + crc + plain.data[start + 12 :]))
+    assert lab.send(0, partial(segment), in_one=in_one).sent == {1: [wanted], 2: [wanted]}
+    assert lab.values(0)["rx_checksums"] == 1
+    assert lab.values(2)["tx_checksums"] == 0
+
+
+def test_padding_is_no_part_of_an_sctp_packet() -> None:
+    lab = Lab(access(10), access(10))
+    short = frames.sctp(ALL, A, payload_len=0)
+    padded = short._replace(data=short.data + b"\xee" * 9)
+    sent = lab.send(0, partial(padded)).sent[1][0].data
+    assert sent[42:46] == crc32c_by_hand(short.data[34:])
+
+
+def test_what_only_looks_like_sctp_is_left_alone() -> None:
+    """A checksum field at the same place in another protocol, a fragment, a header cut short."""
+    lab = Lab(access(10), access(10))
+    sctp = frames.sctp(ALL, A)
+    others = {
+        "protocol": sctp.data[:23] + b"\x21" + sctp.data[24:],
+        "fragment": sctp.data[:20] + b"\x20\0" + sctp.data[22:],
+        "length": sctp.data[:16] + b"\0\x1e" + sctp.data[18:],
+    }
+    for name, data in others.items():
+        frame = Frame(data, None, Offload(True, 34, 8))
+        assert lab.send(0, frame).sent == {1: [frame]}, name
+    assert lab.values(0)["rx_checksums"] == 0

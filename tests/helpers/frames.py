@@ -165,6 +165,19 @@ def udp(destination: bytes, source: bytes, *tags: bytes, payload_len: int = 100,
     return _transport(destination, source, tags, version, 17, header, payload, 6)
 
 
+def sctp(
+    destination: bytes, source: bytes, *tags: bytes, payload_len: int = 100, version: int = 4
+) -> Segment:
+    """An SCTP frame whose checksum, a CRC32c, is open: four bytes of zeros."""
+    chunk = (
+        struct.pack("!BBH", 0, 3, 16 + payload_len)
+        + bytes(12)
+        + bytes((i * 7) & 0xFF for i in range(payload_len))
+    )
+    header = struct.pack("!HHII", 4000, 5000, 0x01020304, 0)
+    return _transport(destination, source, tags, version, 132, header, chunk, 8)
+
+
 def _transport(
     destination: bytes,
     source: bytes,

@@ -11,9 +11,10 @@ from collections.abc import Callable
 import pytest
 from helpers import frames, kernel
 from helpers.daemon import Daemon, link, tap
-from helpers.hosts import host, stream
+from helpers.hosts import bulk_tcp, bulk_udp, host, stream
 from helpers.kernel import VnetHeader
 from helpers.net import Net
+from helpers.tunnels import vxlan_device
 
 from bridge.control.client import Client
 
@@ -79,6 +80,8 @@ def test_a_guest_cannot_stop_its_port(held: Held) -> None:
             next(row for rows in events for row in rows if row["event"].startswith("rx"))["port"] == "guest"
         )
     held.bridge.wait_log("port guest: the kernel refused a super-frame")
+    (finding,) = [row for row in held.bridge.rows("port", "audit") if row["check"] == "refused"]
+    assert (finding["port"], finding["severity"]) == ("guest", "warning")
 
     for i in range(20):  # from now on each costs only itself
         held.guest.send(UFO.data, UFO_HEADER)
@@ -117,3 +120,34 @@ def test_a_guest_cannot_multiply_its_frames(held: Held, gso_size: int) -> None:
                 heartbeat.wait_more(10)
     assert held.bridge.drops() == {("guest", "rx", "bad_offload"): 30}
     assert held.count("rx_segments") == held.count("rx_frames") == 30
+
+
+class Tunnelled:
+    """Two guests with veths on links, each with a VXLAN to the other over the bridge."""
+
+    def __init__(self, net: Net, start: Callable[..., Daemon], *, csum: bool) -> None:
+        middle, *self.guests = (net.namespace() for _ in range(3))
+        ports = []
+        for number, space in enumerate(self.guests, 1):
+            net.veth("eth0", f"g{number}", space, middle)
+            space.add_address("eth0", f"10.98.0.{number}", 24)
+            vxlan_device(space, "eth0", f"10.98.0.{number}", f"10.98.0.{3 - number}", csum=csum)
+            ports.append(link(f"g{number}", f"g{number}", access=10))
+        self.bridge = start(middle, *ports)
+        self.hosts = [
+            host(space, "vxlan0", 10, number, ipv6=True) for number, space in enumerate(self.guests, 1)
+        ]
+
+
+@pytest.mark.parametrize("csum", [False, True], ids=["no outer checksum", "outer checksum"])
+def test_tcp_in_a_tunnel(net: Net, start: Callable[..., Daemon], csum: bool) -> None:
+    """Hosts hand their devices super-frames inside VXLAN; every byte arrives, and no checksum is wrong."""
+    site = Tunnelled(net, start, csum=csum)
+    one, other = site.hosts
+    for version in (4, 6):
+        bulk_tcp(one, other, version)
+        bulk_udp(one, other, version, 1000)
+    assert site.bridge.drops() == {}
+    assert all(site.bridge.stats(port)["rx_super_frames"] > 0 for port in ("g1", "g2"))
+    assert all(site.bridge.stats(port)["tx_segmented"] > 0 for port in ("g1", "g2"))
+    assert (one.csum_errors(), other.csum_errors()) == ({}, {})

@@ -72,6 +72,25 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("info", "where"),
+    [
+        (VETH, "far end of the veth"),
+        (replace(VETH, kind="tun"), "host_ufo=off"),
+        (NIC, "tx-sctp-segmentation off"),
+    ],
+)
+def test_super_frames_that_cannot_cross_are_named(info: DeviceInfo, where: str) -> None:
+    (refused,) = audit([Subject(TRUNK, info, True, refused=True)])
+    assert (refused.severity, refused.check) == ("warning", "refused")
+    assert "SCTP" in refused.finding
+    assert "UFO" in refused.finding
+    assert where in refused.advice
+    (uncut,) = audit([Subject(TRUNK, info, True, uncut=True)])
+    assert (uncut.severity, uncut.check) == ("warning", "uncut")
+    assert "ethtool -K DEVICE gso off" in uncut.advice
+
+
 @pytest.mark.parametrize(("port", "info", "severity", "check"), CASES)
 def test_what_hurts_is_found_once_with_a_way_out(
     port: PortConfig, info: DeviceInfo, severity: str, check: str
@@ -84,7 +103,7 @@ def test_what_hurts_is_found_once_with_a_way_out(
 
 
 def test_every_rule_has_a_case() -> None:
-    assert {check for *_, check in CASES} == RULES.keys()
+    assert {check for *_, check in CASES} | {"refused", "uncut"} == RULES.keys()
 
 
 @pytest.mark.parametrize(
