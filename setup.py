@@ -1,5 +1,7 @@
 """Build of the one extension file, `bridge.core._core`: Cython, in parts, over everything in csrc/.
 
+The programs that the kernel runs for us are compiled beside it, where clang and the headers of libbpf are there.
+
 Beside it bridge/declared.py is written: the limits and names that csrc/ declares, for Python without the core.
 Metadata is in pyproject.toml. FRAMEBRIDGE_STRICT=1, as the Makefile says, makes warnings of the compilers and
 performance hints of Cython errors: for those who change the code, not for those who install it with a compiler of
@@ -9,6 +11,9 @@ stamps and bill, only to measure what they cost.
 
 import os
 import re
+import shutil
+import subprocess
+import sysconfig
 from pathlib import Path
 
 from Cython.Compiler import Errors, Options
@@ -23,11 +28,13 @@ if STRICT:  # before the compiler's modules are loaded, which import the functio
 
 from Cython.Build import cythonize  # noqa: E402
 from setuptools import Extension, setup  # noqa: E402
+from setuptools.command.build_ext import build_ext  # noqa: E402
 
 SANITIZE = os.environ.get("FRAMEBRIDGE_SANITIZE") == "1"
 
-PARTS = ("_core", "_handles", "_snapshot", "_ha")
-SOURCES = sorted(str(path) for path in Path("csrc").glob("*/*.c"))
+PARTS = ("_core", "_handles", "_offload", "_snapshot", "_ha")
+PROGRAM = Path("csrc/offload/unicast.bpf.c")  # for the kernel, not for the extension
+SOURCES = sorted(str(path) for path in set(Path("csrc").glob("*/*.c")) - {PROGRAM})
 HEADERS = sorted(str(path) for path in Path("csrc").glob("*/*.h"))
 
 # Cython's generated code is not ours to keep free of these; everything in csrc/ is.
@@ -48,6 +55,36 @@ SANITIZERS = ["-O1", "-g", CHECKS, "-fno-sanitize-recover=undefined", "-fno-omit
 MACROS = [("_GNU_SOURCE", "1")]
 if os.environ.get("FRAMEBRIDGE_NO_ACCOUNTING") == "1":
     MACROS.append(("BR_NO_ACCOUNTING", "1"))
+
+# The verifier lets only CAP_PERFMON write over a pointer that was saved on the stack, so slots are not shared; clang 14
+# needs v3 for atomic operations.
+BPF_FLAGS = ["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-ffreestanding", "-Wall", "-Wextra", "-Werror"]
+BPF_FLAGS += ["-mllvm", "-no-stack-coloring", "-mllvm", "-no-stack-slot-sharing"]
+
+
+class Build(build_ext):
+    """The extension, and beside it `bridge/offload/unicast.bpf.o`."""
+
+    def run(self):
+        """Build the extension, then the program."""
+        super().run()
+        self.build_program(Path("." if self.inplace else self.build_lib) / "bridge/offload/unicast.bpf.o")
+
+    def build_program(self, target):
+        """Compile the program, or say what is missing; one of before is not left in its place."""
+        missing = [] if shutil.which("clang") else ["clang"]
+        missing += [] if Path("/usr/include/bpf/bpf_helpers.h").exists() else ["libbpf-dev"]
+        if missing:
+            self.announce(f"no offload to the kernel in this build: install {' and '.join(missing)}", level=3)
+            target.unlink(missing_ok=True)
+            return
+        includes = ["-Icsrc", f"-I/usr/include/{sysconfig.get_config_var('MULTIARCH')}"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["clang", *BPF_FLAGS, *includes, "-c", str(PROGRAM), "-o", str(target)], check=True)
+        strip = shutil.which("llvm-strip")
+        if strip:  # DWARF is of no use there; the types (BTF) stay
+            subprocess.run([strip, "-g", str(target)], check=True)
+
 
 # Each part is a module of its own; their code goes into one file, which alone links csrc/ (bridge/core/__init__.py).
 parts = cythonize(
@@ -84,4 +121,4 @@ def declared() -> str:
 
 Path("bridge/declared.py").write_text(declared())
 
-setup(ext_modules=[core])
+setup(cmdclass={"build_ext": Build}, ext_modules=[core])

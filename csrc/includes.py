@@ -24,6 +24,7 @@ LAYERS = (
     "snapshot",
     "port",
     "fdb",
+    "offload",
     "frame",
     "ha",
     "count",

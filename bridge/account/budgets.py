@@ -31,6 +31,11 @@ class Budgets:
     def __bool__(self) -> bool:
         return bool(self._budgets)
 
+    @property
+    def configs(self) -> tuple[BudgetConfig, ...]:
+        """The budgets in force, those of storm control included."""
+        return tuple(self._budgets.values())
+
     def set(self, budget: BudgetConfig) -> None:
         """Add a budget, or change one and keep its state; that of another unit begins anew."""
         before = self._budgets.get(budget.name)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from bridge.account.window import Egress
 from bridge.core._core import DROP_REASONS, MISSES, PORT_COUNTERS, Bridge, Counters, Port, PortCounters
@@ -34,7 +35,7 @@ class Tally:
     tx_drops: Counter[str] = field(default_factory=Counter)
     misses: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: Tally | PortCounters) -> Tally:
+    def add(self, other: Tally | PortCounters | Counted) -> Tally:
         """Add in place."""
         self.values.update(other.values)
         self.rx_drops.update(other.rx_drops)
@@ -87,13 +88,52 @@ class Tally:
                     }
 
 
-class Ledger:
-    """The books of one bridge; `ports` map the names of ports to their indexes, None: not attached."""
+class CountsAsWell(Protocol):
+    """Somebody else who forwards frames of ports, by index: the kernel (bridge.offload.counts)."""
 
-    def __init__(self, core: Bridge, dropped: Callable[[], Mapping[str, int]]) -> None:
+    def read(self) -> None:
+        """Bring all counts up to date."""
+
+    def port(self, index: int) -> Counted:
+        """Give what a port did there."""
+
+    def take_port(self, index: int) -> Counted:
+        """Give what a port that leaves did there, and forget it."""
+
+
+class Counted(Protocol):
+    """Counters by name."""
+
+    @property
+    def values(self) -> Mapping[str, int]:
+        """Of a port."""
+
+    @property
+    def rx_drops(self) -> Mapping[str, int]:
+        """By reason."""
+
+    @property
+    def tx_drops(self) -> Mapping[str, int]:
+        """By reason."""
+
+    @property
+    def misses(self) -> Mapping[str, int]:
+        """By reason."""
+
+
+class Ledger:
+    """The books of one bridge; `ports` map the names of ports to their indexes, None: not attached.
+
+    A frame that the kernel forwards is in the same counters as any other, and in `offloaded` as well.
+    """
+
+    def __init__(
+        self, core: Bridge, dropped: Callable[[], Mapping[str, int]], kernel: CountsAsWell | None = None
+    ) -> None:
         """Hear from `dropped`, by name, how many frames the kernel dropped in front of taps while they are attached."""
         self._core = core
         self._dropped = dropped
+        self._kernel = kernel
         self._past: dict[str, Tally] = {}  # of ports, from before they were last attached
         self._removed = Tally()
 
@@ -102,6 +142,8 @@ class Ledger:
         dropped = self._dropped()
         for name, port in ports.items():
             tally = self._past.setdefault(name, Tally()).add(self._core.final_counters(port))
+            if self._kernel:
+                tally.add(self._kernel.take_port(port.index))
             tally.miss("tap_full", dropped.get(name, 0))
 
     def close(self, name: str) -> None:
@@ -115,6 +157,8 @@ class Ledger:
 
     def tallies(self, ports: Mapping[str, int | None], counters: Counters | None = None) -> dict[str, Tally]:
         """Give the counters of ports: as they were read, or read now."""
+        if self._kernel:
+            self._kernel.read()
         tallies = self._counted(ports, (counters or self._core.counters()).ports)
         for name, frames in self._dropped().items():
             if name in tallies:
@@ -128,6 +172,8 @@ class Ledger:
             tallies[name] = Tally().add(self._past.get(name, Tally()))
             if index is not None and index in live:
                 tallies[name].add(live[index])
+                if self._kernel:
+                    tallies[name].add(self._kernel.port(index))
         return tallies
 
     def egress(self, ports: Mapping[str, int | None]) -> dict[str, Egress]:

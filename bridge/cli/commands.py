@@ -11,6 +11,7 @@ from bridge.cli import cost as verbs_cost
 from bridge.cli import fdb as verbs_fdb
 from bridge.cli import life as verbs_life
 from bridge.cli import mirror as verbs_mirror
+from bridge.cli import offload as verbs_offload
 from bridge.cli import port as verbs_port
 
 VERBS = (
@@ -18,6 +19,7 @@ VERBS = (
     *verbs_port.VERBS,
     *verbs_fdb.VERBS,
     *verbs_mirror.VERBS,
+    *verbs_offload.VERBS,
     *verbs_cost.VERBS,
     *verbs_life.LOOK,
 )

@@ -93,6 +93,9 @@ _KEYS = (
     Key("direction", "both|ingress|egress", "ingress: it only receives; egress: it only sends", TEXT),
     Key("enabled", "on|off", "administrative state", SWITCH),
     Key(
+        "offload", "on|off", "the kernel may forward its known unicast, if the bridge has offload on", SWITCH
+    ),
+    Key(
         "kernel_filter",
         "on|off",
         "with link: frames of VLANs not carried end in the kernel, uncounted",

@@ -34,6 +34,7 @@ class BridgeConfig:
     local_first: bool = False  # entries of access and tunnel ports do not move to trunks
     fdb_file: str = ""  # keeps the FDB over a restart; "": nothing does
     mirror_dir: str = "/var/lib/framebridge/captures"  # of files that mirrors write
+    offload: str = "off"  # auto | off | require: the kernel forwards known unicast (bridge/offload)
     address: int = 0  # the bridge's own; 0: see own_address
 
     @property
@@ -56,6 +57,7 @@ _BRIDGE_KEYS: Keys = {
     "fdb_file": ("fdb_file", checks.file_path),
     "mirror_dir": ("mirror_dir", checks.directory),
     "waiting": ("waiting", checks.choice(*WAITINGS)),
+    "offload": ("offload", checks.choice("auto", "off", "require")),
     "address": ("address", checks.station),
 }
 

@@ -23,14 +23,15 @@ class PortKind:
         False  # frames come out of the device's transmit queue, which has to have room for bursts
     )
     sets_mtu: bool = False  # `mtu` is given to the device, which has its own back when the key goes
+    offloads: str = ""  # where programs decide for the kernel (bridge/offload): at its `socket`, or `queue`
     takes_filter: bool = False  # the kernel can hold back frames in front of the port (ports/vlan_filter.py)
 
 
 KINDS = {
     kind.name: kind
     for kind in (
-        PortKind("tap", has_device=True, brings_up=True, reads_queue=True, sets_mtu=True),
-        PortKind("link", has_device=True, is_shared=True, takes_filter=True),
+        PortKind("tap", has_device=True, brings_up=True, reads_queue=True, sets_mtu=True, offloads="queue"),
+        PortKind("link", has_device=True, is_shared=True, takes_filter=True, offloads="socket"),
         PortKind("memory", has_device=False),
     )
 }

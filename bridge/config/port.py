@@ -60,6 +60,7 @@ class PortConfig:
     mac_limit: int = 0  # FDB entries; 0: no limit
     admin_up: bool = True
     security: Security = OPEN  # who may send
+    offload: bool = True  # the kernel may forward known unicast of the port (bridge.offload)
     kernel_filter: bool = True  # link: the kernel holds back frames of VLANs the port does not carry
     storm_control: StormControl = NO_LIMITS
 
@@ -114,6 +115,7 @@ _PORT_KEYS: Keys = {
     "mac_limit": ("mac_limit", checks.mac_limit),
     "enabled": ("admin_up", checks.boolean),
     "kernel_filter": ("kernel_filter", checks.boolean),
+    "offload": ("offload", checks.boolean),
 }
 
 

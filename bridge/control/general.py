@@ -30,7 +30,11 @@ async def version(context: Context) -> list[Row]:
 async def bridge_show(context: Context) -> list[Row]:
     """Give the settings of the bridge as a whole that are in force: the `[bridge]` table."""
     bridge = context.engine.config.bridge
-    shown = {"control_socket": bridge.socket_path, "address": format_mac(context.engine.own_address)}
+    shown = {
+        "control_socket": bridge.socket_path,
+        "address": format_mac(context.engine.own_address),
+        "offload_state": context.engine.offload.state,
+    }
     return [{"bridge": bridge.name, **bridge_table(bridge), **shown}]
 
 

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint64_t
 
 from bridge.core._handles cimport Port
+from bridge.core._offload cimport OffloadMaps
 from bridge.core._snapshot cimport Snapshot
 from bridge.core.port cimport br_port
 from bridge.core.thread cimport br_bridge
@@ -10,6 +11,7 @@ from bridge.core.thread cimport br_bridge
 
 cdef class Bridge:
     cdef br_bridge *raw
+    cdef OffloadMaps shared  # whose memory the FDB is in
     cdef Snapshot snapshot
     cdef uint64_t lost_seen
     cdef readonly object thread_id

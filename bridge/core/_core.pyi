@@ -14,6 +14,7 @@ from typing import final
 from bridge.core._handles import Capture as Capture
 from bridge.core._handles import MemoryPort as MemoryPort
 from bridge.core._handles import Port as Port
+from bridge.core._offload import OffloadMaps as OffloadMaps
 from bridge.core._snapshot import Snapshot as Snapshot
 from bridge.core.values import Bill as Bill
 from bridge.core.values import BudgetState as BudgetState
@@ -24,6 +25,7 @@ from bridge.core.values import FdbEntry as FdbEntry
 from bridge.core.values import Frame as Frame
 from bridge.core.values import MirrorState as MirrorState
 from bridge.core.values import Offload as Offload
+from bridge.core.values import OffloadTalker as OffloadTalker
 from bridge.core.values import PacketHeaders as PacketHeaders
 from bridge.core.values import PortCounters as PortCounters
 from bridge.core.values import SlowBatch as SlowBatch
@@ -52,6 +54,8 @@ CLASSES: tuple[tuple[str, str], ...]
 HISTOGRAMS: tuple[tuple[str, str], ...]
 WAITINGS: tuple[tuple[str, str], ...]
 GUARD_FINDINGS: tuple[tuple[str, str], ...]
+OFFLOAD_PASSES: tuple[tuple[str, str], ...]
+OFFLOAD_MAPS: tuple[str, ...]  # names of the maps that OffloadMaps is made of, in their order
 
 HISTOGRAM_BOUNDS: tuple[int, ...]  # the least value of each bucket: four buckets to a power of two
 VID_NONE: int  # of a charge: the frame ended before its VLAN was known
@@ -114,6 +118,12 @@ class Bridge:
 
         `drop` entries ignore `port` (use -1).
         """
+    def share(self, maps: OffloadMaps | None) -> None:
+        """Keep the FDB in these maps, or in memory of its own again; traffic goes on."""
+    @property
+    def fdb_hash(self) -> tuple[int, int, int]:
+        """Slots of the FDB, and the two words of the secret that its hash is keyed with."""
+    def offload_talkers(self, maps: OffloadMaps) -> list[OffloadTalker]: ...
     def fdb_set_many(self, entries: Sequence[tuple[int, int, int, str]]) -> list[bool]: ...
     def fdb_delete(self, vid: int, mac: int) -> bool:
         """Remove an entry of any kind; False: there was none."""

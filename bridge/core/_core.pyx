@@ -11,6 +11,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from bridge.core._handles cimport VID_MAX, Port, MemoryPort, check_range, fail, lookup
+from bridge.core._offload cimport OffloadMaps
 from bridge.core._snapshot cimport Snapshot
 from bridge.core.account cimport *
 from bridge.core.count cimport *
@@ -18,6 +19,7 @@ from bridge.core.fdb cimport *
 from bridge.core.frame cimport *
 from bridge.core.memory cimport *
 from bridge.core.mirror cimport *
+from bridge.core.offload cimport *
 from bridge.core.pipeline cimport *
 from bridge.core.port cimport *
 from bridge.core.protect cimport *
@@ -35,6 +37,7 @@ from bridge.core.values import (
     Frame,
     MirrorState,
     Offload,
+    OffloadTalker,
     PacketHeaders,
     PortCounters,
     SlowBatch,
@@ -42,7 +45,7 @@ from bridge.core.values import (
     Talker,
 )
 
-globals().update(MemoryPort=MemoryPort, Port=Port, Snapshot=Snapshot)  # a type that is cimported is no name of the module
+globals().update(MemoryPort=MemoryPort, OffloadMaps=OffloadMaps, Port=Port, Snapshot=Snapshot)  # a type that is cimported is no name of the module
 
 PORTS_MAX = BR_PORTS_MAX
 BURST_MAX = BR_BURST_MAX
@@ -74,6 +77,9 @@ VID_OTHER = BR_VID_OTHER
 EVENTS = names(br_event_names, BR_EVENT_N)
 WAITINGS = names(br_waiting_names, BR_WAITING_N)
 GUARD_FINDINGS = names(br_guard_names, BR_GUARD_N)
+OFFLOAD_PASSES = names(br_offload_pass_names, BR_OFFLOAD_PASS_N)
+OFFLOAD_MAPS = ("table", "states", "ports", "vlans", "may_reach", "page", "heartbeat")
+assert len(OFFLOAD_MAPS) == BR_OFFLOAD_MAPS
 PORT_COUNTERS = names(br_port_counter_names, BR_PORT_COUNTER_N)
 THREAD_COUNTERS = names(br_thread_counter_names, BR_THREAD_COUNTER_N)
 
@@ -262,6 +268,43 @@ cdef class Bridge:
     @property
     def progress(self):
         return br_bridge_progress(self.raw)
+
+    # -- the kernel
+
+    def share(self, OffloadMaps maps):
+        cdef br_offload_maps *raw = NULL
+        cdef int error
+
+        if maps is not None:
+            if maps.raw.n_slots != br_fdb_slots(&self.raw.thread.fdb):
+                raise ValueError(f"the maps have {maps.raw.n_slots} slots, the FDB {br_fdb_slots(&self.raw.thread.fdb)}")
+            raw = &maps.raw
+        with nogil:
+            error = br_bridge_share(self.raw, raw)
+        if error:
+            raise fail(error)
+        self.shared = maps
+
+    @property
+    def fdb_hash(self):
+        return br_fdb_slots(&self.raw.thread.fdb), self.raw.thread.fdb.secret[0], self.raw.thread.fdb.secret[1]
+
+    def offload_talkers(self, OffloadMaps maps not None):
+        cdef uint32_t index
+        cdef br_fdb_entry entry
+        cdef br_fdb_value value
+        cdef br_offload_state *state
+        talkers = []
+
+        for index in range(min(maps.raw.n_slots, br_fdb_slots(&self.raw.thread.fdb))):
+            state = &maps.raw.state[index]
+            if state.frames and br_fdb_read(&self.raw.thread.fdb, index, &entry):
+                value.word = entry.value
+                talkers.append(OffloadTalker(
+                    entry.key >> 48, entry.key & 0xFFFFFFFFFFFF, value.port, state.frames,
+                    state.frames + state.more_segments, state.bytes,
+                ))
+        return talkers
 
     # -- clock
 

@@ -14,6 +14,9 @@ class Port:
     @property
     def fd(self) -> int: ...
     @property
+    def spare_fd(self) -> int:
+        """A second socket that may take over from `fd`, and wants the same filter; -1: there is none."""
+    @property
     def failed(self) -> bool:
         """The data thread gave up on it (event `port_error`); it wants to be closed and opened again."""
     @property

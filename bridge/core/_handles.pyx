@@ -63,6 +63,10 @@ cdef class Port:
         return self.raw.fd if self.raw else -1
 
     @property
+    def spare_fd(self):
+        return self.raw.ops.spare(self.raw) if self.raw and self.raw.ops.spare else -1
+
+    @property
     def failed(self):
         return self.raw is not NULL and self.raw.failed
 

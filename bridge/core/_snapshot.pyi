@@ -68,6 +68,8 @@ class Snapshot:
         rules: Iterable[tuple[int, bytes, int]] = (),  # MAC or 0, IP address of 4 or 16 bytes, prefix length
     ) -> None:
         """Say who may send on a port of the snapshot, once a port (protect/guard.h); rules switch source guard on."""
+    def reaches(self, ingress: int, egress: int) -> bool:
+        """Tell whether frames of a port may leave by another (isolation, split horizon, direction)."""
     def set_vlan_mac_limit(self, vid: int, limit: int) -> None: ...
     def set_vlan_learning(self, vid: int, learning: bool) -> None: ...
     def add_budget(

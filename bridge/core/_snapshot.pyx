@@ -208,6 +208,11 @@ cdef class Snapshot:
         self.raw.guards.n_rules += 1
         return 0
 
+    def reaches(self, int ingress, int egress):
+        check_range("port index", ingress, 0, BR_PORTS_MAX - 1)
+        check_range("port index", egress, 0, BR_PORTS_MAX - 1)
+        return not br_set_has(&self.raw.denied_egress[ingress], egress)
+
     def set_vlan_mac_limit(self, int vid, int limit):
         self.check_open()
         check_range("VID", vid, 1, VID_MAX)

@@ -18,6 +18,7 @@ cdef extern from "count/counters.h" nogil:
         BR_PAIR_STATE_N
         BR_PAIR_STEP_N
         BR_MEMBER_COUNTER_N
+        BR_OFFLOAD_PASS_N
         BR_EVENT_source_guard
 
     struct br_port_counters:
@@ -62,6 +63,7 @@ cdef extern from "count/names.h" nogil:
     const br_name *br_pair_state_names
     const br_name *br_pair_step_names
     const br_name *br_member_counter_names
+    const br_name *br_offload_pass_names
 
 
 cdef extern from "count/event.h" nogil:

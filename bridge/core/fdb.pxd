@@ -22,6 +22,7 @@ cdef extern from "fdb/table.h" nogil:
 
     struct br_fdb:
         uint32_t capacity
+        uint64_t *secret
 
     uint16_t br_fdb_tick(const br_fdb *fdb)
     void br_fdb_set_tick(br_fdb *fdb, uint16_t tick)

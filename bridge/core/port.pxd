@@ -7,8 +7,11 @@ from bridge.core.frame cimport br_offload
 
 
 cdef extern from "port/port.h" nogil:
+    struct br_port
+
     struct br_port_ops:
         const char *kind
+        int (*spare)(br_port *port)
 
     struct br_port:
         const br_port_ops *ops

@@ -101,6 +101,7 @@ cdef extern from "snapshot/port_config.h" nogil:
         pass
 
     void br_set_add(br_port_set *set, uint16_t port)
+    bint br_set_has(const br_port_set *set, uint16_t port)
 
     struct br_port_config:
         br_port *port
@@ -138,6 +139,7 @@ cdef extern from "snapshot/snapshot.h" nogil:
         bint vrrp_aware
         bint local_first
         uint32_t mac_limit
+        br_port_set *denied_egress
         br_port_set *flood
         br_port_config *port
         br_port_set *vlan

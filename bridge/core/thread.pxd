@@ -5,6 +5,7 @@ from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 from bridge.core.account cimport br_bill_copy, br_budget_state
 from bridge.core.count cimport br_events, br_port_counters, br_thread_counters
 from bridge.core.mirror cimport br_mirror_state
+from bridge.core.offload cimport br_offload_maps
 from bridge.core.pipeline cimport br_origination, br_thread
 from bridge.core.port cimport br_port
 from bridge.core.snapshot cimport br_snapshot
@@ -50,6 +51,7 @@ cdef extern from "thread/changes.h" nogil:
     void br_bridge_originate(br_bridge *bridge, br_origination *frame, uint32_t n)
     void br_bridge_shift_clock(br_bridge *bridge, long long cycles)
     void br_bridge_close(br_bridge *bridge, br_port *port)
+    int br_bridge_share(br_bridge *bridge, br_offload_maps *offload)
     void br_bridge_fdb(br_bridge *bridge, br_fdb_change *change, uint32_t n)
 
 

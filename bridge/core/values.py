@@ -222,3 +222,14 @@ class PairState(NamedTuple):
     held: bool
     peers: tuple[PairPeer, ...]
     counters: dict[str, int]  # names of MEMBER_COUNTERS
+
+
+class OffloadTalker(NamedTuple):
+    """What a station of the FDB sent by the kernel since it was learned."""
+
+    vid: int
+    mac: int
+    port: int
+    frames: int
+    segments: int  # wire frames
+    bytes: int

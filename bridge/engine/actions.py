@@ -63,6 +63,7 @@ class Actions:
                 self._parts.data_plane.refresh()
             case "set_bridge", _, BridgeConfig() as after:
                 self._parts.data_plane.bridge = after
+                await self._parts.offload.configure(after.offload)
                 self._parts.learning.configure(after)
                 self._parts.data_plane.refresh()
             case "set_cost", _, CostConfig() as after:
@@ -108,5 +109,6 @@ class Actions:
             if name not in self._parts.ports:
                 self._parts.ledger.close(name)
         self._parts.learning.static.keep(self._parts.ports.port_names)
+        await self._parts.offload.settle()
         await self._parts.devices.keep(self._parts.ports.namespaces)
         self._parts.auditor.ports_changed()

@@ -27,6 +27,8 @@ from bridge.core._core import Bridge, Snapshot
 from bridge.events import Emit
 from bridge.fdb.learning import Learning
 from bridge.mirror.mirrors import Mirrors
+from bridge.offload.offload import Offload
+from bridge.offload.policy import closings
 from bridge.ports.attachment import Attachment
 from bridge.ports.table import PortTable
 from bridge.protect.protection import Protection
@@ -51,6 +53,7 @@ class DataPlane:
         mirrors: Mirrors,
         ledger: Ledger,
         cost: Meter,
+        offload: Offload,
         restore: Callable[[], object],
     ) -> None:
         self.bridge = bridge
@@ -64,6 +67,7 @@ class DataPlane:
         self._protection = protection
         self._ledger = ledger
         self._cost = cost
+        self._offload = offload
         self._restore = restore
         self._is_stale = False  # the snapshot in force is out of date
         self._news: list[tuple[str, str]] = []  # events with their ports, to be emitted once it is renewed
@@ -129,6 +133,7 @@ class DataPlane:
         for attachment in leaving:
             attachment.ready = False
         self._write()
+        self._offload.leave(leaving)
         ports = {
             attachment.config.name: attachment.port for attachment in leaving if attachment.port is not None
         }
@@ -147,12 +152,18 @@ class DataPlane:
         for attachment in self._ports:
             attachment.blocked = self._protection.blocks.reason(attachment.config.name)
             attachment.lift_filter()
-        self._core.apply(self._snapshot())
-        for attachment in self._ports:
-            attachment.set_filter()
-        carrying = self._ports.carrying
-        self._learning.set_ports(carrying, {port.index: port.config for port in self._ports})
-        self._protection.set_ports(carrying)
+        self._offload.set_closings(
+            closings(self.budgets.configs, self.mirrors.configs, self.vlans.values()),
+            self.bridge.heartbeat_ports,
+        )
+        snapshot = self._snapshot()
+        with self._offload.closed(snapshot):
+            self._core.apply(snapshot)
+            for attachment in self._ports:
+                attachment.set_filter()
+            carrying = self._ports.carrying
+            self._learning.set_ports(carrying, {port.index: port.config for port in self._ports})
+            self._protection.set_ports(carrying)
         self._restore()
 
     def _snapshot(self) -> Snapshot:

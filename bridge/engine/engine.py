@@ -42,6 +42,7 @@ from bridge.events import Subscription
 from bridge.fdb.file import SAVE_EVERY
 from bridge.fdb.rows import Filters
 from bridge.mac import format_mac
+from bridge.offload.offload import Offload
 from bridge.ports.kinds import check_all
 
 log = logging.getLogger(__package__)
@@ -73,6 +74,11 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self.status = parts.status
         self.cost = parts.cost
+
+    @property
+    def offload(self) -> Offload:
+        """What the kernel forwards."""
+        return self._parts.offload
 
     @property
     def config(self) -> Config:
@@ -123,6 +129,7 @@ class Engine:
             await self._parts.fdb_file.save()
             await self._parts.reconciler.close(self._parts.ports.port_names)
             await self._parts.data_plane.mirrors.close()
+            await self._parts.offload.close()
             await self._parts.devices.close()
         self._parts.events.close()
 
@@ -171,6 +178,7 @@ class Engine:
 
     async def _reconcile_ports(self) -> None:
         await self._parts.reconciler.reconcile(self._parts.ports.take_dirty())
+        await self._parts.offload.settle()
         self._parts.auditor.ports_changed()
 
     async def _keep_house(self) -> None:

@@ -28,6 +28,8 @@ from bridge.fdb.file import FdbFile
 from bridge.fdb.learning import Learning
 from bridge.metrics.server import MetricsServer
 from bridge.mirror.mirrors import Mirrors
+from bridge.offload.counts import Counts
+from bridge.offload.offload import Offload
 from bridge.ports.table import PortTable
 from bridge.protect.own_address import own_address
 from bridge.protect.protection import Protection
@@ -57,7 +59,9 @@ class Parts:
         self.protection = Protection(
             core, clock, emit, own_address(config.bridge), ports.mark_dirty, learning
         )
-        self.ledger = Ledger(core, self._dropped)
+        self.counts = Counts()
+        self.ledger = Ledger(core, self._dropped, self.counts)
+        self.offload = Offload(core, devices, ports, self.counts)
         self.cost = Meter(core, clock, ports.names, self._egress, cycles_now, HISTOGRAM_BOUNDS)
         self.data_plane = DataPlane(
             core,
@@ -69,11 +73,14 @@ class Parts:
             mirrors=Mirrors(self._mirror_changed),
             ledger=self.ledger,
             cost=self.cost,
+            offload=self.offload,
             restore=self.fdb_file.restore,
         )
         self.reconciler = PortReconciler(core, devices, clock, ports, self.data_plane, self.protection.blocks)
         self.auditor = Auditor(devices, clock, ports, emit, self.turns, self._tallies)
-        self.status = Status(core, ports, self.data_plane, learning, self.ledger, self.cost)
+        self.status = Status(
+            core, ports, self.data_plane, learning, self.ledger, self.cost, self.offload, self.counts
+        )
         self.metrics = MetricsServer(self.status.state)
         self.thread = DataThread(core, self.core_events.take)
         self._connect()

@@ -6,6 +6,8 @@ PortError: names of ports that do not exist.
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Unpack
 
@@ -17,11 +19,13 @@ from bridge.config.metrics import MetricsConfig
 from bridge.config.storm_control import NO_LIMITS
 from bridge.config.vids import format_vids
 from bridge.config.vlan import VlanConfig
-from bridge.core._core import Bridge
+from bridge.core._core import OFFLOAD_PASSES, Bridge
 from bridge.engine.data_plane import DataPlane
 from bridge.fdb.learning import Learning
 from bridge.fdb.rows import Filters
 from bridge.metrics.state import PortState, State
+from bridge.offload.counts import Counts
+from bridge.offload.offload import Offload
 from bridge.ports.attachment import Attachment
 from bridge.ports.table import PortTable
 from bridge.protect import security as guards
@@ -40,6 +44,8 @@ class Status:
         learning: Learning,
         ledger: Ledger,
         cost: Meter,
+        offload: Offload,
+        counts: Counts,
     ) -> None:
         self._core = core
         self._ports = ports
@@ -47,6 +53,8 @@ class Status:
         self._learning = learning
         self._ledger = ledger
         self._cost = cost
+        self._offload = offload
+        self._counts = counts
 
     def ports(self, name: str | None = None) -> list[Row]:
         """One row per port: configuration, state, totals."""
@@ -102,6 +110,52 @@ class Status:
     def storms(self, port: str | None = None) -> list[Row]:
         """One row per limit of storm control: what became of it."""
         return self._data_plane.budgets.storm_rows(self._core, port)
+
+    def offload(self, name: str | None = None) -> list[Row]:
+        """One row per port: what the kernel forwards of it, and what it left to userspace; and one for all."""
+        tallies = self._ledger.tallies(self._ports.attached_indexes(name))
+        rows = [
+            _offload_row(
+                attachment,
+                self._offload.way(attachment.config.name),
+                self._offload.why(attachment),
+                tallies[attachment.config.name],
+                self._counts.passes.get(attachment.index, Counter()),
+            )
+            for attachment in self._ports.chosen(name)
+        ]
+        return rows if name is not None else [*rows, self._offload_total()]
+
+    def _offload_total(self) -> Row:
+        live, waiting = self._offload.usage()
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._offload.since))
+        return {
+            "port": "total",
+            "state": "on" if self._offload.is_on else "off",
+            "reason": self._offload.reason or None,
+            "live": live,
+            "waiting": waiting,
+            "since": since if self._offload.is_on else None,
+        }
+
+    def offload_left(self, name: str | None = None) -> list[Row]:
+        """One row per port and reason for which programs left frames to userspace."""
+        self._counts.read()
+        return [
+            {"port": attachment.config.name, "reason": reason, "frames": passed, "meaning": meaning}
+            for attachment in self._ports.chosen(name)
+            for reason, meaning in OFFLOAD_PASSES
+            if (passed := self._counts.passes.get(attachment.index, Counter())[reason])
+        ]
+
+    def offload_check(self, name: str | None = None) -> list[Row]:
+        """One row per port and reason why frames that come in by it, or leave by it, are left to userspace."""
+        return [
+            {"port": attachment.config.name, "frames": way, "reason": reason}
+            for attachment in self._ports.chosen(name)
+            for way, reasons in zip(("received", "sent"), self._offload.why(attachment), strict=True)
+            for reason in reasons
+        ]
 
     def mirrors(self) -> list[Row]:
         """One row per mirror: what it copies and what became of the copies."""
@@ -162,6 +216,27 @@ def _port_row(attachment: Attachment, tally: Tally, entries: int) -> Row:
         "tx_frames": tally.values["tx_frames"],
         "drops": tally.drops,
         "rx_missed": tally.values["rx_missed"],
+    }
+
+
+def _offload_row(
+    attachment: Attachment, way: str, why: tuple[list[str], list[str]], tally: Tally, passes: Counter[str]
+) -> Row:
+    takes, gives = why
+    if not way:
+        state = "off"
+    elif takes and gives:
+        state = "closed"
+    else:
+        state = "partly open" if takes or gives else "open"
+    return {
+        "port": attachment.config.name,
+        "state": state,
+        "reason": "; ".join(dict.fromkeys(takes + gives)) or None,
+        "attached": way or None,
+        "offloaded": tally.values["offloaded"],
+        "offloaded_tx": tally.values["offloaded_tx"],
+        "left": passes.total(),
     }
 
 

@@ -43,6 +43,11 @@ class Mirrors:
     def __bool__(self) -> bool:
         return bool(self._mirrors)
 
+    @property
+    def configs(self) -> tuple[MirrorConfig, ...]:
+        """The mirrors in force."""
+        return tuple(self._mirrors.values())
+
     async def set(self, mirror: MirrorConfig, *, strict: bool) -> None:
         """Add a mirror, or change one and keep its state; raises MirrorError, but if not `strict`."""
         before = self._mirrors.get(mirror.name)

@@ -47,6 +47,7 @@ class Attachment:
     retry_at: float = 0.0
     filter: Program | None = None  # in the kernel; None: every frame reaches the port
     filter_refused: Program | None = None  # what the kernel did not take
+    judged: bool = False  # the socket has a program of the offload, which holds back what the filter would
     trouble: str = ""  # why it could not be attached, as last logged
     state_reported: str = ""
     blocked: str = ""  # why it is out of forwarding for a time
@@ -80,6 +81,10 @@ class Attachment:
         if not self.config.can.takes_filter or self.port is None:
             return None
         return "off" if self.filter is None else "on"
+
+    def is_of_index(self, ifindex: int) -> bool:
+        """Tell whether the device last seen has this number."""
+        return self.device is not None and self.device.index == ifindex
 
     def is_of(self, device: Device) -> bool:
         """Check whether this is the device last seen, and not another one of its name."""
@@ -138,6 +143,8 @@ class Attachment:
 
         Until `set_filter` every frame reaches the port, so that a change loses none the port carries.
         """
+        if self.judged:
+            return
         if self.port is not None and self.filter not in (None, vlan_filter.program(self.config)):
             vlan_filter.detach(self.port.fd)
             self.filter = None
@@ -147,6 +154,9 @@ class Attachment:
         if self.port is None:
             return
         wanted = vlan_filter.program(self.config)
+        if self.judged:
+            self.filter = wanted
+            return
         if wanted in (None, self.filter, self.filter_refused):
             return
         try:
@@ -159,6 +169,8 @@ class Attachment:
 
     def renew_filter(self) -> None:
         """Have the filter that is wanted on the socket that receives now, which may be another than a moment ago."""
+        if self.judged:
+            return  # the program is on either socket
         if self.port is not None and self.config.can.takes_filter:
             with contextlib.suppress(OSError):  # there was none
                 vlan_filter.detach(self.port.fd)

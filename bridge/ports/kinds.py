@@ -41,6 +41,7 @@ async def attach(attachment: Attachment, core: Bridge, devices: Devices, *, crea
     if config.can.has_device:
         attachment.device = await attachment.find(devices)
     attachment.filter = attachment.filter_refused = None
+    attachment.judged = False
     attachment.ready = True
 
 

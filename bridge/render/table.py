@@ -25,6 +25,20 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("mirror", "ports", "direction", "vlans", "what", "to", "rate", "state", "reason"),
         *("mirrored", "bytes", "lost", "over_rate", "file_bytes"),
     ),
+    "offload": (
+        *(
+            "port",
+            "state",
+            "attached",
+            "offloaded",
+            "offloaded_tx",
+            "left",
+            "live",
+            "waiting",
+            "since",
+            "reason",
+        ),
+    ),
     "budget": (
         *("budget", "port", "vlan", "class", "flood", "talker", "per_second", "unit", "action"),
         *("state", "spent", "dropped", "times_over"),

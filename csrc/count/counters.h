@@ -34,6 +34,7 @@
     X(fdb_drop, "source or destination has a drop entry")                                                             \
     X(locked, "source is neither allowed on the locked port nor known there")                                         \
     X(static_move, "source has a static or sticky entry on another port")                                             \
+    X(handover, "the kernel was to take over a stream without gaps while userspace was still busy with its last frames")   \
     X(own_probe, "a loop probe of this bridge that came back")                                                        \
     X(same_port, "destination is behind the port the frame came from")                                                \
     X(no_egress, "no other port of the VLAN takes the frame")                                                         \
@@ -89,6 +90,8 @@
     X(evicted, "FDB entries of this port that gave way to new stations, or to entries set by hand, at a limit")        \
     X(backup_ignored, "frames of backup routers that did not move the virtual address (vrrp_aware)")                   \
     X(local_kept, "frames whose source stays on an access or tunnel port (local_first)")                               \
+    X(offloaded, "frames received here that the kernel forwarded; of rx_frames and forwarded")                         \
+    X(offloaded_tx, "frames that the kernel sent here; of offered and tx_frames")                                      \
     X(rx_cycles, "cycles in receive calls of this port that brought frames")                                          \
     X(tx_cycles, "cycles in transmit calls of this port")
 
@@ -201,6 +204,22 @@
     X(malformed, "a header that is cut short or contradicts itself")                                                  \
     X(encapsulated, "a second tag, or IP in SNAP")
 
+/* Why a program in the kernel left a frame to userspace (offload/shared.h). */
+#define BR_OFFLOAD_PASSES(X)                                                                                          \
+    X(group, "to a group or to all")                                                                                  \
+    X(source, "its source is not in the FDB")                                                                         \
+    X(elsewhere, "its source is known on another port")                                                               \
+    X(destination, "its destination is not in the FDB")                                                               \
+    X(same_port, "its destination is behind the port it came from")                                                   \
+    X(closed, "its port or VLAN is closed to the kernel")                                                             \
+    X(egress_closed, "the port of its destination is closed to the kernel")                                           \
+    X(barred, "it may not leave by the port of its destination, or that is in another namespace")                      \
+    X(handing_over, "userspace still has the last frames of its stream, or may have")                                 \
+    X(tag, "a tag the port does not take, a priority tag, or one inside the frame")                                   \
+    X(inner_tag, "a second tag")                                                                                      \
+    X(long, "longer than one of the two ports allows, or a super-frame that cannot be judged")                        \
+    X(runt, "shorter than an Ethernet header")
+
 #define BR_ENUM_DROP(symbol, sentence) BR_DROP_##symbol,
 enum br_drop { BR_DROP_REASONS(BR_ENUM_DROP) BR_DROP_N, BR_PASS = BR_DROP_N /* a decision that is no drop */ };
 #define BR_ENUM_MISS(symbol, sentence) BR_MISS_##symbol,
@@ -223,6 +242,8 @@ enum br_pair_state { BR_PAIR_STATES(BR_ENUM_PAIR_STATE) BR_PAIR_STATE_N };
 enum br_pair_step { BR_PAIR_STEPS(BR_ENUM_PAIR_STEP) BR_PAIR_STEP_N };
 #define BR_ENUM_MEMBER(symbol, sentence) BR_MEMBER_COUNTER_##symbol,
 enum br_member_counter { BR_MEMBER_COUNTERS(BR_ENUM_MEMBER) BR_MEMBER_COUNTER_N };
+#define BR_ENUM_OFFLOAD_PASS(symbol, sentence) BR_OFFLOAD_PASS_##symbol,
+enum br_offload_pass { BR_OFFLOAD_PASSES(BR_ENUM_OFFLOAD_PASS) BR_OFFLOAD_PASS_N };
 #define BR_ENUM_PORT(symbol, sentence) BR_PORT_COUNTER_##symbol,
 enum br_port_counter { BR_PORT_COUNTERS(BR_ENUM_PORT) BR_PORT_COUNTER_N };
 #define BR_ENUM_THREAD(symbol, sentence) BR_THREAD_COUNTER_##symbol,

@@ -16,3 +16,4 @@ const struct br_name br_pair_state_names[BR_PAIR_STATE_N] = {BR_PAIR_STATES(BR_N
 const struct br_name br_pair_step_names[BR_PAIR_STEP_N] = {BR_PAIR_STEPS(BR_NAME)};
 const struct br_name br_member_counter_names[BR_MEMBER_COUNTER_N] = {BR_MEMBER_COUNTERS(BR_NAME)};
 const struct br_name br_guard_names[BR_GUARD_N] = {BR_GUARD_FINDINGS(BR_NAME)};
+const struct br_name br_offload_pass_names[BR_OFFLOAD_PASS_N] = {BR_OFFLOAD_PASSES(BR_NAME)};

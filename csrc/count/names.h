@@ -25,5 +25,6 @@ extern const struct br_name br_pair_state_names[BR_PAIR_STATE_N];
 extern const struct br_name br_pair_step_names[BR_PAIR_STEP_N];
 extern const struct br_name br_member_counter_names[BR_MEMBER_COUNTER_N];
 extern const struct br_name br_guard_names[BR_GUARD_N];
+extern const struct br_name br_offload_pass_names[BR_OFFLOAD_PASS_N];
 
 #endif

@@ -11,6 +11,21 @@ enum {
     BR_FDB_HUGE = 2 << 20,    /* a huge page */
 };
 
+static_assert((int)BR_OFFLOAD_VLANS == (int)BR_VLANS, "programs in the kernel know every VLAN");
+
+/* Zeroed, and in huge pages where that can be had: two lookups a frame at random. */
+struct br_fdb_entry *br_fdb_allocate(uint32_t n_slots)
+{
+    const size_t len = n_slots * sizeof(struct br_fdb_entry);
+    struct br_fdb_entry *entry = aligned_alloc(len < BR_FDB_HUGE ? 64 : BR_FDB_HUGE, len);
+
+    if (!entry)
+        return NULL;
+    madvise(entry, len, MADV_HUGEPAGE); /* a hint, and no harm if refused */
+    memset(entry, 0, len);
+    return entry;
+}
+
 int br_fdb_init(struct br_fdb *fdb, uint32_t capacity, const uint64_t secret[2])
 {
     uint32_t n_buckets = 16;
@@ -19,12 +34,9 @@ int br_fdb_init(struct br_fdb *fdb, uint32_t capacity, const uint64_t secret[2])
     while (n_buckets < capacity)
         n_buckets *= 2;
     memset(fdb, 0, sizeof(*fdb));
-    const size_t table_len = (size_t)n_buckets * BR_FDB_WAYS * sizeof(*fdb->entry);
-    fdb->entry = aligned_alloc(table_len < BR_FDB_HUGE ? 64 : BR_FDB_HUGE, table_len);
+    fdb->entry = br_fdb_allocate(n_buckets * BR_FDB_WAYS);
     if (!fdb->entry)
         return -ENOMEM;
-    madvise(fdb->entry, table_len, MADV_HUGEPAGE); /* two lookups a frame at random: a hint, and no harm if refused */
-    memset(fdb->entry, 0, table_len);
     fdb->occupied = calloc((n_buckets + 63) / 64, sizeof(*fdb->occupied));
     fdb->n_dynamic = calloc(BR_VLANS, sizeof(*fdb->n_dynamic)); /* 4 MB, of which pages are used as VLANs are */
     if (!fdb->occupied || !fdb->n_dynamic) {
@@ -40,12 +52,36 @@ int br_fdb_init(struct br_fdb *fdb, uint32_t capacity, const uint64_t secret[2])
 
 void br_fdb_fini(struct br_fdb *fdb)
 {
-    free(fdb->entry);
+    if (!fdb->offload)
+        free(fdb->entry);
     free(fdb->occupied);
     free(fdb->n_dynamic);
     fdb->entry = NULL;
     fdb->occupied = NULL;
     fdb->n_dynamic = NULL;
+}
+
+static void br_fdb_publish(struct br_fdb *fdb, struct br_offload_maps *offload)
+{
+    for (int port = 0; port < BR_PORTS_MAX; port++)
+        __atomic_store_n(&offload->port[port].generation, fdb->port_generation[port], __ATOMIC_RELAXED);
+    for (int vid = 0; vid < BR_VLANS; vid++)
+        __atomic_store_n(&offload->vlan[vid].generation, fdb->vlan_generation[vid], __ATOMIC_RELAXED);
+    __atomic_store_n(&offload->page->tick, br_fdb_tick(fdb), __ATOMIC_RELAXED);
+}
+
+struct br_fdb_entry *br_fdb_move(struct br_fdb *fdb, struct br_offload_maps *offload, struct br_fdb_entry *memory)
+{
+    struct br_fdb_entry *old = fdb->offload ? NULL : fdb->entry;
+
+    if (offload) {
+        br_fdb_publish(fdb, offload);
+        memory = offload->entry;
+    }
+    memcpy(memory, fdb->entry, br_fdb_slots(fdb) * sizeof(*memory));
+    fdb->offload = offload;
+    __atomic_store_n(&fdb->entry, memory, __ATOMIC_RELEASE);
+    return old;
 }
 
 /* The one place a value is written: value before key, for readers in other threads. */
@@ -186,6 +222,7 @@ static bool br_fdb_below(struct br_fdb *fdb, const uint32_t *count, uint32_t lim
 static int br_fdb_insert(struct br_fdb *fdb, uint64_t key, uint16_t port, enum br_fdb_kind kind)
 {
     struct br_fdb_entry *entry = br_fdb_any(fdb, key);
+    const bool is_new = !entry;
 
     if (entry)
         br_fdb_remove(fdb, entry);
@@ -199,6 +236,8 @@ static int br_fdb_insert(struct br_fdb *fdb, uint64_t key, uint16_t port, enum b
     const uint32_t bucket = (uint32_t)(entry - fdb->entry) / BR_FDB_WAYS;
 
     br_fdb_count(fdb, key, value);
+    if (fdb->offload)
+        br_offload_begin_entry(&fdb->offload->state[entry - fdb->entry], is_new);
     br_fdb_store(entry, key, value);
     fdb->occupied[bucket / 64] |= 1ull << bucket % 64;
     return 0;
@@ -371,7 +410,11 @@ static void br_fdb_sweep_request(struct br_fdb *fdb)
 /* All dynamic entries of a port are stale from now on, for readers in other threads, too. */
 static void br_fdb_outdate_port(struct br_fdb *fdb, uint16_t port)
 {
-    __atomic_store_n(&fdb->port_generation[port], (uint16_t)(fdb->port_generation[port] + 1), __ATOMIC_RELAXED);
+    const uint16_t generation = (uint16_t)(fdb->port_generation[port] + 1);
+
+    __atomic_store_n(&fdb->port_generation[port], generation, __ATOMIC_RELAXED);
+    if (fdb->offload)
+        __atomic_store_n(&fdb->offload->port[port].generation, generation, __ATOMIC_RELAXED);
 }
 
 void br_fdb_flush_port(struct br_fdb *fdb, uint16_t port)
@@ -387,7 +430,11 @@ void br_fdb_flush_port(struct br_fdb *fdb, uint16_t port)
 
 void br_fdb_flush_vlan(struct br_fdb *fdb, uint16_t vid)
 {
-    __atomic_store_n(&fdb->vlan_generation[vid], (uint8_t)(fdb->vlan_generation[vid] + 1), __ATOMIC_RELAXED);
+    const uint8_t generation = (uint8_t)(fdb->vlan_generation[vid] + 1);
+
+    __atomic_store_n(&fdb->vlan_generation[vid], generation, __ATOMIC_RELAXED);
+    if (fdb->offload)
+        __atomic_store_n(&fdb->offload->vlan[vid].generation, generation, __ATOMIC_RELAXED);
     fdb->n_by_vlan[vid] = fdb->n_sticky_by_vlan[vid];
     for (int port = 0; port < BR_PORTS_MAX; port++) {
         fdb->n_dynamic_by_port[port] -= fdb->n_dynamic[vid][port];

@@ -66,6 +66,14 @@ struct br_learned {
 int br_fdb_init(struct br_fdb *fdb, uint32_t capacity, const uint64_t secret[2]);
 void br_fdb_fini(struct br_fdb *fdb);
 
+/*
+ * Move the table to the maps of `offload`, so that programs in the kernel read it as well, or back to `memory`, which
+ * br_fdb_allocate gave (offload NULL). Slots keep their numbers. Data thread, or while nothing reads; returns the memory
+ * that is free now, NULL: it was in maps.
+ */
+struct br_fdb_entry *br_fdb_allocate(uint32_t n_slots);
+struct br_fdb_entry *br_fdb_move(struct br_fdb *fdb, struct br_offload_maps *offload, struct br_fdb_entry *memory);
+
 /* The slow part of learning: everything but "known, same port, same tick". `learned->evicted` begins as 0. */
 enum br_learn br_fdb_learn(struct br_fdb *fdb, uint64_t key, const struct br_learn_rules *rules,
                            struct br_learned *learned);

@@ -10,39 +10,17 @@
 #ifndef BR_FDB_TABLE_H
 #define BR_FDB_TABLE_H
 
-#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "count/limits.h"
 #include "frame/vlan.h"
-
-enum { BR_FDB_WAYS = 4 };
+#include "offload/fdb_entry.h"
+#include "offload/share.h"
 
 #define BR_FDB_MAC 0xffffffffffffull   /* of a key */
 #define BR_FDB_GROUP 0x010000000000ull /* the group bit of a key's MAC; IEEE 802 clause 8.2.2 */
-
-enum br_fdb_kind { BR_FDB_DYNAMIC, BR_FDB_STICKY, BR_FDB_STATIC, BR_FDB_DROP };
-
-union br_fdb_value {
-    uint64_t word;
-    struct {
-        uint16_t port;
-        uint16_t port_generation;
-        uint16_t tick;
-        uint8_t vlan_generation;
-        uint8_t kind;
-    };
-};
-
-struct br_fdb_entry {
-    uint64_t key; /* VID in bits 48..59, MAC below; 0: free */
-    uint64_t value;
-};
-
-static_assert(sizeof(struct br_fdb_entry) == 16, "four entries are one cache line");
-static_assert(sizeof(union br_fdb_value) == 8, "a value is read and written as one word");
 
 struct br_fdb {
     struct br_fdb_entry *entry; /* hot from here */
@@ -51,6 +29,7 @@ struct br_fdb {
     uint64_t secret[2];
 
     uint32_t capacity; /* cold from here: only when entries come and go */
+    struct br_offload_maps *offload; /* whose maps the table is in, NULL: its own memory */
     uint32_t n_entries;
     uint32_t sweep_next;
     uint32_t sweep_left;     /* buckets until every stale entry is reclaimed */
@@ -118,6 +97,8 @@ static inline uint16_t br_fdb_tick(const struct br_fdb *fdb)
 static inline void br_fdb_set_tick(struct br_fdb *fdb, uint16_t tick)
 {
     __atomic_store_n(&fdb->tick, tick, __ATOMIC_RELAXED);
+    if (fdb->offload)
+        __atomic_store_n(&fdb->offload->page->tick, tick, __ATOMIC_RELAXED);
 }
 
 /* Data thread: it alone changes generations, so it loads them as they are; atomically takes 5 instructions a frame. */

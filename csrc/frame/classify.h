@@ -10,21 +10,10 @@
 #include "count/counters.h"
 #include "frame/frame.h"
 #include "frame/packet.h"
+#include "frame/protocols.h"
 #include "frame/vlan.h"
 
-enum {
-    BR_HSRP_PORT = 1985, /* RFC 2281 section 3; IPv6: 2029 */
-    BR_HSRP6_PORT = 2029,
-    BR_MLD_QUERY = 130, /* RFC 2710 section 3.1 */
-    BR_MLD_REPORT = 131,
-    BR_MLD_DONE = 132,
-    BR_MLD2_REPORT = 143, /* RFC 3810 section 5.2 */
-    BR_ND_RS = 133,       /* RFC 4861 section 4 */
-    BR_ND_NS = 135,
-    BR_ND_NA = 136,
-    BR_ND_REDIRECT = 137,
-    BR_UDP_PORTS = 65536,
-};
+enum { BR_UDP_PORTS = 65536 };
 
 /* A set of UDP ports, one bit each. */
 struct br_udp_ports {

@@ -17,28 +17,10 @@
 #include <stdint.h>
 
 #include "frame/frame.h"
+#include "frame/protocols.h"
 #include "frame/vlan.h"
 
 enum {
-    BR_TYPE_IPV4 = 0x0800,
-    BR_TYPE_ARP = 0x0806,
-    BR_TYPE_IPV6 = 0x86dd,
-    BR_IP_HOP_BY_HOP = 0, /* IANA protocol numbers */
-    BR_IP_IGMP = 2,
-    BR_IP_IPV4 = 4,
-    BR_IP_TCP = 6,
-    BR_IP_UDP = 17,
-    BR_IP_IPV6 = 41,
-    BR_IP_ROUTING = 43,
-    BR_IP_FRAGMENT = 44,
-    BR_IP_GRE = 47,
-    BR_IP_AH = 51,
-    BR_IP_ICMPV6 = 58,
-    BR_IP_OPTIONS = 60,
-    BR_IP_VRRP = 112, /* CARP is the same to whoever does not look further */
-    BR_IP_SCTP = 132,
-    BR_IPV4_HLEN = 20, /* RFC 791: total length at 2, identification at 4, checksum at 10, addresses at 12 */
-    BR_IPV6_HLEN = 40, /* RFC 8200: payload length at 4, addresses at 8 */
     BR_PACKET_TAGS_MAX = 4,
     BR_PACKET_CHAIN_MAX = 8,
 };

@@ -46,6 +46,7 @@ enum {
     BR_LINK_SNDBUF = 8 << 20,
     BR_LINK_RCVBUF = 16 << 20, /* super-frames that wait to be fetched */
     BR_LINK_PLAIN_RCVBUF = 3 << 19, /* without a ring; the kernel doubles it: at most BR_LOOP_DISCARD small frames */
+    BR_LINK_PLAIN_HOLDS = 1 << 16, /* small frames that BR_LINK_RCVBUF has room for, and more */
     BR_LINK_SAME_LEN = 64,     /* bytes by which a frame is recognised: addresses, IP and TCP numbers */
 };
 
@@ -325,14 +326,19 @@ static int br_link_bind(int fd, int ifindex, uint16_t protocol)
     return bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
 }
 
-/* The socket filter of the ring (classic BPF) is that of the other socket from now on; none is none. */
+/*
+ * The socket filter of the ring (classic BPF) is that of the other socket from now on; none is none. A program of the
+ * offload cannot be read back; whoever put it on the ring put it on the other socket as well (br_link_spare).
+ */
 static int br_link_copy_filter(const struct br_port_link *link)
 {
     struct sock_filter instruction[BPF_MAXINSNS];
     socklen_t n = BPF_MAXINSNS; /* both ways in instructions, not bytes; net/core/filter.c:sk_get_filter */
 
     if (getsockopt(link->ring_fd, SOL_SOCKET, SO_GET_FILTER, instruction, &n) < 0)
-        return -errno;
+        return errno == EACCES ? 0 : -errno;
+    if (n == 0)
+        setsockopt(link->plain_fd, SOL_SOCKET, SO_DETACH_FILTER, &n, sizeof(n)); /* ENOENT: it has none either */
     const struct sock_fprog program = {.len = (unsigned short)n, .filter = instruction};
     return n && setsockopt(link->plain_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno : 0;
 }
@@ -344,6 +350,12 @@ static void br_link_silence_ring(const struct br_port_link *link)
     const struct sock_fprog program = {.len = 1, .filter = &refuse};
 
     setsockopt(link->ring_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
+/* The socket that stands by. */
+static int br_link_spare(struct br_port *port)
+{
+    return br_link(port)->plain_fd;
 }
 
 static const struct br_port_ops br_link_plain_ops;
@@ -366,6 +378,7 @@ static int br_link_renew(struct br_port *port)
     port->fd = link->plain_fd;
     port->polled = false;
     port->edge = false;
+    port->holds = BR_LINK_PLAIN_HOLDS;
     return 0;
 }
 
@@ -373,6 +386,7 @@ static const struct br_port_ops br_link_ops = {
     .rx = br_link_rx_ring,
     .tx = br_link_tx,
     .renew = br_link_renew,
+    .spare = br_link_spare,
     .missed = br_link_missed,
     .failure = br_link_failure,
     .close = br_link_close,
@@ -410,6 +424,7 @@ static int br_link_open_ring(struct br_port_link *link, uint32_t slots)
     if (error)
         return error;
     link->slot_mask = request.tp_frame_nr - 1;
+    link->port.holds = request.tp_frame_nr;
     void *ring = mmap(NULL, (size_t)request.tp_frame_nr * BR_LINK_SLOT_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (ring == MAP_FAILED)
         return -errno;

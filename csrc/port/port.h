@@ -50,6 +50,7 @@ struct br_port_ops {
     int (*rx)(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap);
     uint32_t (*tx)(struct br_port *port, struct br_frame *const *frame, uint32_t n);
     int (*renew)(struct br_port *port);       /* after -ESTALE: 0 and perhaps another fd, or -errno; may be NULL */
+    int (*spare)(struct br_port *port);       /* the descriptor that `renew` may bring, for filters; may be NULL */
     void (*missed)(struct br_port *port);     /* bring counters.misses up to date; may be NULL */
     int (*failure)(struct br_port *port);     /* after EPOLLERR: 0 if it can go on, else -errno; may be NULL */
     void (*close)(struct br_port *port);
@@ -69,6 +70,10 @@ struct br_port {
     bool unchecked;    /* the loop's note: brought frames and was not found empty, when named, since */
     bool single;       /* the loop's note: the last rx brought one frame and no more */
     bool more;         /* rx left frames behind, because those it brought are long */
+    bool drained;      /* the loop's note: rx found the end of it in this round of handover.h */
+    uint32_t taken;    /* the loop's note: frames received, modulo 2^32 */
+    uint32_t marked;   /* and by the beginning of the round */
+    uint32_t holds;    /* frames that can wait in it, at most */
     struct br_port_counters counters __attribute__((aligned(64)));
 };
 

@@ -27,6 +27,8 @@
 #define TUN_F_USO6 0x40
 #endif
 
+enum { BR_TAP_HOLDS = 4096 }; /* frames: the queue of the device and what a qdisc keeps in front, by default 500 to 1000 each */
+
 struct br_port_tap {
     struct br_port port;
     struct br_read_buffer buffer;
@@ -147,6 +149,7 @@ int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst)
     memset(tap, 0, sizeof(*tap));
     tap->port.ops = &br_tap_ops;
     tap->port.vnet = true;
+    tap->port.holds = BR_TAP_HOLDS;
     tap->port.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     int error = tap->port.fd < 0 ? -errno : 0;
     if (!error)

@@ -17,6 +17,7 @@
 
 #include "count/event.h"
 #include "ha/member.h"
+#include "offload/handover.h"
 #include "pipeline/state.h"
 #include "thread/loop.h"
 
@@ -32,6 +33,7 @@ struct br_call;
 struct br_bridge {
     struct br_thread thread;
     struct br_loop loop;
+    struct br_handover handover;
     struct br_events events;
     struct br_gate_page *gate; /* NULL: there is none, and the bridge forwards */
     struct br_member member;

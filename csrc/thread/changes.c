@@ -2,6 +2,7 @@
 #include "thread/changes.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "fdb/fdb.h"
 #include "pipeline/stages.h"
@@ -87,6 +88,39 @@ void br_bridge_shift_clock(struct br_bridge *bridge, int64_t cycles)
     struct br_shift_call shift = {.call.step = br_shift_step, .cycles = cycles};
 
     br_bridge_call(bridge, &shift.call);
+}
+
+struct br_share_call {
+    struct br_call call;
+    struct br_offload_maps *offload;
+    struct br_fdb_entry *memory; /* where the table goes, and what is free then */
+};
+
+static bool br_share_step(struct br_bridge *bridge, struct br_call *call)
+{
+    struct br_share_call *share = (struct br_share_call *)call;
+    struct br_thread *thread = &bridge->thread;
+
+    share->memory = br_fdb_move(&thread->fdb, share->offload, share->memory);
+    thread->bill.entry = thread->fdb.entry;
+    br_handover_begin(&bridge->handover, share->offload ? share->offload->page : NULL);
+    return true;
+}
+
+int br_bridge_share(struct br_bridge *bridge, struct br_offload_maps *offload)
+{
+    struct br_share_call share = {.call.step = br_share_step, .offload = offload};
+
+    if (offload && bridge->gate) /* programs in the kernel know of no gate */
+        return -EBUSY;
+    if (!offload) {
+        share.memory = br_fdb_allocate(br_fdb_slots(&bridge->thread.fdb));
+        if (!share.memory)
+            return -ENOMEM;
+    }
+    br_bridge_call(bridge, &share.call);
+    free(share.memory);
+    return 0;
 }
 
 struct br_close_call {

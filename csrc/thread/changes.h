@@ -18,6 +18,10 @@ int br_bridge_apply(struct br_bridge *bridge, const struct br_snapshot *snapshot
 /* Send n frames of the bridge itself. */
 void br_bridge_originate(struct br_bridge *bridge, struct br_origination *frame, uint32_t n);
 
+/* Keep the FDB in the maps of `offload`, which outlive that, or (NULL) in memory of its own again: 0, -ENOMEM, or
+ * -EBUSY: the bridge has a gate. */
+int br_bridge_share(struct br_bridge *bridge, struct br_offload_maps *offload);
+
 /* Close a port that the snapshot does not name; what it cost stays on the bill. */
 void br_bridge_close(struct br_bridge *bridge, struct br_port *port);
 

@@ -37,7 +37,7 @@ int br_bridge_gate(struct br_bridge *bridge, bool gated)
 
     if (gated == (old != NULL))
         return 0;
-    if (bridge->member.running)
+    if (bridge->member.running || bridge->handover.page) /* programs in the kernel know of no gate */
         return -EBUSY;
     if (gated && !(set.page = br_gate_new()))
         return -ENOMEM;

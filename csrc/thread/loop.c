@@ -199,6 +199,7 @@ static void br_loop_wait(struct br_bridge *bridge, int timeout)
     const int n = epoll_wait(bridge->epoll_fd, event, BR_LOOP_PORTS, timeout);
     for (int i = 0; i < n; i++)
         br_loop_note(bridge, &event[i]);
+    bridge->loop.n_looks += n < BR_LOOP_PORTS;
     br_stage_end(&bridge->thread.batch, timeout ? BR_STAGE_blocked : BR_STAGE_polling);
     bridge->loop.looked = bridge->thread.batch.stamp;
 }
@@ -283,7 +284,9 @@ static void br_loop_rest(struct br_bridge *bridge)
     const uint64_t most = rule->spin * loop->microsecond;
     const uint64_t spin = rule->always || loop->spin > most ? most : loop->spin;
 
-    if (batch->stamp - loop->worked < spin) {
+    if (bridge->handover.page && br_handover_pending(&bridge->handover)) {
+        br_loop_wait(bridge, 0);
+    } else if (batch->stamp - loop->worked < spin) {
         br_stage_end(batch, BR_STAGE_polling);
         br_loop_look(bridge, BR_LOOP_POLL);
     } else if (br_loop_coalesces(loop, rule)) {
@@ -326,10 +329,12 @@ static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_con
     struct br_batch *batch = &bridge->thread.batch;
     struct br_port *port = config->port;
     const bool once = port->single && !port->polled && !bridge->loop.short_sleep;
-    const int n = port->ops->rx(port, &batch->pool, batch->frame, once ? 1 : batch->burst);
+    const uint32_t cap = once ? 1 : batch->burst;
+    const int n = port->ops->rx(port, &batch->pool, batch->frame, cap);
 
     if (n <= 0) {
         port->ready = false;
+        port->drained = true;
         if (n == -ESTALE && port->ops->renew)
             br_loop_renew(bridge, port);
         else if (n < 0)
@@ -338,6 +343,8 @@ static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_con
         return 0;
     }
     port->ready = (uint32_t)n == batch->burst || port->more;
+    port->drained |= (uint32_t)n < cap && !port->more;
+    port->taken += (uint32_t)n;
     port->single = n == 1;
     if (port->edge)
         br_loop_check_later(bridge, port);
@@ -409,6 +416,33 @@ static uint32_t br_loop_ports(struct br_bridge *bridge)
     return n;
 }
 
+/* Whether everything that waited in a port as the round began was taken. */
+static bool br_loop_is_past(const struct br_bridge *bridge, const struct br_port_config *config)
+{
+    const struct br_port *port = config->port;
+
+    if (!br_loop_watches(config) || port->drained || port->taken - port->marked >= port->holds)
+        return true;
+    return !port->polled && !port->ready && bridge->loop.n_looks != bridge->handover.looks;
+}
+
+/* End the round if it is over, and begin another (offload/handover.h). */
+static void br_loop_hand_over(struct br_bridge *bridge)
+{
+    const struct br_snapshot *snapshot = bridge->thread.batch.snapshot;
+
+    for (uint32_t i = 0; i < snapshot->n_ports; i++)
+        if (!br_loop_is_past(bridge, &snapshot->port[snapshot->port_index[i]]))
+            return;
+    br_handover_round(&bridge->handover, bridge->loop.n_looks);
+    for (uint32_t i = 0; i < snapshot->n_ports; i++) {
+        struct br_port *port = snapshot->port[snapshot->port_index[i]].port;
+
+        port->drained = false;
+        port->marked = port->taken;
+    }
+}
+
 uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait)
 {
     struct br_batch *batch = &bridge->thread.batch;
@@ -431,6 +465,8 @@ uint32_t br_loop_turn(struct br_bridge *bridge, bool may_wait)
         loop->worked = batch->stamp;
         loop->n_taken += n;
     }
+    if (bridge->handover.page)
+        br_loop_hand_over(bridge);
     br_events_notify(&bridge->events);
     return n;
 }

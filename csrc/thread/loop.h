@@ -28,6 +28,7 @@ struct br_loop {
     uint64_t check_at;    /* when ports that brought frames are looked at once more; 0: there are none */
     uint64_t spin;        /* cycles that spinning is worth at the moment */
     uint32_t n_taken;     /* frames since the last sleep */
+    uint32_t n_looks;     /* looks at epoll that named every port with work */
     uint32_t n_short;     /* sleeps in a row that were shorter than coalescing would be */
     uint32_t backoff;     /* as many make it worth a try */
     bool short_sleep;     /* the last sleep was none: there was something to do already */

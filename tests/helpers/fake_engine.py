@@ -44,6 +44,12 @@ def fitting(fdb: Table, port: str | None, vlan: int | None, more: Filters) -> li
     ]
 
 
+class FakeOffload:
+    """See bridge.offload.offload."""
+
+    state = "off"
+
+
 class FakeEngine:
     def __init__(self, config: Config) -> None:
         self.config = Config()
@@ -96,6 +102,7 @@ class FakeEngine:
         ]
 
     own_address = 0x020000000099
+    offload = FakeOffload()
 
     def unblock(self, port: str) -> bool:
         self.calls.append(f"unblock {port}")
@@ -188,6 +195,18 @@ class FakeStatus:
 
     def budgets(self) -> list[Row]:
         return [{"budget": "storm", "unit": "frames", "state": "over", "spent": 10, "dropped": 5}]
+
+    def offload(self, name: str | None = None) -> list[Row]:
+        return [{"port": port, "state": "off"} for port in self._names(name)]
+
+    def offload_left(self, name: str | None = None) -> list[Row]:
+        return [{"port": port, "reason": "group", "frames": 1} for port in self._names(name)]
+
+    def offload_check(self, name: str | None = None) -> list[Row]:
+        return [{"port": port, "frames": "sent", "reason": "it only receives"} for port in self._names(name)]
+
+    def _names(self, name: str | None) -> list[str]:
+        return [port.name for port in self._engine.config.ports if name in (None, port.name)]
 
     def mirrors(self) -> list[Row]:
         return [{"mirror": mirror.name, "state": "mirroring"} for mirror in self._engine.config.mirrors]

@@ -84,6 +84,9 @@ def test_looking_gives_rows_of_the_engine(wire: Wire) -> None:
     assert [row["port"] for row in rows(wire.call("PortShow", port="uplink"))] == ["uplink"]
     assert rows(wire.call("VlanShow"))[1]["untagged"] == ["guests"]
     assert rows(wire.call("StatsShow"))[-1]["balance"] == 0
+    assert [row["port"] for row in rows(wire.call("OffloadShow"))] == ["guests", "uplink"]
+    assert rows(wire.call("OffloadLeft", port="uplink"))[0]["reason"] == "group"
+    assert rows(wire.call("OffloadCheck", port="guests"))[0]["frames"] == "sent"
     assert rows(wire.call("DropsShow")) == []
     assert rows(wire.call("DropsShow", all=True))[0]["reason"] == "runt"
     assert rows(wire.call("Version")) == [{"version": __version__, "bridge": "dmz", "pid": os.getpid()}]

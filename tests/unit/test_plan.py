@@ -170,7 +170,7 @@ def test_start_reads_well() -> None:
     assert lines(None, BASE) == [
         "set bridge bridge0: ageing_time 300, fdb_size 65536, learning automatic, static_move drop, "
         "full_table evict, mac_limit 0, vrrp_aware false, local_first false, "
-        "mirror_dir /var/lib/framebridge/captures, waiting balanced, "
+        "mirror_dir /var/lib/framebridge/captures, waiting balanced, offload off, "
         "pass_reserved none, heartbeat_ports 5404-5405",
         "set vlan 10: name web, mac_limit 0, learning true",
         "open port guests: tap tap0, access 10",
