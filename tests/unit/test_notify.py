@@ -81,11 +81,8 @@ def test_a_manager_that_is_gone_or_full_harms_nobody(tmp_path: Path, manager: so
         with contextlib.suppress(BlockingIOError):
             for _ in range(100_000):
                 filler.sendto(b"x", address(manager))
-    begin = time.monotonic()
 
-    notifier.status("nobody reads this")
-
-    assert time.monotonic() - begin < 5
+    notifier.status("nobody reads this")  # and returns: there was no room
 
 
 @pytest.mark.parametrize(
