@@ -403,6 +403,22 @@ async def test_keys_work_while_the_daemon_is_silent(app: TopApp, script: Script,
 
 
 @live
+async def test_an_answer_that_comes_when_the_display_has_ended(
+    app: TopApp, script: Script, pilot: Pilot[None]
+) -> None:
+    for error in ("", "no daemon answers"):
+        script.answer.clear()
+        script.error = error
+        count = len(script.asked)
+        app._wanted.set()
+        await until(pilot, lambda count=count: len(script.asked) > count, "a question")  # type: ignore[misc]
+        await app.screen.remove_children()
+        script.answer.set()
+        app._wanted.set()
+        await until(pilot, lambda count=count: len(script.asked) > count + 1, "the next one")  # type: ignore[misc]
+
+
+@live
 async def test_other_intervals(app: TopApp, script: Script, pilot: Pilot[None]) -> None:
     await pilot.press("plus")
     assert app.interval == 60.0  # there is no slower one

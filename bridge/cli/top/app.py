@@ -153,13 +153,17 @@ class TopApp(App[None]):
     async def _ask(self) -> None:
         view = self.view
         try:
-            sample = await asyncio.to_thread(self.source.read, view)
+            sample, trouble = await asyncio.to_thread(self.source.read, view), ""
         except FramebridgeError as error:
+            sample, trouble = None, f"{error}; trying again every {self.interval:g} s"
+        if not self.query("#trouble"):  # the display ended while the answer was under way
+            return
+        if sample is None:
             self._loads.append(None)
             self._costs.append(None)
-            self._show_trouble(f"{error}; trying again every {self.interval:g} s")
+        self._show_trouble(trouble)
+        if sample is None:
             return
-        self._show_trouble("")
         if not self.paused:
             self._loads.append(load(sample.summary))
             self._costs.append(sample.summary.get("cycles_per_frame"))
