@@ -35,7 +35,14 @@ why_no_network = pytest.StashKey[str]()
 def pytest_configure(config: pytest.Config) -> None:
     # Background jobs of a shell ignore it, and so would every program that a test interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, end_session)
     config.stash[why_no_network] = enter_private_network()
+
+
+def end_session(number: int, _frame: object) -> None:
+    """End like Ctrl-C does, so that what the test under way has made is undone. A second one ends at once."""
+    signal.signal(number, signal.SIG_DFL)
+    pytest.exit(f"ended by {signal.Signals(number).name}", returncode=128 + number)
 
 
 def enter_private_network() -> str:
