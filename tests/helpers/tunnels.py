@@ -13,8 +13,9 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from bridge.lab.netns import find_index
 from helpers.frames import Segment, ethernet, host, ipv4, ipv6, sum16
-from helpers.net import Namespace, capability, find_index
+from helpers.net import Namespace, capability
 
 UDP, GRE, IPIP, IPV6 = 17, 47, 4, 41
 TEB = 0x6558  # transparent Ethernet bridging

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from helpers import frames
 from helpers.daemon import Daemon, link, run_command, tap
-from helpers.net import HERE, Namespace, Net, find_index
+from helpers.net import HERE, Namespace, Net
+
+from bridge.lab.netns import find_index
 
 pytestmark = pytest.mark.root
 

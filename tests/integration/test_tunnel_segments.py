@@ -15,11 +15,12 @@ from helpers import frames, kernel
 from helpers.bridge import SECRET
 from helpers.frames import Segment
 from helpers.kernel import VnetHeader
-from helpers.net import Namespace, Net, Received, capability, find_index
+from helpers.net import Namespace, Net, Received, capability
 from helpers.tunnels import vxlan_device
 from model import Frame, Offload
 
 from bridge.core import _core
+from bridge.lab.netns import find_index
 
 pytestmark = pytest.mark.root
 
