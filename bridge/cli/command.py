@@ -1,4 +1,4 @@
-"""A verb of the command, and what most verbs are made of: ask the daemon, show what came back.
+"""One command of the command line, and what most are made of: ask the daemon, show what came back.
 
 Raises UsageError for words that make no sense, FramebridgeError for what was refused.
 """
@@ -24,8 +24,8 @@ HELP_COLUMN = 24  # where the meaning of a key begins
 
 
 @dataclass(frozen=True, slots=True)
-class Verb:
-    """One thing the command does: `words` select it; `arguments`, `summary` and `notes` are its help."""
+class Command:
+    """One thing `framebridge` does: `words` select it; `arguments`, `summary` and `notes` are its help."""
 
     words: str
     arguments: str
@@ -86,7 +86,7 @@ def query(
     shape: Callable[[Message], Message] = dict,
     empty: str = "",
 ) -> Act:
-    """Make a verb: one method, called with the words that follow, whose rows are shown."""
+    """Make a command: one method, called with the words that follow, whose rows are shown."""
 
     def act(options: Options, words: list[str]) -> int:
         parameters = shape((grammar or Grammar()).read(words))

@@ -1,4 +1,4 @@
-"""Verbs of figures: counters, drops, the bill."""
+"""Commands of figures: counters, drops, the bill."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bridge.cli.command import Act, Options, Verb, ask, query, show
+from bridge.cli.command import Act, Command, Options, ask, query, show
 from bridge.cli.grammar import NUMBER, TEXT, Grammar, Reader, UsageError, match
 from bridge.control.client import Client, find_socket
 from bridge.control.protocol import Row
@@ -50,7 +50,7 @@ def drops(options: Options, words: list[str]) -> int:
 def bill(
     method: str, grammar: Grammar, write: Callable[[Sequence[Row]], str], empty: str = "nothing was spent"
 ) -> Act:
-    """Make a verb about the bill: one method, and a function that writes its rows for people."""
+    """Make a command about the bill: one method, and a function that writes its rows for people."""
 
     def act(options: Options, words: list[str]) -> int:
         return _show_bill(options, ask(options, method, grammar.read(words)), write, empty)
@@ -119,15 +119,15 @@ def top(options: Options, words: list[str]) -> int:
     return display.main(options, words)
 
 
-VERBS = (
-    Verb(
+COMMANDS = (
+    Command(
         "stats show",
         "[PORT] [-d]",
         "every counter of every port, and the totals; -d: and drops by reason, of the same moment",
         stats,
     ),
-    Verb("drops show", "[-a]", "frames dropped, by port and reason; -a: every reason", drops),
-    Verb(
+    Command("drops show", "[-a]", "frames dropped, by port and reason; -a: every reason", drops),
+    Command(
         "cost show",
         "[by VIEW] [last SECONDS | since NAME] [top N] [--what-if]",
         "the bill: CPU cycles by stage, port, vlan, class or talker",
@@ -143,13 +143,13 @@ examples:
   framebridge cost show --what-if last 600
 """,
     ),
-    Verb(
+    Command(
         "cost summary",
         "[last SECONDS | since NAME]",
         "the time of the data thread: busy, polling, blocked; the CPU clock beside it",
         bill("CostSummary", Grammar(keys=COST_WINDOW), cost_text.summary_text),
     ),
-    Verb(
+    Command(
         "cost clear",
         "[NAME]",
         "count cycles from zero again, or keep this moment as the baseline NAME",
@@ -159,31 +159,31 @@ Nothing is reset but the log of slow batches: what was counted so far is subtrac
 nothing is subtracted; 'cost show since NAME' and others show what was spent from here on.
 """,
     ),
-    Verb(
+    Command(
         "cost slow",
         "",
         "the slowest batches since the last clearing, and where their time went",
         bill("CostSlow", Grammar(), cost_text.slow_text, "no batch yet"),
     ),
-    Verb(
+    Command(
         "cost budgets",
         "",
         "what the configured budgets limit, and what became of them",
         query("CostBudgets", "budget", empty="no budgets; add [[budget]] tables to the configuration"),
     ),
-    Verb(
+    Command(
         "cost histogram",
         "[NAME] [since BASELINE]",
         "how cycles and frames of batches are spread: batch_cycles, batch_frames, frame_cycles",
         bill("CostHistogram", COST_HISTOGRAM, _histogram, "no batch yet"),
     ),
-    Verb(
+    Command(
         "cost record",
         "FILE [seconds N] [interval S] [append | replace]",
         "write the bill to FILE, a line of JSON every S seconds (1), until Ctrl-C",
         record,
     ),
-    Verb(
+    Command(
         "cost plot",
         "FILE PICTURE",
         "draw a recording as PICTURE (.png or .svg): cycles by class over time, top talkers",
@@ -195,7 +195,7 @@ example:
   framebridge cost record day.jsonl seconds 86400 interval 60 && framebridge cost plot day.jsonl day.png
 """,
     ),
-    Verb(
+    Command(
         "top",
         "[class|port|vlan|talker|stage] [-i SECONDS] [--once]",
         "who burns the CPU, live",

@@ -1,8 +1,8 @@
-"""Verbs of the forwarding database."""
+"""Commands of the forwarding database."""
 
 from __future__ import annotations
 
-from bridge.cli.command import Options, Verb, ask, query, show
+from bridge.cli.command import Command, Options, ask, query, show
 from bridge.cli.grammar import NUMBER, TEXT, Grammar
 
 FDB_FILTER = Grammar(
@@ -34,8 +34,8 @@ def aged(options: Options, words: list[str]) -> int:
     return 0
 
 
-VERBS = (
-    Verb(
+COMMANDS = (
+    Command(
         "fdb show",
         "[port PORT] [vlan VID] [mac MAC] [state STATE] [older SECONDS]",
         "the forwarding database: which address is on which port",
@@ -48,7 +48,7 @@ examples:
   framebridge -j fdb show port uplink | jq -r '.[].mac'
 """,
     ),
-    Verb(
+    Command(
         "fdb add",
         "MAC vlan VID [port PORT] [static|sticky|drop|dynamic]",
         "add or replace an FDB entry",
@@ -63,13 +63,13 @@ examples:
   framebridge fdb add 02:00:00:00:00:66 vlan 10 drop
 """,
     ),
-    Verb(
+    Command(
         "fdb del",
         "MAC vlan VID",
         "remove an FDB entry",
         query("FdbDel", "lines", Grammar(("mac",), keys={"vlan": NUMBER}, required=("vlan",))),
     ),
-    Verb(
+    Command(
         "fdb flush",
         "[port PORT] [vlan VID] [mac MAC] [state dynamic|sticky|held] [older SECONDS]",
         "forget learned FDB entries",
@@ -81,7 +81,7 @@ example:
   framebridge fdb flush vlan 10 older 60
 """,
     ),
-    Verb(
+    Command(
         "fdb age",
         "[SECONDS] [port PORT] [vlan VID]",
         "forget learned FDB entries that were silent for SECONDS (15) or longer",

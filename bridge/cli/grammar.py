@@ -46,7 +46,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """What may follow a verb: values in a fixed order, then keys with values and flags in any order."""
+    """What may follow a command: values in a fixed order, then keys with values and flags in any order."""
 
     names: Sequence[str] = ()  # values that must come first
     option: str = ""  # a value that may come after them

@@ -1,10 +1,10 @@
-"""Verbs of the daemon's life: what begins and changes it, and what looks at it as a whole."""
+"""Commands of the daemon's life: what begins and changes it, and what looks at it as a whole."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.cli.command import Options, Verb, ask, show
+from bridge.cli.command import Command, Options, ask, show
 from bridge.cli.grammar import Grammar
 from bridge.control.client import Client, find_socket
 from bridge.control.protocol import Message, Row
@@ -120,7 +120,7 @@ def lab(_: Options, arguments: list[str]) -> int:
 
 
 BEGIN = (
-    Verb(
+    Command(
         "run",
         "FILE",
         "be the bridge that FILE describes, in the foreground",
@@ -133,7 +133,7 @@ example:
   framebridge run /etc/framebridge/dmz.toml
 """,
     ),
-    Verb(
+    Command(
         "check",
         "FILE",
         "validate FILE and show what it would do",
@@ -143,7 +143,7 @@ Every problem is listed with its key and line. If the daemon of FILE (or of -s) 
 what it runs now, otherwise from nothing. Below the plan stands what `port audit` would find. Nothing is changed.
 """,
     ),
-    Verb(
+    Command(
         "reload",
         "[FILE]",
         "have the daemon read its file again, or put FILE in force",
@@ -156,13 +156,13 @@ change keep their traffic, counters and FDB entries.
 )
 
 LOOK = (
-    Verb("monitor", "", "show events as they happen, until Ctrl-C", monitor),
-    Verb(
+    Command("monitor", "", "show events as they happen, until Ctrl-C", monitor),
+    Command(
         "lab",
         "[ARGUMENT]...",
         "build a network, run the bridge in it, show it at work, clean up",
         lab,
         is_raw=True,
     ),
-    Verb("version", "", "the version of this command and of the daemon", version),
+    Command("version", "", "the version of this command and of the daemon", version),
 )

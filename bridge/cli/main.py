@@ -1,4 +1,4 @@
-"""The command `framebridge`: from a command line to a verb and an exit status. `main` is the entry point.
+"""The program `framebridge`: from a command line to a command and an exit status. `main` is the entry point.
 
 Exit status: 0 done; 1 refused, or no daemon; 2 a command line that makes no sense; 130 after Ctrl-C and 141
 after a broken pipe, as shells count signals. Errors go to stderr, output to stdout.
@@ -15,8 +15,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bridge.cli.command import Options, Verb
-from bridge.cli.commands import VERBS
+from bridge.cli.command import Command, Options
+from bridge.cli.commands import COMMANDS
 from bridge.cli.grammar import UsageError, match
 from bridge.errors import FramebridgeError
 
@@ -28,8 +28,8 @@ A layer-2 frame bridge in userspace: guest LANs on taps, external VLANs on an 80
 """
 
 CONVENTIONS = """\
-Objects, verbs and keys may be shortened as long as they are unique: `framebridge fd sh`. An object alone
-means its show. `framebridge OBJECT VERB -h` explains a verb.
+Objects, commands and keys may be shortened as long as they are unique: `framebridge fd sh`. An object alone
+means its show. `framebridge OBJECT COMMAND -h` explains a command.
 
 options:
   -s, --socket SOCKET  control socket of the daemon (default: $FRAMEBRIDGE_SOCKET, or the only one in
@@ -47,7 +47,7 @@ examples:
 """
 
 
-# -- from the command line to a verb
+# -- from the command line to a command
 
 
 class Parser(argparse.ArgumentParser):
@@ -73,32 +73,36 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def select(words: Sequence[str]) -> tuple[list[Verb], list[str]]:
-    """Find the verbs that the first words mean, and give back the words after them."""
-    objects = dict.fromkeys(verb.words.split()[0] for verb in VERBS)
+def select(words: Sequence[str]) -> tuple[list[Command], list[str]]:
+    """Find the commands that the first words mean, and give back the words after them."""
+    objects = dict.fromkeys(command.words.split()[0] for command in COMMANDS)
     chosen = match(words[0], objects, "object")
-    verbs = {verb.words.partition(" ")[2]: verb for verb in VERBS if verb.words.split()[0] == chosen}
-    if "" in verbs:
-        return [verbs[""]], list(words[1:])
+    commands = {
+        command.words.partition(" ")[2]: command for command in COMMANDS if command.words.split()[0] == chosen
+    }
+    if "" in commands:
+        return [commands[""]], list(words[1:])
     if len(words) == 1:
-        return list(verbs.values()), []
-    return [verbs[match(words[1], verbs, f"{chosen} verb")]], list(words[2:])
+        return list(commands.values()), []
+    return [commands[match(words[1], commands, f"{chosen} command")]], list(words[2:])
 
 
 def overview() -> str:
-    """List all verbs, a line each."""
-    width = max(len(verb.words) for verb in VERBS)
-    lines = [f"  {verb.words:<{width}}  {verb.summary}\n" for verb in VERBS]
-    return f"usage: {USAGE} OBJECT [VERB] [ARGUMENT]...\n\n{''.join(lines)}"
+    """List all commands, a line each."""
+    width = max(len(command.words) for command in COMMANDS)
+    lines = [f"  {command.words:<{width}}  {command.summary}\n" for command in COMMANDS]
+    return f"usage: {USAGE} OBJECT [COMMAND] [ARGUMENT]...\n\n{''.join(lines)}"
 
 
-def explanation(verbs: Sequence[Verb]) -> str:
-    """Explain the verbs of one object, a single one in full."""
-    usages = [f"{USAGE} {verb.words} {verb.arguments}".rstrip() for verb in verbs]
-    if len(verbs) == 1:
-        notes = f"\n{verbs[0].notes}" if verbs[0].notes else ""
-        return f"usage: {usages[0]}\n\n{verbs[0].summary}\n{notes}"
-    return "\n".join(f"{usage}\n    {verb.summary}\n" for usage, verb in zip(usages, verbs, strict=True))
+def explanation(commands: Sequence[Command]) -> str:
+    """Explain the commands of one object, a single one in full."""
+    usages = [f"{USAGE} {command.words} {command.arguments}".rstrip() for command in commands]
+    if len(commands) == 1:
+        notes = f"\n{commands[0].notes}" if commands[0].notes else ""
+        return f"usage: {usages[0]}\n\n{commands[0].summary}\n{notes}"
+    return "\n".join(
+        f"{usage}\n    {command.summary}\n" for usage, command in zip(usages, commands, strict=True)
+    )
 
 
 def dispatch(argv: Sequence[str]) -> int:
@@ -112,24 +116,26 @@ def dispatch(argv: Sequence[str]) -> int:
     if not words or words == ["help"]:
         print(f"{INTRODUCTION}\n{overview()}\n{CONVENTIONS}", end="")
         return 0
-    verbs, rest = select(words)
+    commands, rest = select(words)
     if options.help:
-        print(explanation(verbs), end="")
+        print(explanation(commands), end="")
         return 0
-    verb = next(verb for verb in verbs if len(verbs) == 1 or verb.words.endswith(" show"))
+    command = next(command for command in commands if len(commands) == 1 or command.words.endswith(" show"))
     try:
-        return verb.act(options, rest)
+        return command.act(options, rest)
     except UsageError as error:
-        raise UsageError(f"{verb.words}: {error}\nusage: framebridge {verb.words} {verb.arguments}") from None
+        raise UsageError(
+            f"{command.words}: {error}\nusage: framebridge {command.words} {command.arguments}"
+        ) from None
 
 
-def raw_arguments(argv: Sequence[str]) -> tuple[Verb, list[str]] | None:
-    """Return a verb that reads its own arguments, with these, if the command line names one."""
+def raw_arguments(argv: Sequence[str]) -> tuple[Command, list[str]] | None:
+    """Return a command that reads its own arguments, with these, if the command line names one."""
     for place, (last, word) in enumerate(zip(["", *argv], argv, strict=False)):
         if not word.startswith("-") and last not in ("-s", "--socket"):
             with contextlib.suppress(UsageError):
-                verb = select([word])[0][0]
-                return (verb, [*argv[:place], *argv[place + 1 :]]) if verb.is_raw else None
+                command = select([word])[0][0]
+                return (command, [*argv[:place], *argv[place + 1 :]]) if command.is_raw else None
             return None
     return None
 

@@ -1,11 +1,11 @@
-"""Verbs of mirrors; the keys of a mirror, with their help."""
+"""Commands of mirrors; the keys of a mirror, with their help."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.cli.command import Key, Verb, query, settings
+from bridge.cli.command import Command, Key, query, settings
 from bridge.cli.grammar import NUMBER, TEXT, VIDS, Grammar, Reader
 from bridge.control.protocol import Message
 
@@ -50,14 +50,14 @@ def mirror_to_add(values: Message) -> Message:
     return {"mirror": mirror_table(values)}
 
 
-VERBS = (
-    Verb(
+COMMANDS = (
+    Command(
         "mirror show",
         "",
         "mirrors: what they copy, where to, what became of the copies",
         query("MirrorShow", "mirror", empty="no mirrors; add one with `mirror add`"),
     ),
-    Verb(
+    Command(
         "mirror add",
         "MIRROR to_port PORT | file FILE [KEY VALUE]... [replace]",
         "copy frames to a port or into a pcapng file",
@@ -71,7 +71,7 @@ examples:
   framebridge mirror add why file drops.pcapng what drops ports uplink
 """,
     ),
-    Verb(
+    Command(
         "mirror del",
         "MIRROR",
         "remove a mirror; its file stays",

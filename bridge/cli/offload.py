@@ -1,12 +1,12 @@
-"""Verbs of the offload: what the kernel forwards, and why it does not."""
+"""Commands of the offload: what the kernel forwards, and why it does not."""
 
 from __future__ import annotations
 
-from bridge.cli.command import Verb, query
+from bridge.cli.command import Command, query
 from bridge.cli.grammar import Grammar
 
-VERBS = (
-    Verb(
+COMMANDS = (
+    Command(
         "offload show",
         "[PORT]",
         "what the kernel forwards by itself, and what it leaves to userspace",
@@ -17,13 +17,13 @@ those that leave, `closed` for now, `off` without programs. `live` are stations 
 those it takes over as soon as userspace is done with their last frames. `left` are frames that went to userspace.
 """,
     ),
-    Verb(
+    Command(
         "offload left",
         "[PORT]",
         "frames that programs left to userspace, by port and reason",
         query("OffloadLeft", "offload_left", Grammar(option="port"), empty="none"),
     ),
-    Verb(
+    Command(
         "offload check",
         "[PORT]",
         "why frames of ports are left to userspace",

@@ -1,11 +1,11 @@
-"""Verbs of ports, VLANs and the bridge they are of; the keys of a port, with their help."""
+"""Commands of ports, VLANs and the bridge they are of; the keys of a port, with their help."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.cli.command import Key, Verb, query, settings
+from bridge.cli.command import Command, Key, query, settings
 from bridge.cli.grammar import NUMBER, SWITCH, TEXT, VIDS, Grammar, Reader, UsageError, match, word_list
 from bridge.control.protocol import Message
 
@@ -121,7 +121,7 @@ def port_table(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**table, "vlan": vlan} if vlan else table
 
 
-# -- verbs
+# -- commands
 
 
 def port_to_add(values: Message) -> Message:
@@ -137,8 +137,8 @@ def port_to_set(values: Message) -> Message:
     return {"port": name, "changes": port_table(values)}
 
 
-VERBS = (
-    Verb(
+COMMANDS = (
+    Command(
         "bridge show",
         "",
         "settings of the bridge as a whole",
@@ -147,13 +147,13 @@ VERBS = (
 They are the [bridge] table of the file; a reload changes all but name, fdb_size, address and control_socket.
 """,
     ),
-    Verb(
+    Command(
         "port show",
         "[PORT]",
         "ports: configuration, state, totals",
         query("PortShow", "port", Grammar(option="port")),
     ),
-    Verb(
+    Command(
         "port add",
         "PORT kind KIND [KEY VALUE]...",
         "add a port",
@@ -167,7 +167,7 @@ examples:
   framebridge port add uplink kind link device eth1 trunk 10,20,100-119 native 1
 """,
     ),
-    Verb(
+    Command(
         "port set",
         "PORT KEY VALUE...",
         "change a port in place",
@@ -179,8 +179,8 @@ examples:
   framebridge port set uplink native default
 """,
     ),
-    Verb("port del", "PORT", "remove a port", query("PortDel", "lines", Grammar(("port",)))),
-    Verb(
+    Command("port del", "PORT", "remove a port", query("PortDel", "lines", Grammar(("port",)))),
+    Command(
         "port unblock",
         "PORT",
         "let a blocked port forward again",
@@ -190,7 +190,7 @@ A port is blocked when a loop is found behind it, or an address moves too often 
 comes back by itself after the recovery time; 'port show' tells which is, and why.
 """,
     ),
-    Verb(
+    Command(
         "port storm",
         "[PORT]",
         "what storm control limits, and what became of it",
@@ -198,7 +198,7 @@ comes back by itself after the recovery time; 'port show' tells which is, and wh
             "PortStorm", "storm", Grammar(option="port"), empty="no limits; see 'port set PORT storm_control'"
         ),
     ),
-    Verb(
+    Command(
         "port audit",
         "[PORT]",
         "what about the devices of ports loses frames or costs cycles, and what to do",
@@ -208,7 +208,7 @@ error: frames are lost, doubled or sent in circles. warning: some are lost, or m
 price of cycles. The daemon looks whenever a port or its device changes, and logs what is new.
 """,
     ),
-    Verb(
+    Command(
         "port guard",
         "[PORT]",
         "who may send on locked and guarded ports, from which addresses, and how often others tried",
@@ -220,5 +220,5 @@ or for good:
   framebridge port set guests locked on allow 02:00:00:00:00:01
 """,
     ),
-    Verb("vlan show", "", "VLANs and the ports that carry them", query("VlanShow", "vlan")),
+    Command("vlan show", "", "VLANs and the ports that carry them", query("VlanShow", "vlan")),
 )

@@ -1,7 +1,7 @@
 """Words to the service manager: sd_notify(3) in one datagram each, without libsystemd.
 
 Job: tell systemd (Type=notify) what the daemon is doing, and keep its watchdog fed. Thread: control.
-Without NOTIFY_SOCKET in the environment every verb does nothing. A manager that does not listen never harms
+Without NOTIFY_SOCKET in the environment every call does nothing. A manager that does not listen never harms
 the daemon: failures are logged at debug level and a send waits at most SEND_SECONDS.
 Refuses: vsock addresses (they are for a manager outside the machine).
 """

@@ -18,7 +18,7 @@ import pytest
 from helpers.control import Served, served, write_config
 
 from bridge import __version__
-from bridge.cli.commands import VERBS
+from bridge.cli.commands import COMMANDS
 from bridge.cli.grammar import Grammar, UsageError, match
 from bridge.cli.main import main
 from bridge.cli.port import PORT_KEYS, port_table
@@ -277,8 +277,8 @@ def test_a_file_that_cannot_be_read_is_named(server: Served, tmp_path: Path, cap
     (tmp_path / "latin.toml").write_bytes(b"\xff")
 
     for name in ("absent.toml", "latin.toml"):
-        for verb in ("reload", "check"):
-            status, out, err = run(f"{verb} {tmp_path / name}", capsys)
+        for command in ("reload", "check"):
+            status, out, err = run(f"{command} {tmp_path / name}", capsys)
             assert (status, out) == (1, "")
             assert name in err
 
@@ -548,9 +548,9 @@ def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
         ("bogus", "unknown object 'bogus'; there are: run, check"),
         (
             "port bogus",
-            "unknown port verb 'bogus'; there are: show, add, set, del, unblock, storm, audit, guard",
+            "unknown port command 'bogus'; there are: show, add, set, del, unblock, storm, audit, guard",
         ),
-        ("port s", "port verb 's' is ambiguous: show, set"),
+        ("port s", "port command 's' is ambiguous: show, set"),
         ("cost sl x", "one word too many: 'x'"),
         ("cost show by colour", "unknown view 'colour'; there are: stage, port"),
         ("cost show by port vlan", "'by' is given twice"),
@@ -593,7 +593,7 @@ def test_a_line_that_makes_no_sense_is_status_2_and_says_why(
     assert complaint in err
 
 
-def test_a_wrong_argument_brings_the_usage_of_its_verb(capsys: Capture) -> None:
+def test_a_wrong_argument_brings_the_usage_of_its_command(capsys: Capture) -> None:
     _, _, err = run("fdb add", capsys)
 
     assert (
@@ -639,16 +639,16 @@ def test_default_is_a_word_of_settings_only(server: Served, capsys: Capture) -> 
 
 
 @pytest.mark.parametrize("line", ["-h", "--help", "help"])
-def test_the_help_names_every_verb(capsys: Capture, line: str) -> None:
+def test_the_help_names_every_command(capsys: Capture, line: str) -> None:
     status, out, err = run(line, capsys)
 
     assert (status, err) == (0, "")
-    assert all(f"  {verb.words}" in out and verb.summary in out for verb in VERBS)
+    assert all(f"  {command.words}" in out and command.summary in out for command in COMMANDS)
     assert "FRAMEBRIDGE_SOCKET" in out
     assert max(map(len, out.splitlines())) <= 110
 
 
-def test_the_help_of_an_object_and_of_a_verb(capsys: Capture) -> None:
+def test_the_help_of_an_object_and_of_a_command(capsys: Capture) -> None:
     _, out, _ = run("fdb -h", capsys)
     usages = [
         line.partition("] fdb ")[2].split()[0] for line in out.splitlines() if line.startswith("framebridge")
@@ -662,7 +662,7 @@ def test_the_help_of_an_object_and_of_a_verb(capsys: Capture) -> None:
 
 
 def examples() -> list[str]:
-    lines = [line.strip() for verb in VERBS for line in verb.notes.splitlines()]
+    lines = [line.strip() for command in COMMANDS for line in command.notes.splitlines()]
     return [
         line.removeprefix("framebridge ")
         for line in lines
@@ -717,7 +717,7 @@ def framebridge(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environ)
 
 
-def test_verbs_for_a_daemon_import_nothing_heavy(server: Served) -> None:
+def test_commands_for_a_daemon_import_nothing_heavy(server: Served) -> None:
     code = (
         "import sys; from bridge.cli.main import main\n"
         "assert main(['version']) == main(['-j', 'port', 'show']) == main(['fdb', '-h']) == 0\n"
