@@ -39,8 +39,8 @@ cdef object lookup(dict table, str what, object name):
         raise ValueError(f"{what} must be one of {', '.join(table)}, not {name!r}") from None
 
 
-cdef br_offload offload_to_c(object offload) except *:
-    cdef br_offload raw
+cdef br_vnet offload_to_c(object offload) except *:
+    cdef br_vnet raw
     cdef int gso = lookup(GSO_TYPES, "gso", offload.gso)
     raw.needs_csum = offload.needs_csum
     raw.gso_type = gso | (BR_GSO_ECN if offload.ecn else 0)
@@ -51,7 +51,7 @@ cdef br_offload offload_to_c(object offload) except *:
     return raw
 
 
-cdef object offload_from_c(br_offload raw):
+cdef object offload_from_c(br_vnet raw):
     gso = GSO_NAMES[raw.gso_type & ~BR_GSO_ECN]
     ecn = bool(raw.gso_type & BR_GSO_ECN)
     return Offload(bool(raw.needs_csum), raw.csum_start, raw.csum_offset, gso, ecn, raw.gso_size, raw.hdr_len)
@@ -107,7 +107,7 @@ cdef class MemoryPort(Port):
             if item.tag is not None:
                 frame.tag_beside = True
                 frame.tpid, frame.tci = item.tag
-            frame.offload = offload_to_c(item.offload)
+            frame.vnet = offload_to_c(item.offload)
             error = br_memory_put(raw, &frame)
             if error == -28:  # ENOSPC
                 break
@@ -122,7 +122,7 @@ cdef class MemoryPort(Port):
         frames = []
 
         while br_memory_peek(raw, &frame):
-            frames.append(Frame(frame.data[:frame.len], None, offload_from_c(frame.offload)))
+            frames.append(Frame(frame.data[:frame.len], None, offload_from_c(frame.vnet)))
             br_memory_next(raw)
         return frames
 

@@ -11,7 +11,7 @@ cdef extern from "frame/frame.h" nogil:
         BR_FRAME_MIN
         BR_ETH_HLEN
 
-    struct br_offload:
+    struct br_vnet:
         uint8_t needs_csum
         uint8_t gso_type
         uint16_t hdr_len

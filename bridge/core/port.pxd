@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from bridge.core.count cimport br_port_counters
-from bridge.core.frame cimport br_offload
+from bridge.core.frame cimport br_vnet
 
 
 cdef extern from "port/port.h" nogil:
@@ -28,7 +28,7 @@ cdef extern from "port/port.h" nogil:
         bint tag_beside
         uint16_t tpid
         uint16_t tci
-        br_offload offload
+        br_vnet vnet
 
     int br_port_open_memory(br_port **port, uint32_t slots, bint vnet)
     int br_port_open_replay(br_port **port, uint32_t n_frames, uint32_t longest, uint32_t burst)

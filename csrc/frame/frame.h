@@ -38,7 +38,7 @@ enum {
 };
 
 /* Offload metadata as struct virtio_net_hdr has it (virtio 1.2, 5.1.6), in host order. gso_type 0: one wire frame. */
-struct br_offload {
+struct br_vnet {
     uint8_t needs_csum;
     uint8_t gso_type;
     uint16_t hdr_len;
@@ -87,7 +87,7 @@ struct br_frame {
         };
         uint64_t account; /* frames that have this in common cost the same but for their bytes */
     };
-    struct br_offload offload;
+    struct br_vnet vnet;
     uint8_t flags;
     uint8_t flood_class;
     uint16_t origin; /* of a flooded frame and its copies: its place in the batch */
@@ -114,7 +114,7 @@ static inline uint32_t br_frame_rx_len(const struct br_frame *frame)
 
 static inline bool br_frame_is_super(const struct br_frame *frame)
 {
-    return frame->offload.gso_type != 0;
+    return frame->vnet.gso_type != 0;
 }
 
 /* Of enum br_flood_class, the bit of this frame's; 0: it is not flooded. After lookup. */

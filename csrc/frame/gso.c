@@ -113,10 +113,10 @@ bool br_gso_begin(struct br_gso *gso, const struct br_frame *frame, bool open)
 
     *gso = (struct br_gso){
         .frame = frame,
-        .transport = frame->offload.csum_start,
-        .payload = frame->offload.hdr_len,
-        .next = frame->offload.hdr_len,
-        .is_udp = (frame->offload.gso_type & ~BR_GSO_ECN) == BR_GSO_UDP,
+        .transport = frame->vnet.csum_start,
+        .payload = frame->vnet.hdr_len,
+        .next = frame->vnet.hdr_len,
+        .is_udp = (frame->vnet.gso_type & ~BR_GSO_ECN) == BR_GSO_UDP,
         .open = open,
     };
     br_packet_walk(frame->data, gso->transport, &packet);
@@ -237,17 +237,17 @@ static void br_gso_edit_csums(const struct br_gso *gso, struct br_frame *segment
     const uint16_t inner = br_gso_pseudo(segment, &gso->layer[gso->n_layers - 1], br_gso_protocol(gso),
                                          br_frame_len(segment) - gso->transport);
 
-    segment->offload = (struct br_offload){
+    segment->vnet = (struct br_vnet){
         .needs_csum = 1,
         .csum_start = (uint16_t)gso->transport,
         .csum_offset = gso->is_udp ? BR_UDP_CSUM : BR_TCP_CSUM,
     };
-    memcpy(segment->data + gso->transport + segment->offload.csum_offset, &inner, sizeof(inner));
+    memcpy(segment->data + gso->transport + segment->vnet.csum_offset, &inner, sizeof(inner));
     for (uint32_t i = gso->n_layers; i-- > 0;)
         if (gso->layer[i].has_csum)
             br_gso_edit_outer_csum(gso, segment, i, inner);
     if (!gso->open)
-        br_offload_finish_csum(segment);
+        br_vnet_finish_csum(segment);
 }
 
 static void br_gso_make(const struct br_gso *gso, struct br_frame *segment, uint8_t *head, uint32_t len)
@@ -278,7 +278,7 @@ uint32_t br_gso_next(struct br_gso *gso, struct br_pool *pool, struct br_frame *
 
     for (; n < cap && gso->next < total; n++, gso->n_done++) {
         const uint32_t left = total - gso->next;
-        const uint32_t len = left < gso->frame->offload.gso_size ? left : gso->frame->offload.gso_size;
+        const uint32_t len = left < gso->frame->vnet.gso_size ? left : gso->frame->vnet.gso_size;
         uint8_t *head = br_stack_get(&pool->heads);
 
         if (!head)

@@ -37,12 +37,12 @@ static inline uint16_t br_frame_ethertype(const struct br_frame *frame)
     return br_be16_read(frame->data + 2 * BR_ETH_ALEN);
 }
 
-static inline void br_offload_shift(struct br_offload *offload, int shift)
+static inline void br_vnet_shift(struct br_vnet *vnet, int shift)
 {
-    if (offload->needs_csum)
-        offload->csum_start = (uint16_t)(offload->csum_start + shift);
-    if (offload->hdr_len)
-        offload->hdr_len = (uint16_t)(offload->hdr_len + shift);
+    if (vnet->needs_csum)
+        vnet->csum_start = (uint16_t)(vnet->csum_start + shift);
+    if (vnet->hdr_len)
+        vnet->hdr_len = (uint16_t)(vnet->hdr_len + shift);
 }
 
 /* Move the two addresses by one tag. Plain words: a call of memmove would cost more than the move. */
@@ -66,7 +66,7 @@ static inline uint16_t br_vlan_pop(struct br_frame *frame)
     frame->data += BR_TAG_LEN;
     frame->len -= BR_TAG_LEN;
     frame->headroom += BR_TAG_LEN;
-    br_offload_shift(&frame->offload, -BR_TAG_LEN);
+    br_vnet_shift(&frame->vnet, -BR_TAG_LEN);
     return tci;
 }
 
@@ -81,7 +81,7 @@ static inline bool br_vlan_push(struct br_frame *frame, uint16_t tpid, uint16_t 
     frame->headroom -= BR_TAG_LEN;
     br_be16_write(frame->data + 2 * BR_ETH_ALEN, tpid);
     br_be16_write(frame->data + BR_ETH_HLEN, tci);
-    br_offload_shift(&frame->offload, BR_TAG_LEN);
+    br_vnet_shift(&frame->vnet, BR_TAG_LEN);
     return true;
 }
 

@@ -1,7 +1,7 @@
 /*
  * frame/vnet.h - checksums and segmentation that travel with the frame.
  *
- * Job: judge offload metadata once at ingress (br_offload_admit), say what it means for lengths, and finish a checksum
+ * Job: judge vnet metadata once at ingress (br_vnet_admit), say what it means for lengths, and finish a checksum
  *      in software for a port that cannot carry the request. Values as in virtio 1.2, 5.1.6.2; the kernel side is
  *      include/linux/virtio_net.h (virtio_net_hdr_to_skb, virtio_net_hdr_from_skb).
  * Refuses: metadata that contradicts the frame, and a super-frame that would make more work than its bytes justify: for
@@ -18,8 +18,8 @@
  *      in more than 512 segments needs an MSS below 128 and a peer with a window for them; of datagrams Linux sends 128
  *      at once (UDP_MAX_SEGMENTS). And no queue takes thousands at once: netdev_max_backlog and a qdisc have 1000.
  */
-#ifndef BR_OFFLOAD_H
-#define BR_OFFLOAD_H
+#ifndef BR_VNET_H
+#define BR_VNET_H
 
 #include <string.h>
 
@@ -56,14 +56,14 @@ enum {
 
 static_assert(sizeof(struct br_vnet_hdr) == BR_VNET_HLEN, "the header has no padding");
 
-static inline struct br_offload br_vnet_read(const uint8_t *bytes)
+static inline struct br_vnet br_vnet_read(const uint8_t *bytes)
 {
     struct br_vnet_hdr hdr;
 
     memcpy(&hdr, bytes, sizeof(hdr));
     if (!(hdr.flags & BR_VNET_NEEDS_CSUM) && hdr.gso_type == BR_GSO_NONE)
-        return (struct br_offload){0};
-    return (struct br_offload){
+        return (struct br_vnet){0};
+    return (struct br_vnet){
         .needs_csum = hdr.flags & BR_VNET_NEEDS_CSUM,
         .gso_type = hdr.gso_type,
         .hdr_len = hdr.hdr_len,
@@ -73,54 +73,54 @@ static inline struct br_offload br_vnet_read(const uint8_t *bytes)
     };
 }
 
-static inline void br_vnet_write(uint8_t *bytes, const struct br_offload *offload)
+static inline void br_vnet_write(uint8_t *bytes, const struct br_vnet *vnet)
 {
     const struct br_vnet_hdr hdr = {
-        .flags = offload->needs_csum ? BR_VNET_NEEDS_CSUM : 0,
-        .gso_type = offload->gso_type,
-        .hdr_len = offload->hdr_len,
-        .gso_size = offload->gso_size,
-        .csum_start = offload->csum_start,
-        .csum_offset = offload->csum_offset,
+        .flags = vnet->needs_csum ? BR_VNET_NEEDS_CSUM : 0,
+        .gso_type = vnet->gso_type,
+        .hdr_len = vnet->hdr_len,
+        .gso_size = vnet->gso_size,
+        .csum_start = vnet->csum_start,
+        .csum_offset = vnet->csum_offset,
     };
 
     memcpy(bytes, &hdr, sizeof(hdr));
 }
 
 /* True for the common frame: nothing asked, nothing to check. */
-static inline bool br_offload_none(const struct br_offload *offload)
+static inline bool br_vnet_none(const struct br_vnet *vnet)
 {
-    return !(offload->needs_csum | offload->gso_type);
+    return !(vnet->needs_csum | vnet->gso_type);
 }
 
 /*
  * Check the metadata of a canonical frame, if it has any, against its bytes; sets `segments` of a super-frame, and
  * hdr_len to the true end of its layer-4 header, and marks an inner one. False: contradiction.
  */
-bool br_offload_admit(struct br_frame *frame);
+bool br_vnet_admit(struct br_frame *frame);
 
 /*
  * Finish a checksum that is no Internet checksum: the CRC32c of SCTP, of which the metadata says nothing but its place.
  * Whoever finishes it as if it were one breaks the packet, which is what the kernel does with what a packet socket
  * sends. So it is done at ingress, once for all ports. True: it was one, and nothing is asked any more.
  */
-bool br_offload_finish_crc(struct br_frame *frame);
+bool br_vnet_finish_crc(struct br_frame *frame);
 
 /* One's-complement sum, RFC 1071, of bytes that start at an even offset of the whole; folded, it is stored as it is. */
 uint64_t br_csum_add(uint64_t sum, const uint8_t *bytes, uint32_t len);
 uint16_t br_csum_fold(uint64_t sum);
 
 /* Write the checksum into the frame and clear the request; the frame is no super-frame. */
-void br_offload_finish_csum(struct br_frame *frame);
+void br_vnet_finish_csum(struct br_frame *frame);
 
-/* Layer-3 length of a canonical frame, of its longest segment if it is a super-frame. Only after br_offload_admit. */
+/* Layer-3 length of a canonical frame, of its longest segment if it is a super-frame. Only after br_vnet_admit. */
 static inline uint32_t br_frame_l3_len(const struct br_frame *frame)
 {
     const uint32_t len = br_frame_len(frame) - BR_ETH_HLEN;
 
     if (!br_frame_is_super(frame))
         return len;
-    const uint32_t segment = frame->offload.hdr_len - BR_ETH_HLEN + (uint32_t)frame->offload.gso_size;
+    const uint32_t segment = frame->vnet.hdr_len - BR_ETH_HLEN + (uint32_t)frame->vnet.gso_size;
     return segment < len ? segment : len;
 }
 

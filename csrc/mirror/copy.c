@@ -72,9 +72,9 @@ static struct br_frame *br_copy_own(struct br_mirror_thread *mirror, struct br_b
     }
     copy->flags = BR_FRAME_FLOOD | (frame->flags & BR_FRAME_INNER); /* the first: it knows its origin */
     copy->origin = what->origin;
-    copy->offload = what->offload;
+    copy->vnet = what->vnet;
     if (len < what->capture.wire_len)
-        copy->offload = (struct br_offload){0};
+        copy->vnet = (struct br_vnet){0};
     if (!br_frame_is_super(copy))
         copy->segments = 1;
     br_frame_pad(copy);
@@ -101,11 +101,11 @@ static enum br_drop br_copy_check(const struct br_port_config *egress, const str
 /* A checksum that the target cannot ask for is finished in the copy, which has bytes of its own then. */
 static bool br_copy_csum(struct br_port *port, struct br_frame *copy)
 {
-    if (!copy->offload.needs_csum || port->vnet || br_frame_is_super(copy))
+    if (!copy->vnet.needs_csum || port->vnet || br_frame_is_super(copy))
         return true;
-    if ((uint32_t)copy->offload.csum_start + copy->offload.csum_offset + 2 > copy->len)
+    if ((uint32_t)copy->vnet.csum_start + copy->vnet.csum_offset + 2 > copy->len)
         return false;
-    br_offload_finish_csum(copy);
+    br_vnet_finish_csum(copy);
     port->counters.tx_checksums++;
     return true;
 }
@@ -118,7 +118,7 @@ void br_copy_to_port(struct br_mirror_thread *mirror, struct br_batch *batch, ui
     struct br_mirror_state *state = &mirror->state[m];
     struct br_mirror_queue *queue = &mirror->queue[rule->queue];
     const bool whole = len == what->capture.wire_len;
-    const bool finish = what->offload.needs_csum && !egress->port->vnet && !br_frame_is_super(what->frame);
+    const bool finish = what->vnet.needs_csum && !egress->port->vnet && !br_frame_is_super(what->frame);
     const bool share = !what->as_received && whole && !finish;
 
     if (queue->n == BR_MIRROR_COPIES)

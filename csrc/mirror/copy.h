@@ -16,7 +16,7 @@ struct br_copy {
     struct br_frame *frame;
     uint16_t origin;  /* its place in the batch */
     bool as_received; /* the pieces are of the frame as it was received; else of its final form */
-    struct br_offload offload;
+    struct br_vnet vnet;
     struct br_capture_piece piece[BR_CAPTURE_PIECES];
     struct br_capture_copy capture;
 };

@@ -130,11 +130,11 @@ static void br_copy_as_received(struct br_copy *what, const struct br_received *
     br_copy_add(what, received->data + addresses, received->len - addresses);
     br_copy_add(what, frame->tail, frame->tail_len);
     what->as_received = true;
-    what->offload = received->offload;
-    if (what->offload.needs_csum && !frame->offload.needs_csum) /* finished meanwhile */
-        what->offload = (struct br_offload){0};
+    what->vnet = received->vnet;
+    if (what->vnet.needs_csum && !frame->vnet.needs_csum) /* finished meanwhile */
+        what->vnet = (struct br_vnet){0};
     else
-        br_offload_shift(&what->offload, received->tags_len);
+        br_vnet_shift(&what->vnet, received->tags_len);
 }
 
 static void br_mirror_copy(struct br_mirror_thread *mirror, struct br_batch *batch, struct br_frame *frame,
@@ -157,7 +157,7 @@ static void br_mirror_copy(struct br_mirror_thread *mirror, struct br_batch *bat
     } else {
         br_copy_add(&what, frame->data, frame->len);
         br_copy_add(&what, frame->tail, frame->tail_len);
-        what.offload = frame->offload;
+        what.vnet = frame->vnet;
     }
     for (; wanted; wanted &= wanted - 1)
         br_mirror_copy_one(mirror, batch, (uint32_t)__builtin_ctz(wanted), &what);
@@ -212,7 +212,7 @@ void br_mirror_note(struct br_mirror_thread *mirror, const struct br_batch *batc
     for (uint32_t i = 0; i < batch->n_live; i++) { /* metadata of others is not judged, or wrong: nobody goes by it */
         const struct br_frame *frame = batch->live[i];
 
-        mirror->received[frame - batch->frame].offload = frame->offload;
+        mirror->received[frame - batch->frame].vnet = frame->vnet;
     }
 }
 

@@ -48,7 +48,7 @@ struct br_received {
     uint32_t len;        /* of the head */
     uint8_t tags[2 * BR_TAG_LEN]; /* what was behind the addresses */
     uint8_t tags_len;    /* so much of it is not in the canonical bytes */
-    struct br_offload offload;
+    struct br_vnet vnet;
 };
 
 struct br_mirror_queue {

@@ -1,7 +1,7 @@
 /*
  * pipeline/admit.c - the first stage: which frames may come in, and in which VLAN they are. Rules R1 to R6 on ingress.
  *
- * Job: make each frame canonical (frame/frame.h), check its addresses, its VLAN, its offload metadata and its length,
+ * Job: make each frame canonical (frame/frame.h), check its addresses, its VLAN, its vnet metadata and its length,
  *      find where the FDB has its two stations and fetch that ahead. What a port asks for beside the usual is compiled
  *      apart.
  * Refuses, under its name (br_batch_drop): whatever a rule forbids; it is dropped here and nobody learns from it.
@@ -114,11 +114,11 @@ static inline uint32_t br_admit_l3_len(const struct br_frame *frame, enum br_adm
 }
 
 /* A frame that asks for something. */
-static __attribute__((noinline)) enum br_drop br_admit_offload(struct br_port *port, struct br_frame *frame)
+static __attribute__((noinline)) enum br_drop br_admit_vnet(struct br_port *port, struct br_frame *frame)
 {
-    if (!br_offload_admit(frame))
+    if (!br_vnet_admit(frame))
         return BR_DROP_bad_offload;
-    port->counters.rx_checksums += br_offload_finish_crc(frame);
+    port->counters.rx_checksums += br_vnet_finish_crc(frame);
     return BR_PASS;
 }
 
@@ -150,8 +150,8 @@ static inline enum br_drop br_admit_frame(const struct br_thread *thread, const 
     decision = br_admit_vlan(thread->batch.snapshot, port, frame);
     if (decision != BR_PASS)
         return decision;
-    if (!br_offload_none(&frame->offload)) {
-        decision = br_admit_offload(port->port, frame);
+    if (!br_vnet_none(&frame->vnet)) {
+        decision = br_admit_vnet(port->port, frame);
         if (decision != BR_PASS)
             return decision;
     }

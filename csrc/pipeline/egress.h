@@ -67,8 +67,8 @@ static inline enum br_drop br_egress_shape(struct br_frame *frame, uint64_t enca
 /* A port that cannot ask for a checksum gets it finished; a finished checksum is right for every other port too. */
 static inline void br_egress_csum(const struct br_port_config *egress, struct br_frame *frame)
 {
-    if (frame->offload.needs_csum && !egress->port->vnet && !br_frame_is_super(frame)) {
-        br_offload_finish_csum(frame);
+    if (frame->vnet.needs_csum && !egress->port->vnet && !br_frame_is_super(frame)) {
+        br_vnet_finish_csum(frame);
         egress->port->counters.tx_checksums++;
     }
 }

@@ -141,7 +141,7 @@ static void br_link_take(struct br_port *port, struct br_pool *pool, struct tpac
     if (slot->tp_len > slot->tp_snaplen &&
         (!(status & TP_STATUS_COPY) || !br_link_fetch(port, pool, frame, slot->tp_len)))
         frame->flags |= BR_FRAME_TRUNCATED;
-    frame->offload = br_vnet_read(data - BR_VNET_HLEN);
+    frame->vnet = br_vnet_read(data - BR_VNET_HLEN);
 }
 
 /* PACKET_STATISTICS clears as it reads. */
@@ -187,7 +187,7 @@ static int br_link_rx_ring(struct br_port *port, struct br_pool *pool, struct br
         if (!(status & TP_STATUS_USER))
             break;
         br_link_take(port, pool, slot, status, &frame[n]);
-        n_bytes += br_burst_weight(slot->tp_len, &frame[n].offload);
+        n_bytes += br_burst_weight(slot->tp_len, &frame[n].vnet);
     }
     port->more = n_bytes >= BR_PORT_BURST_BYTES;
     if (n == 0 && (port->ready || link->taken - link->taken_seen > link->slot_mask / 2) && br_link_is_wedged(link))
@@ -247,7 +247,7 @@ static int br_link_rx_plain(struct br_port *port, struct br_pool *pool, struct b
         }
         if (error) /* ENETDOWN: the device will be back, or netlink says that it is gone */
             break;
-        n_bytes += br_burst_weight(frame[n].len, &frame[n].offload);
+        n_bytes += br_burst_weight(frame[n].len, &frame[n].vnet);
         at += br_read_room(frame[n].len);
         n++;
     }

@@ -65,7 +65,7 @@ static int br_memory_rx(struct br_port *port, struct br_pool *pool, struct br_fr
             .tpid = source->tpid,
             .tci = source->tci,
             .flags = source->tag_beside ? BR_FRAME_TAG_BESIDE : 0,
-            .offload = source->offload,
+            .vnet = source->vnet,
         };
         if (source->in_one || f->len <= BR_HEAD_LEN)
             continue;
@@ -103,7 +103,7 @@ static uint32_t br_memory_tx(struct br_port *port, struct br_frame *const *frame
         slots->frame[head & slots->mask] = (struct br_memory_frame){
             .data = slot,
             .len = br_frame_len(f),
-            .offload = f->offload,
+            .vnet = f->vnet,
         };
         head++;
         sent++;

@@ -43,10 +43,10 @@ int br_port_pieces(struct iovec piece[BR_PORT_PIECES], uint8_t *vnet, const stru
     int n = 0;
 
     if (BR_LIKELY(frame->headroom >= BR_VNET_HLEN)) {
-        br_vnet_write(frame->data - BR_VNET_HLEN, &frame->offload);
+        br_vnet_write(frame->data - BR_VNET_HLEN, &frame->vnet);
         piece[n++] = (struct iovec){frame->data - BR_VNET_HLEN, frame->len + BR_VNET_HLEN};
     } else {
-        br_vnet_write(vnet, &frame->offload);
+        br_vnet_write(vnet, &frame->vnet);
         piece[n++] = (struct iovec){vnet, BR_VNET_HLEN};
         piece[n++] = (struct iovec){frame->data, frame->len};
     }

@@ -36,11 +36,11 @@ enum {
  * What a received frame counts of a burst: its bytes, or, if its segments are so small that there are more of them than
  * bytes account for, BR_SEGMENT_WEIGHT for each. They may be cut in the call that sends them.
  */
-static inline uint32_t br_burst_weight(uint32_t len, const struct br_offload *offload)
+static inline uint32_t br_burst_weight(uint32_t len, const struct br_vnet *vnet)
 {
-    if (BR_LIKELY(!offload->gso_size))
+    if (BR_LIKELY(!vnet->gso_size))
         return len;
-    const uint32_t weight = len / offload->gso_size * BR_SEGMENT_WEIGHT;
+    const uint32_t weight = len / vnet->gso_size * BR_SEGMENT_WEIGHT;
     return weight > len ? weight : len;
 }
 
@@ -134,7 +134,7 @@ static inline struct br_frame br_read_frame(uint8_t *at, ssize_t len)
         .data = at + BR_HEADROOM,
         .len = len > BR_VNET_HLEN ? (uint32_t)len - BR_VNET_HLEN : 0,
         .headroom = BR_HEADROOM,
-        .offload = br_vnet_read(at + BR_READ_AT),
+        .vnet = br_vnet_read(at + BR_READ_AT),
     };
 }
 
@@ -169,7 +169,7 @@ struct br_memory_frame {
     bool in_one; /* however long, it lies in one piece, as a tap reads it; else in head and tail, as by a link */
     uint16_t tpid;
     uint16_t tci;
-    struct br_offload offload;
+    struct br_vnet vnet;
 };
 
 /* 0, -ENOSPC when the ring is full, -EMSGSIZE when the frame fits no slot. */

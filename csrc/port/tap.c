@@ -59,7 +59,7 @@ static int br_tap_rx(struct br_port *port, struct br_pool *pool, struct br_frame
         if (len < 0)
             break;
         frame[n] = br_read_frame(at, len);
-        n_bytes += br_burst_weight(frame[n].len, &frame[n].offload);
+        n_bytes += br_burst_weight(frame[n].len, &frame[n].vnet);
         at += br_read_room(frame[n].len);
         n++;
     }
@@ -118,7 +118,7 @@ static const struct br_port_ops br_tap_ops = {
 };
 
 /* What the kernel may leave to us, best first: USO came with Linux 6.2. */
-static int br_tap_set_offload(int fd)
+static int br_tap_set_vnet(int fd)
 {
     const unsigned int tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 
@@ -137,7 +137,7 @@ static int br_tap_attach(int fd, const char *device)
     if (ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &vnet_len) < 0 ||
         ioctl(fd, TUNSETSNDBUF, &sndbuf) < 0)
         return -errno;
-    return br_tap_set_offload(fd);
+    return br_tap_set_vnet(fd);
 }
 
 int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst)
