@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bridge.core._core import Bridge, Counters, Port, Snapshot
+from bridge.core.values import PortRow
 
 VLAN = 10
 SECRET = bytes(range(16))  # the same hash in every run
@@ -51,13 +52,13 @@ class Stage:
 
     def ingress(self, **options: Any) -> None:
         """Put the source into the snapshot; default: an access port."""
-        self.snapshot.add_port(self.source, **{"mode": "access", "pvid": VLAN, **options})
+        self.snapshot.add_port(self.source, PortRow(**{"mode": "access", "pvid": VLAN, **options}))
 
     def egress(self, frames: Sequence[bytes] = (), **options: Any) -> int:
         """Add a port that counts (and plays `frames`, if any); returns its index."""
         index = len(self.sinks) + 1
         self.sinks.append(self.bridge.open_replay(index, list(frames)))
-        self.snapshot.add_port(self.sinks[-1], **{"mode": "access", "pvid": VLAN, **options})
+        self.snapshot.add_port(self.sinks[-1], PortRow(**{"mode": "access", "pvid": VLAN, **options}))
         return index
 
     def ready(self, n_warm: int = 0) -> None:

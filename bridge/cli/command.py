@@ -9,12 +9,15 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.cli.grammar import Grammar, Reader
 from bridge.control.client import Client, find_socket
 from bridge.control.protocol import Message, Row
 from bridge.render import table as render
+
+if TYPE_CHECKING:
+    from bridge.config.key import Key
 
 Options = argparse.Namespace
 Act = Callable[[Options, list[str]], int]
@@ -31,39 +34,34 @@ class Command:
     arguments: str
     summary: str
     act: Act
-    notes: str = ""
+    notes: str | Callable[[], str] = ""
     is_raw: bool = False  # has options of its own: gets everything after its word
 
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One word that takes a value: how that is written, what it means, and how it is read."""
-
-    name: str
-    value: str
-    meaning: str
-    reader: Reader
-
-    def __str__(self) -> str:
-        """Give the line or two of its help."""
-        head = f"  {self.name} {self.value}"
-        if len(head) >= HELP_COLUMN:
-            head += "\n" + " " * HELP_COLUMN
-        return f"{head:<{HELP_COLUMN}}{self.meaning}\n"
+    @property
+    def explanation(self) -> str:
+        """The notes as text; what they need is imported now."""
+        return self.notes() if callable(self.notes) else self.notes
 
 
-def readers(keys: Iterable[Key]) -> dict[str, Reader]:
-    """Give what a Grammar takes."""
-    return {key.name: key.reader for key in keys}
-
-
-def settings(keys: Iterable[Key]) -> dict[str, Reader]:
-    """Give the same for keys of a table, whose values may be `default`: None. Elsewhere that is a word like any."""
+def settings(keys: Iterable[Key], **special: Reader) -> dict[str, Reader]:
+    """Give what a Grammar takes for keys of a table, where `default` is None; `special` have readers of their own."""
 
     def or_default(read: Callable[[str], Any]) -> Callable[[str], Any]:
         return lambda value: None if value == DEFAULT else read(value)
 
-    return {key.name: Reader(key.reader.expected, or_default(key.reader.read)) for key in keys}
+    readers = {key.name: special.get(key.name) or Reader(key.type.expected, key.type.read) for key in keys}
+    return {name: Reader(reader.expected, or_default(reader.read)) for name, reader in readers.items()}
+
+
+def explain(keys: Iterable[Key]) -> str:
+    """Give the help of keys, a line or two each."""
+    lines = []
+    for key in keys:
+        head = f"  {key.name} {key.syntax or key.type.syntax}"
+        if len(head) >= HELP_COLUMN:
+            head += "\n" + " " * HELP_COLUMN
+        lines.append(f"{head:<{HELP_COLUMN}}{key.help}\n")
+    return "".join(lines)
 
 
 def ask(options: Options, method: str, parameters: Message | None = None) -> list[Row]:
@@ -82,14 +80,18 @@ def show(options: Options, rows: Sequence[Row], layout: str, empty: str = "") ->
 def query(
     method: str,
     layout: str,
-    grammar: Grammar | None = None,
+    grammar: Grammar | Callable[[], Grammar] | None = None,
     shape: Callable[[Message], Message] = dict,
     empty: str = "",
 ) -> Act:
-    """Make a command: one method, called with the words that follow, whose rows are shown."""
+    """Make a command: one method, called with the words that follow, whose rows are shown.
+
+    A grammar that takes keys of the configuration is a function: what it needs is imported when it is asked.
+    """
 
     def act(options: Options, words: list[str]) -> int:
-        parameters = shape((grammar or Grammar()).read(words))
+        known = grammar() if callable(grammar) else grammar or Grammar()
+        parameters = shape(known.read(words))
         if options.style == "json":
             with Client(find_socket(options.socket)) as client:
                 render.write_json(client.stream(method, parameters), sys.stdout)

@@ -7,10 +7,11 @@ UsageError: unknown and ambiguous words, keys without a value, keys given twice,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from bridge.config import words
 
 
 class UsageError(Exception):
@@ -83,25 +84,5 @@ class Grammar:
         return key, self.keys[key](key, rest.pop(0))
 
 
-def _number(value: str) -> int:
-    if not re.fullmatch("[0-9]{1,18}", value):
-        raise ValueError
-    return int(value)
-
-
-def _vid_list(value: str) -> list[int | str]:
-    return [item if "-" in item else _number(item) for item in value.split(",")]
-
-
-def word_list(value: str) -> list[str] | None:
-    """Read words like a,b; `none` for no list."""
-    items = [item.strip() for item in value.split(",")]
-    if not all(items):
-        raise ValueError
-    return None if items == ["none"] else items
-
-
 TEXT = Reader("a name", str)
-NUMBER = Reader("a number", _number)
-SWITCH = Reader("on or off", {"on": True, "off": False}.__getitem__)
-VIDS = Reader("VLAN IDs and ranges like 10,20,100-119", _vid_list)
+NUMBER = Reader("a number", words.number)

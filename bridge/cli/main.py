@@ -98,7 +98,7 @@ def explanation(commands: Sequence[Command]) -> str:
     """Explain the commands of one object, a single one in full."""
     usages = [f"{USAGE} {command.words} {command.arguments}".rstrip() for command in commands]
     if len(commands) == 1:
-        notes = f"\n{commands[0].notes}" if commands[0].notes else ""
+        notes = f"\n{commands[0].explanation}" if commands[0].notes else ""
         return f"usage: {usages[0]}\n\n{commands[0].summary}\n{notes}"
     return "\n".join(
         f"{usage}\n    {command.summary}\n" for usage, command in zip(usages, commands, strict=True)

@@ -1,25 +1,20 @@
-"""Commands of ports, VLANs and the bridge they are of; the keys of a port, with their help."""
+"""Commands of ports, VLANs and the bridge they are of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from bridge.cli.command import Command, Key, query, settings
-from bridge.cli.grammar import NUMBER, SWITCH, TEXT, VIDS, Grammar, Reader, UsageError, match, word_list
+from bridge.cli.command import Command, explain, query, settings
+from bridge.cli.grammar import Grammar, Reader, UsageError, match
 from bridge.control.protocol import Message
 
 # -- keys
 
 
-def _tpid(value: str) -> int | str:
-    return int(value, 16) if value.lower().startswith("0x") else value
-
-
-FLOOD_CLASSES = ("unknown", "multicast", "broadcast")
-
-
 def _flood(value: str) -> list[str]:
+    from bridge.config.port import FLOOD_CLASSES
+
     named: dict[str, list[str]] = {"all": list(FLOOD_CLASSES), "none": []}
     if value in named:
         return named[value]
@@ -28,6 +23,8 @@ def _flood(value: str) -> list[str]:
 
 def _storm_control(value: str) -> dict[str, str] | None:
     """Read `broadcast=1000frames/s,unknown=5%`; `none` for no limits."""
+    from bridge.config.port import FLOOD_CLASSES
+
     if value == "none":
         return None
     pairs = [item.partition("=") for item in value.split(",")]
@@ -36,92 +33,51 @@ def _storm_control(value: str) -> dict[str, str] | None:
     return {match(name, FLOOD_CLASSES, "flood class"): limit for name, _, limit in pairs}
 
 
-_KEYS = (
-    Key("kind", "tap|link|memory", "what the port is", TEXT),
-    Key("device", "DEVICE", "tap to make or attach to, or network device to bind to", TEXT),
-    Key("netns", "NAME", "network namespace that holds the device", TEXT),
-    Key("access", "VID", "untagged, in one VLAN", NUMBER),
-    Key("trunk", "LIST", "tagged: VLAN IDs and ranges like 10,20,100-119", VIDS),
-    Key("native", "VID", "with trunk: the VLAN of untagged frames", NUMBER),
-    Key("native_tagged", "on|off", "with native: its frames leave tagged", SWITCH),
-    Key(
-        "map",
-        "LIST|none",
-        "with trunk: VLANs with other tags on the wire, WIRE:VLAN like 100:10,200.30:20",
-        Reader("none or a list like 100:10,200.30:20", word_list),
-    ),
-    Key(
-        "mirror",
-        "on",
-        "in no VLAN: takes the copies of mirrors, and nothing it receives enters the bridge",
-        SWITCH,
-    ),
-    Key("tunnel", "VID", "untagged, inner tags are payload (dot1q-tunnel)", NUMBER),
-    Key("tpid", "802.1Q|802.1ad", "the tag protocol", Reader("802.1Q or 802.1ad", _tpid)),
-    Key("mtu", "BYTES", "layer-3 bytes", NUMBER),
-    Key(
-        "flood",
-        "LIST|all|none",
-        "what is flooded to it: unknown, multicast, broadcast",
-        Reader("all, none or a list like unknown,multicast,broadcast", _flood),
-    ),
-    Key("mac_limit", "N", "most FDB entries, 0 for no limit", NUMBER),
-    Key("learning", "on|off", "learn source addresses", SWITCH),
-    Key("locked", "on|off", "only sources that are allowed or known on the port may send", SWITCH),
-    Key(
-        "allow",
-        "LIST|none",
-        "with locked: sources that may, like 02:00:00:00:00:01,00:00:5e:00:01:00/40",
-        Reader("none or a list like 02:00:00:00:00:01,00:00:5e:00:01:00/40", word_list),
-    ),
-    Key(
-        "source_guard",
-        "LIST|none",
-        "IP addresses that may be spoken from, like 10.0.0.5,2001:db8::/64,'MAC ADDRESS'",
-        Reader("none or a list like 10.0.0.5,2001:db8::/64,'MAC ADDRESS'", word_list),
-    ),
-    Key(
-        "priority_tags",
-        "never|if_nonzero|always",
-        "frames that would leave untagged get a tag with VID 0",
-        TEXT,
-    ),
-    Key("default_pcp", "0-7", "PCP of frames that come untagged", NUMBER),
-    Key("isolated", "on|off", "no traffic between isolated ports", SWITCH),
-    Key("horizon", "N", "no traffic between ports of split-horizon group N, 0 for none", NUMBER),
-    Key("hairpin", "on|off", "frames may leave by the port they came by", SWITCH),
-    Key("direction", "both|ingress|egress", "ingress: it only receives; egress: it only sends", TEXT),
-    Key("enabled", "on|off", "administrative state", SWITCH),
-    Key(
-        "offload", "on|off", "the kernel may forward its known unicast, if the bridge has offload on", SWITCH
-    ),
-    Key(
-        "kernel_filter",
-        "on|off",
-        "with link: frames of VLANs not carried end in the kernel, uncounted",
-        SWITCH,
-    ),
-    Key(
-        "storm_control",
-        "LIMITS",
-        "none, or limits by class: broadcast=1000frames/s,multicast=10Mbit/s,unknown=5%",
-        Reader("none or limits like broadcast=1000frames/s,unknown=5%", _storm_control),
-    ),
-)
-PORT_KEYS = settings(_KEYS)
-# Keys of the `vlan` table.
-MEMBERSHIP = ("access", "trunk", "tunnel", "mirror", "native", "native_tagged", "map", "tpid")
-PORT_ARGUMENTS = "".join(map(str, _KEYS)) + "The value 'default' puts a key back to its default.\n"
+# Words that may be shortened within their value.
+_SPECIAL = {
+    "flood": Reader("all, none or a list like unknown,multicast,broadcast", _flood),
+    "storm_control": Reader("none or limits like broadcast=1000frames/s,unknown=5%", _storm_control),
+}
+
+
+def port_keys() -> dict[str, Reader]:
+    """Give the words of a port and how their values are read."""
+    from bridge.config.port import WORDS
+
+    return settings(WORDS, **_SPECIAL)
+
+
+def _with_keys(text: str) -> Callable[[], str]:
+    """Make a help text that begins with the keys of a port."""
+
+    def notes() -> str:
+        from bridge.config.port import WORDS
+
+        return f"{explain(WORDS)}The value 'default' puts a key back to its default.\n\n{text}"
+
+    return notes
 
 
 def port_table(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Shape values read with PORT_KEYS like a [[port]] table of the file."""
-    table = {key: value for key, value in values.items() if key not in MEMBERSHIP}
-    vlan = {key: value for key, value in values.items() if key in MEMBERSHIP}
+    """Shape values read with `port_keys` like a [[port]] table of the file."""
+    from bridge.config.port import MEMBERSHIP
+
+    inner = {key.name for key in MEMBERSHIP}
+    vlan = {name: value for name, value in values.items() if name in inner}
+    table = {name: value for name, value in values.items() if name not in inner}
     return {**table, "vlan": vlan} if vlan else table
 
 
 # -- commands
+
+
+def _bridge_notes() -> str:
+    from bridge.config.bridge import KEYS
+
+    *first, last = [key.name for key in KEYS if key.needs_restart]
+    return (
+        f"They are the [bridge] table of the file; a reload changes all but {', '.join(first)} and {last}.\n"
+    )
 
 
 def port_to_add(values: Message) -> Message:
@@ -143,9 +99,7 @@ COMMANDS = (
         "",
         "settings of the bridge as a whole",
         query("BridgeShow", "blocks"),
-        """\
-They are the [bridge] table of the file; a reload changes all but name, fdb_size, address and control_socket.
-""",
+        _bridge_notes,
     ),
     Command(
         "port show",
@@ -157,27 +111,27 @@ They are the [bridge] table of the file; a reload changes all but name, fdb_size
         "port add",
         "PORT kind KIND [KEY VALUE]...",
         "add a port",
-        query("PortAdd", "lines", Grammar(("name",), keys=PORT_KEYS, required=("kind",)), port_to_add),
-        f"""\
-{PORT_ARGUMENTS}
+        query(
+            "PortAdd", "lines", lambda: Grammar(("name",), keys=port_keys(), required=("kind",)), port_to_add
+        ),
+        _with_keys("""\
 The port is gone after a restart or reload unless the file has it too.
 
 examples:
   framebridge port add guests kind tap device tap0 access 10
   framebridge port add uplink kind link device eth1 trunk 10,20,100-119 native 1
-""",
+"""),
     ),
     Command(
         "port set",
         "PORT KEY VALUE...",
         "change a port in place",
-        query("PortSet", "lines", Grammar(("name",), keys=PORT_KEYS), port_to_set),
-        f"""\
-{PORT_ARGUMENTS}
+        query("PortSet", "lines", lambda: Grammar(("name",), keys=port_keys()), port_to_set),
+        _with_keys("""\
 examples:
   framebridge port set guests mtu 9000 isolated on
   framebridge port set uplink native default
-""",
+"""),
     ),
     Command("port del", "PORT", "remove a port", query("PortDel", "lines", Grammar(("port",)))),
     Command(

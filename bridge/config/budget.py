@@ -7,15 +7,15 @@ Refuses: what names nothing a frame can have, and more than one limit.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge import declared
-from bridge.config import checks
+from bridge.config import checks, words
+from bridge.config.key import REQUIRED, Key, ValueType, key, keys, write_keys
 from bridge.config.section import Found, Section, Unique
-from bridge.config.table import Keys, Report, Table, did_you_mean
+from bridge.config.table import Report, Table, did_you_mean
 from bridge.config.text import listing
 from bridge.declared import CLASSES
-from bridge.mac import format_mac
 
 UNITS = ("cycles", "frames", "bits")
 
@@ -32,20 +32,40 @@ BUDGETS_MAX = (
 )  # of the configuration; there is always room for storm control
 
 
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Sort names of classes as the data plane does."""
+    chosen = set(names)
+    return tuple(name for name in CLASS_NAMES if name in chosen)
+
+
+_class_name = checks.choice(*CLASS_NAMES)
+class_list = ValueType(
+    lambda word: (_class_name(word),),
+    write=list,
+    syntax="LIST",
+    read=words.texts,
+    is_list=True,
+    collect=in_order,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class BudgetConfig:
     """One `[[budget]]`. What is left blank is not asked of a frame; the rest must all fit."""
 
-    name: str
-    unit: str  # cycles | frames (wire frames) | bits (of frames as received)
-    limit: float  # units per second, in the long run
-    burst: float = 0.1  # seconds: so much of the limit may be spent at once
-    action: str = "drop"  # drop | count | stop_learning
-    port: str = ""  # ingress
-    vlan: int = 0
-    classes: tuple[str, ...] = ()  # of the frame; none: all of them
-    talker: int = 0  # source MAC address
-    exempt: tuple[str, ...] = EXEMPT  # classes that neither spend nor are dropped
+    name: str = key(REQUIRED, checks.name)
+    unit: str = "cycles"  # cycles | frames (wire frames) | bits (of frames as received)
+    limit: float = 0.0  # units per second, in the long run
+    port: str = key("", checks.name)  # ingress
+    vlan: int = key(0, checks.vid)
+    # of the frame; none: all of them
+    classes: tuple[str, ...] = key(
+        (), replace(class_list, write=lambda some: list(some) or None), name="class"
+    )
+    talker: int = key(0, checks.station)  # source MAC address
+    burst: float = key(0.1, checks.positive("seconds", 60))  # seconds: so much may be spent at once
+    action: str = key("drop", checks.choice(*ACTIONS))  # drop | count | stop_learning
+    exempt: tuple[str, ...] = key(EXEMPT, class_list)  # classes that neither spend nor are dropped
     floods: tuple[str, ...] = ()  # storm control: of unknown, multicast, broadcast; not in a `[[budget]]`
 
     @property
@@ -54,37 +74,24 @@ class BudgetConfig:
         return tuple(name for name in self.classes or CLASS_NAMES if name not in self.exempt)
 
 
-_rate = checks.positive("a number", 1e13)
-
-class_name = checks.choice(*CLASS_NAMES)
-
-_KEYS: Keys = {
-    "name": ("name", checks.name),
-    **{f"{unit}_per_second": (unit, _rate) for unit in UNITS},
-    "burst": ("burst", checks.positive("seconds", 60)),
-    "action": ("action", checks.choice(*ACTIONS)),
-    "port": ("port", checks.name),
-    "vlan": ("vlan", checks.vid),
-    "talker": ("talker", checks.station),
-}
+KEYS = keys(BudgetConfig)
+_LIMITS = tuple(
+    Key(f"{unit}_per_second", unit, ValueType(checks.positive("a number", 1e13))) for unit in UNITS
+)
 
 
 def read_budget(table: Table) -> BudgetConfig:
     """Read one `[[budget]]`; flaws are told to the report of the table and leave their field blank."""
-    fields = table.fields(_KEYS, required=("name",))
-    classes = table.union("class", lambda word: (class_name(word),))
-    exempt = table.union("exempt", lambda word: (class_name(word),))
+    fields = table.fields(KEYS, required=("name",))
+    limit = table.fields(_LIMITS)
     table.refuse_unknown()
     limits = [unit for unit in UNITS if f"{unit}_per_second" in table]
     if len(limits) != 1:
         table.fail("write exactly one of " + ", ".join(f"{unit}_per_second" for unit in UNITS))
-    limit = {unit: fields.pop(unit) for unit in UNITS if unit in fields}
     budget = BudgetConfig(
         **{"name": "", **fields},
         unit=limits[0] if limits else UNITS[0],
         limit=limit.get(limits[0], 0.0) if limits else 0.0,
-        classes=in_order(classes or ()),
-        exempt=EXEMPT if exempt is None else in_order(exempt),
     )
     if not budget.spenders:
         table.fail("every class it names is exempt; change class or exempt", "class")
@@ -93,26 +100,13 @@ def read_budget(table: Table) -> BudgetConfig:
     return budget
 
 
-def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Sort names of classes as the data plane does."""
-    chosen = set(names)
-    return tuple(name for name in CLASS_NAMES if name in chosen)
-
-
 def budget_table(budget: BudgetConfig) -> dict[str, object]:
     """Return the `[[budget]]` table, absent keys None."""
     limits = {f"{unit}_per_second": budget.limit if unit == budget.unit else None for unit in UNITS}
-    return {
-        "name": budget.name or None,
-        "port": budget.port or None,
-        "vlan": budget.vlan or None,
-        "class": list(budget.classes) or None,
-        "talker": format_mac(budget.talker) if budget.talker else None,
-        **limits,
-        "burst": budget.burst,
-        "action": budget.action,
-        "exempt": list(budget.exempt),
-    }
+    table: dict[str, object] = {}
+    for name, item in write_keys(budget, KEYS).items():
+        table |= {name: item} if name != "burst" else {**limits, name: item}
+    return table
 
 
 def _check(report: Report, found: Found) -> None:

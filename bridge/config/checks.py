@@ -7,11 +7,15 @@ name), socket paths unix(7), VLAN IDs IEEE 802.1Q-2022 table 9-2, reserved addre
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import PurePosixPath
 
-from bridge.config.table import BadValueError, Check, did_you_mean, show
+from bridge.config import words as spoken
+from bridge.config.key import Check, ValueType
+from bridge.config.table import BadValueError, did_you_mean, show
+from bridge.config.vids import written_runs
 from bridge.mac import format_mac, is_group, parse_mac
 
 VID_MAX = 4094
@@ -21,22 +25,22 @@ RESERVED_BASE = 0x0180C2000000
 RESERVED_NAMES = {"stp": 0x0, "pause": 0x1, "lacp": 0x2, "eapol": 0x3, "provider-stp": 0x8, "lldp": 0xE}
 
 
-def integer(low: int, high: int, what: str = "a whole number") -> Check:
-    """Make a check for integers; booleans and floats are none."""
+def integer(low: int, high: int, what: str = "a whole number") -> ValueType:
+    """Make a type of integers; booleans and floats are none."""
 
     def check(value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
         raise BadValueError(f"expected {what} from {low} to {high}, got {show(value)}")
 
-    return check
+    return ValueType(check, syntax="N", expected="a number", read=spoken.number)
 
 
 mac_limit = integer(0, FDB_MAX)
 
 
-def choice(*words: str) -> Check:
-    """Make a check for one of a few words."""
+def choice(*words: str) -> ValueType:
+    """Make a type of a few words."""
 
     def check(value: object) -> str:
         if isinstance(value, str) and value in words:
@@ -44,7 +48,7 @@ def choice(*words: str) -> Check:
         expected = " or ".join(repr(word) for word in words)
         raise BadValueError(f"expected {expected}, got {show(value)}{did_you_mean(value, words)}")
 
-    return check
+    return ValueType(check, syntax="|".join(words))
 
 
 def text(what: str, limit: int, forbidden: str = "") -> Check:
@@ -63,11 +67,13 @@ def text(what: str, limit: int, forbidden: str = "") -> Check:
     return check
 
 
-def boolean(value: object) -> bool:
-    """Check for true or false."""
+def _boolean(value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise BadValueError(f"expected true or false, got {show(value)}")
+
+
+boolean = ValueType(_boolean, syntax="on|off", expected="on or off", read=spoken.switch)
 
 
 def name(value: object) -> str:
@@ -182,7 +188,7 @@ def listen_address(value: object) -> str:
     return f"[{host}]:{int(match[3])}" if match[1] else f"{host}:{int(match[3])}"
 
 
-def tpid(value: object) -> int:
+def _tpid(value: object) -> int:
     """Check for a tag protocol, by name or number."""
     by_name = {name.lower(): number for name, number in TPIDS.items()}
     number = by_name.get(value.lower()) if isinstance(value, str) else value
@@ -191,11 +197,19 @@ def tpid(value: object) -> int:
     raise BadValueError(f"expected '802.1Q' (0x8100) or '802.1ad' (0x88a8), got {show(value)}")
 
 
-vid = integer(1, VID_MAX, "a VLAN ID")
+tpid = ValueType(
+    _tpid,
+    syntax="|".join(TPIDS),
+    expected="802.1Q or 802.1ad",
+    read=lambda word: int(word, 16) if word.lower().startswith("0x") else word,
+)
 
 
-def _numbers(one: Check, what: str) -> Callable[[object], range]:
-    """Make a check for one number or a range of them; `what` names an example of each."""
+vid = replace(integer(1, VID_MAX, "a VLAN ID"), syntax="VID", write=lambda value: value or None)
+
+
+def _numbers(one: Check, what: str, expected: str) -> ValueType:
+    """Make a type of numbers and ranges of them; `what` names an example of each."""
 
     def check(value: object) -> range:
         if not isinstance(value, str):
@@ -208,11 +222,25 @@ def _numbers(one: Check, what: str) -> Callable[[object], range]:
             raise BadValueError(f"the range {value!r} runs backwards; write '{last}-{first}'")
         return range(first, last + 1)
 
-    return check
+    return ValueType(
+        check,
+        write=lambda values: written_runs(values) or None,
+        syntax="LIST",
+        expected=expected,
+        read=spoken.numbers,
+        is_list=True,
+    )
 
 
-vids = _numbers(vid, "a VLAN ID like 10 or a range like '100-119'")
-udp_ports = _numbers(integer(1, 65535, "a UDP port"), "a UDP port like 5405 or a range like '5404-5405'")
+vids = _numbers(vid, "a VLAN ID like 10 or a range like '100-119'", "VLAN IDs and ranges like 10,20,100-119")
+udp_ports = replace(
+    _numbers(
+        integer(1, 65535, "a UDP port"),
+        "a UDP port like 5405 or a range like '5404-5405'",
+        "UDP ports and ranges like 5404-5405",
+    ),
+    write=written_runs,  # none is not the default
+)
 
 
 def address(value: object) -> int:
@@ -225,13 +253,18 @@ def address(value: object) -> int:
         raise BadValueError(str(error)) from None
 
 
-def station(value: object) -> int:
+def _station(value: object) -> int:
     """Check for the MAC address of one station: neither group nor zero."""
     mac = address(value)
     if not mac or is_group(mac):
         kind = "a group address" if mac else "no address"
         raise BadValueError(f"{value!r} is {kind}; an FDB entry needs the address of one station")
     return mac
+
+
+station = ValueType(
+    _station, write=lambda mac: format_mac(mac) if mac else None, syntax="MAC", expected="a MAC address"
+)
 
 
 _SAME_ADDRESS = {  # protocols that use the address of another, and what of them does
@@ -255,7 +288,7 @@ def _reserved_name(value: object) -> str:
     )
 
 
-def reserved(value: object) -> Iterable[str]:
+def _reserved(value: object) -> Iterable[str]:
     """Check for a reserved group address, given by its protocol or as an address; return the address."""
     if isinstance(value, str) and re.search(r"[:.]|-.*-", value):
         number = address(value) - RESERVED_BASE
@@ -264,6 +297,23 @@ def reserved(value: object) -> Iterable[str]:
     else:
         number = RESERVED_NAMES[_reserved_name(value)]
     return (format_mac(RESERVED_BASE + number),)
+
+
+def _write_reserved(passed: int) -> list[str]:
+    names = {number: name for name, number in RESERVED_NAMES.items()}
+    numbers = [number for number in range(16) if passed >> number & 1]
+    return [names.get(number) or format_mac(RESERVED_BASE + number) for number in numbers]
+
+
+reserved = ValueType(
+    _reserved,
+    write=_write_reserved,
+    syntax="LIST",
+    expected="protocols or addresses like lldp,lacp",
+    read=spoken.texts,
+    is_list=True,
+    collect=lambda passed: sum(1 << (parse_mac(mac) & 0xF) for mac in passed),  # bit n: 01-80-C2-00-00-0n
+)
 
 
 def positive(what: str, high: float) -> Check:

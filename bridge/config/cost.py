@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bridge.config import checks
+from bridge.config.key import key, keys, write_keys
 from bridge.config.section import Section
-from bridge.config.table import Keys, Table, plain_table
+from bridge.config.table import Table
 from bridge.config.text import listing
 
 
@@ -14,26 +15,25 @@ from bridge.config.text import listing
 class CostConfig:
     """The `[cost]` table: what a core costs, so that the bill can be told in money."""
 
-    price_per_core_hour: float | None = None  # in units of the currency; None: no money is told
-    currency: str = "EUR"
+    price_per_core_hour: float | None = key(
+        None, checks.price
+    )  # in units of the currency; None: no money is told
+    currency: str = key("EUR", checks.currency)
 
 
-_COST_KEYS: Keys = {
-    "price_per_core_hour": ("price_per_core_hour", checks.price),
-    "currency": ("currency", checks.currency),
-}
+KEYS = keys(CostConfig)
 
 
 def read_cost(table: Table) -> CostConfig:
     """Read `[cost]`."""
-    fields = table.fields(_COST_KEYS)
+    fields = table.fields(KEYS)
     table.refuse_unknown()
     return CostConfig(**fields)
 
 
 def cost_table(cost: CostConfig) -> dict[str, object]:
     """Return the `[cost]` table."""
-    return plain_table(cost, _COST_KEYS)
+    return write_keys(cost, KEYS)
 
 
 SECTION = Section(

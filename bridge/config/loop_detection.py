@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bridge.config import checks
+from bridge.config.key import key, keys, write_keys
 from bridge.config.section import Section
-from bridge.config.table import Keys, Table, plain_table
+from bridge.config.table import Table
 from bridge.config.text import listing
 
 TRACKED = 8192  # addresses that moved within it
@@ -16,32 +17,31 @@ TRACKED = 8192  # addresses that moved within it
 class LoopDetectionConfig:
     """The `[loop_detection]` table."""
 
-    interval: float = 0.0  # seconds between probes of a port; 0: off
-    action: str = "log"  # log | block
-    recovery: float = 300  # seconds a port stays blocked; 0: until it is let back by hand
-    moving_addresses: int = 20  # back and forth between two ports within a second: a loop; 0: not looked for
+    interval: float = key(0.0, checks.seconds(0.1, 3600))  # seconds between probes of a port; 0: off
+    action: str = key("log", checks.choice("log", "block"))  # log | block
+    recovery: float = key(
+        300, checks.recovery
+    )  # seconds a port stays blocked; 0: until it is let back by hand
+    moving_addresses: int = key(
+        20, checks.integer(0, TRACKED // 2, "a number of addresses")
+    )  # back and forth between two ports within a second: a loop; 0: not looked for
 
 
 NO_DETECTION = LoopDetectionConfig()
 
-_KEYS: Keys = {
-    "interval": ("interval", checks.seconds(0.1, 3600)),
-    "action": ("action", checks.choice("log", "block")),
-    "recovery": ("recovery", checks.recovery),
-    "moving_addresses": ("moving_addresses", checks.integer(0, TRACKED // 2, "a number of addresses")),
-}
+KEYS = keys(LoopDetectionConfig)
 
 
 def read_loop_detection(table: Table) -> LoopDetectionConfig:
     """Read `[loop_detection]`; without the table it is off."""
-    fields = table.fields(_KEYS, required=("interval",))
+    fields = table.fields(KEYS, required=("interval",))
     table.refuse_unknown()
     return LoopDetectionConfig(**fields)
 
 
 def loop_detection_table(config: LoopDetectionConfig) -> dict[str, object]:
     """Return the `[loop_detection]` table."""
-    return plain_table(config, _KEYS)
+    return write_keys(config, KEYS)
 
 
 SECTION = Section(

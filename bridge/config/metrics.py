@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from bridge.config import checks
+from bridge.config.key import key, keys, write_keys
 from bridge.config.section import Section
-from bridge.config.table import Keys, Table, plain_table
+from bridge.config.table import Table
 from bridge.config.text import listing
 
 NO_PROMETHEUS = (
@@ -23,21 +24,19 @@ NO_PROMETHEUS = (
 class MetricsConfig:
     """The `[metrics]` table: metrics for Prometheus over HTTP."""
 
-    address: str = ""  # 127.0.0.1:9464 or [::1]:9464; "": off
-    vlans: int = 100  # VLANs with series of their own at most, the dearest; the others are summed up
-    talkers: int = 0  # the same for source addresses, which are not summed up
+    address: str = key("", checks.listen_address)  # 127.0.0.1:9464 or [::1]:9464; "": off
+    vlans: int = key(
+        100, checks.integer(0, checks.VID_MAX)
+    )  # VLANs with series of their own at most, the dearest; the others are summed up
+    talkers: int = key(0, checks.integer(0, 1000))  # the same for source addresses, which are not summed up
 
 
-_METRICS_KEYS: Keys = {
-    "address": ("address", checks.listen_address),
-    "vlans": ("vlans", checks.integer(0, checks.VID_MAX)),
-    "talkers": ("talkers", checks.integer(0, 1000)),
-}
+KEYS = keys(MetricsConfig)
 
 
 def read_metrics(table: Table) -> MetricsConfig:
     """Read `[metrics]`."""
-    fields = table.fields(_METRICS_KEYS, required=("address",))
+    fields = table.fields(KEYS, required=("address",))
     table.refuse_unknown()
     if "address" in table and not find_spec("prometheus_client"):
         table.fail(NO_PROMETHEUS)
@@ -46,7 +45,7 @@ def read_metrics(table: Table) -> MetricsConfig:
 
 def metrics_table(metrics: MetricsConfig) -> dict[str, object]:
     """Return the `[metrics]` table."""
-    return plain_table(metrics, _METRICS_KEYS)
+    return write_keys(metrics, KEYS)
 
 
 SECTION = Section(

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath as Path
 
-from bridge.config import checks
+from bridge.config import checks, words
+from bridge.config.key import REQUIRED, ValueType, key, keys, write_keys
 from bridge.config.lines import KeyPath
 from bridge.config.port import PortConfig
 from bridge.config.rates import Rate, reader
 from bridge.config.section import Found, Section, Unique
-from bridge.config.table import BadValueError, Keys, Report, Table, did_you_mean, plain_table, show
+from bridge.config.table import BadValueError, Report, Table, did_you_mean, show
 from bridge.config.text import listing
-from bridge.config.vids import format_vids, vid_runs
+from bridge.config.vids import format_vids
 from bridge.declared import MIRROR_SNAPLEN_MIN, MIRRORS_MAX
 
 DIRECTIONS = ("rx", "tx", "both")
@@ -34,26 +35,7 @@ FILES_MAX = 1000
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
-@dataclass(frozen=True, slots=True)
-class MirrorConfig:
-    """One `[[mirror]]`. Exactly one of `to_port` and `file` is set."""
-
-    name: str
-    ports: tuple[str, ...] = ()  # none: all that have traffic of their own
-    direction: str = "both"  # rx | tx | both
-    vids: tuple[int, ...] = ()  # none: all, and frames that are in no VLAN
-    what: str = "frames"  # frames (that go on) | drops | all
-    to_port: str = ""
-    file: str = ""  # absolute
-    directory: str = ""  # that the file is beneath, and not led out of; "": it may be anywhere
-    snaplen: int = 0  # bytes; 0: whole frames
-    file_size: int = FILE_SIZE  # bytes
-    files: int = 1  # of that size; the oldest goes when there is one more
-    replace: bool = False  # a file that has something in it
-    rate: Rate | None = None  # frames or bits; None: no limit
-
-
-def size(value: object) -> int:
+def _size(value: object) -> int:
     """Check for a number of bytes, written as one or like `100 MB` or `64 MiB`."""
     match = re.fullmatch(r"([0-9]{1,15}) ?(|[kMG]|[KMG]i)B", value) if isinstance(value, str) else None
     number = int(match[1]) * _UNITS[match[2]] if match else value
@@ -62,6 +44,9 @@ def size(value: object) -> int:
     raise BadValueError(
         f"expected a size like '100 MB', from {SIZE_MIN} to {SIZE_MAX} bytes, got {show(value)}"
     )
+
+
+size = ValueType(_size, syntax="SIZE", expected="a size like 100MB")
 
 
 _path_text = checks.text("a path", 4095)
@@ -77,26 +62,73 @@ def path(value: object) -> str:
     return str(Path(found))
 
 
-def snaplen(value: object) -> int:
+_bytes = checks.integer(0, 65535, "bytes")
+
+
+def _snaplen(value: object) -> int:
     """Check for the bytes that are kept of a frame."""
-    found: int = checks.integer(0, 65535, "bytes")(value)
+    found: int = _bytes(value)
     if 0 < found < MIRROR_SNAPLEN_MIN:
         raise BadValueError(f"expected 0 (whole frames) or at least {MIRROR_SNAPLEN_MIN} bytes, got {found}")
     return found
 
 
-_KEYS: Keys = {
-    "name": ("name", checks.name),
-    "direction": ("direction", checks.choice(*DIRECTIONS)),
-    "what": ("what", checks.choice(*WHAT)),
-    "to_port": ("to_port", checks.name),
-    "file": ("file", path),
-    "snaplen": ("snaplen", snaplen),
-    "file_size": ("file_size", size),
-    "files": ("files", checks.integer(1, FILES_MAX)),
-    "replace": ("replace", checks.boolean),
-    "rate": ("rate", reader("frames", "bits")),
-}
+snaplen = replace(_bytes, check=_snaplen)
+
+
+names = ValueType(
+    lambda name: (checks.name(name),),
+    write=lambda names: list(names) or None,
+    syntax="LIST",
+    expected="names like a,b",
+    read=words.texts,
+    is_list=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorConfig:
+    """One `[[mirror]]`. Exactly one of `to_port` and `file` is set."""
+
+    name: str = key(REQUIRED, checks.name)
+    to_port: str = key("", checks.name, "a port with `mirror on`", syntax="PORT")
+    file: str = key(  # absolute
+        "",
+        path,
+        "beneath mirror_dir; a file with something in it is refused unless you say replace, or files",
+        syntax="FILE",
+    )
+    directory: str = ""  # that the file is beneath, and not led out of; "": it may be anywhere
+    ports: tuple[str, ...] = key(
+        (), names, "only frames of these ports"
+    )  # none: all with traffic of their own
+    direction: str = key(
+        "both", checks.choice(*DIRECTIONS), "frames that arrive there, or leave, or both (the default)"
+    )
+    vids: tuple[int, ...] = key(  # none: all, and frames that are in no VLAN
+        (), checks.vids, "only frames of these VLANs", name="vlans"
+    )
+    what: str = key(
+        "frames",
+        checks.choice(*WHAT),
+        "frames that go on (the default), frames that are dropped, or both",
+    )
+    snaplen: int = key(0, snaplen, "cut copies to so many bytes", syntax="BYTES")  # 0: whole frames
+    file_size: int = key(  # bytes
+        FILE_SIZE, size, "of a file, like 100MB (the default): then it is full, or", syntax="SIZE"
+    )
+    files: int = key(  # of that size; the oldest goes when there is one more
+        1, checks.integer(1, FILES_MAX), "the next one begins; so many are kept"
+    )
+    replace: bool = key(False, checks.boolean)  # a file that has something in it
+    rate: Rate | None = key(  # None: no limit
+        None,
+        reader("frames", "bits"),
+        "like 10Mbit/s or 1000frames/s; what exceeds it is counted, not copied",
+    )
+
+
+KEYS = keys(MirrorConfig)
 
 _FILE_KEYS = ("file_size", "files", "replace")
 
@@ -111,24 +143,18 @@ def parse_mirror(table: Mapping[str, object], where: str = "mirror") -> MirrorCo
 
 def read_mirror(table: Table) -> MirrorConfig:
     """Read one `[[mirror]]`; flaws are told to the report of the table and leave their field blank."""
-    fields = table.fields(_KEYS, required=("name",))
-    ports = table.union("ports", lambda name: (checks.name(name),))
-    vids = table.union("vlans", checks.vids)
+    fields = table.fields(KEYS, required=("name",))
     table.refuse_unknown()
-    for key, found in (("ports", ports), ("vlans", vids)):
-        if found is not None and not found:
-            table.fail("an empty list mirrors nothing; leave the key out for all", key)
+    for name, field in (("ports", "ports"), ("vlans", "vids")):
+        if field in fields and not fields[field]:
+            table.fail("an empty list mirrors nothing; leave the key out for all", name)
     if ("to_port" in table) == ("file" in table):
         table.fail("write exactly one of to_port = '...' and file = '/...'")
     elif "to_port" in table:
-        for key in _FILE_KEYS:
-            if key in table:
-                table.fail("a mirror to a port writes no file; remove this key or write file = '/...'", key)
-    return MirrorConfig(
-        **{"name": "", **fields},
-        ports=tuple(sorted(ports or ())),
-        vids=tuple(sorted(vids or ())),
-    )
+        for name in _FILE_KEYS:
+            if name in table:
+                table.fail("a mirror to a port writes no file; remove this key or write file = '/...'", name)
+    return MirrorConfig(**{"name": "", **fields})
 
 
 def _place_file(mirror: MirrorConfig, found: Found) -> MirrorConfig:
@@ -143,14 +169,8 @@ def _place_file(mirror: MirrorConfig, found: Found) -> MirrorConfig:
 
 def mirror_table(mirror: MirrorConfig) -> dict[str, object]:
     """Return the `[[mirror]]` table, absent keys None."""
-    table = plain_table(mirror, _KEYS)
-    runs = [first if first == last else f"{first}-{last}" for first, last in vid_runs(mirror.vids)]
-    return table | {
-        "ports": list(mirror.ports) or None,
-        "vlans": runs or None,
-        "rate": str(mirror.rate) if mirror.rate else None,
-        **({} if mirror.file else dict.fromkeys(_FILE_KEYS)),
-    }
+    table = write_keys(mirror, KEYS)
+    return table if mirror.file else {**table, **dict.fromkeys(_FILE_KEYS)}
 
 
 def _check(report: Report, found: Found) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bridge.config import checks
+from bridge.config.key import key, keys, write_keys
 from bridge.config.section import Section
-from bridge.config.table import Keys, Table, plain_table
+from bridge.config.table import Table
 from bridge.config.text import listing
 
 ACTIONS = ("log", "hold", "block")
@@ -16,32 +17,31 @@ ACTIONS = ("log", "hold", "block")
 class MoveGuardConfig:
     """The `[move_guard]` table."""
 
-    moves: int = 0  # of one address in one VLAN within the window; 0: off
-    window: float = 180  # seconds
-    action: str = "log"  # log | hold (the address stays where it was) | block (the port it moved to)
-    recovery: float = 300  # seconds until that ends; 0: by hand
+    moves: int = key(
+        0, checks.integer(2, 1_000_000, "a number of moves")
+    )  # of one address in one VLAN within the window; 0: off
+    window: float = key(180, checks.seconds(1, 1_000_000))  # seconds
+    action: str = key(
+        "log", checks.choice(*ACTIONS)
+    )  # log | hold (the address stays where it was) | block (the port it moved to)
+    recovery: float = key(300, checks.recovery)  # seconds until that ends; 0: by hand
 
 
 NO_GUARD = MoveGuardConfig()
 
-_KEYS: Keys = {
-    "moves": ("moves", checks.integer(2, 1_000_000, "a number of moves")),
-    "window": ("window", checks.seconds(1, 1_000_000)),
-    "action": ("action", checks.choice(*ACTIONS)),
-    "recovery": ("recovery", checks.recovery),
-}
+KEYS = keys(MoveGuardConfig)
 
 
 def read_move_guard(table: Table) -> MoveGuardConfig:
     """Read `[move_guard]`; without the table it is off."""
-    fields = table.fields(_KEYS, required=("moves",))
+    fields = table.fields(KEYS, required=("moves",))
     table.refuse_unknown()
     return MoveGuardConfig(**fields)
 
 
 def move_guard_table(config: MoveGuardConfig) -> dict[str, object]:
     """Return the `[move_guard]` table."""
-    return plain_table(config, _KEYS)
+    return write_keys(config, KEYS)
 
 
 SECTION = Section(

@@ -9,19 +9,20 @@ Refuses, with ConfigError and nothing else, whatever the data plane could not ho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from bridge.config import checks
+from bridge.config import checks, security, words
+from bridge.config.key import REQUIRED, Key, ValueType, key, keys, row_of, write_keys
 from bridge.config.kinds import KINDS, PortKind
 from bridge.config.section import Section, Unique
 from bridge.config.security import OPEN, Security, check_totals, read_security, security_table
 from bridge.config.storm_control import NO_LIMITS, StormControl, read_storm_control, storm_control_table
-from bridge.config.table import BadValueError, Keys, Report, Table, plain_table, show
+from bridge.config.table import BadValueError, Report, Table, show
 from bridge.config.text import listing, plain
 from bridge.config.translation import Translation, carried_outside, flaws, translation
-from bridge.config.vids import vid_runs
+from bridge.config.vids import format_vids, written_runs
 from bridge.declared import PORTS_MAX
 from bridge.errors import ConfigError, Problem
 
@@ -36,32 +37,59 @@ HORIZON_MAX = 65535
 class PortConfig:
     """One `[[port]]`. The native VLAN of a trunk is a member whether or not `vids` lists it."""
 
-    name: str
-    kind: str  # a name of KINDS
-    device: str = ""  # "" for memory
-    netns: str | None = None  # named network namespace that holds the device; None: the daemon's own
+    name: str = key(REQUIRED, checks.name, row=None)
+    kind: str = key(REQUIRED, checks.choice(*KINDS), "what the port is")
+    device: str = key(  # "" for memory
+        "",
+        checks.text("a device name", 15, " /:%"),
+        "tap to make or attach to, or network device to bind to",
+        syntax="DEVICE",
+    )
+    netns: str | None = key(  # None: the daemon's own
+        None, checks.text("a network namespace", 255, "/"), "network namespace that holds the device"
+    )
     mode: str = "access"  # access | trunk | tunnel | mirror: of no VLAN, takes copies
     pvid: int = 0  # VLAN of an access or tunnel port, native VLAN of a trunk; 0: none
     vids: tuple[int, ...] = ()  # trunk: as listed
     tpid: int = 0x8100
-    mtu: int | None = None  # layer-3 bytes; None: the device's own, 1500 for memory
-    learning: bool = True
+    native_tagged: bool = False  # trunk: frames of the native VLAN leave tagged
+    translations: tuple[Translation, ...] = ()  # trunk: by VLAN
+    mtu: int | None = key(  # None: the device's own, 1500 for memory
+        None, checks.integer(68, 65521), "layer-3 bytes", syntax="BYTES", row=None
+    )
+    learning: bool = key(True, checks.boolean, "learn source addresses")
+    priority_tags: str = key(
+        "never", checks.choice(*PRIORITY_TAGS), "frames that would leave untagged get a tag with VID 0"
+    )
+    default_pcp: int = key(
+        0, checks.integer(0, 7, "a priority"), "PCP of frames that come untagged", syntax="0-7"
+    )
+    isolated: bool = key(False, checks.boolean, "no traffic between isolated ports")
+    horizon: int = key(
+        0,
+        checks.integer(0, HORIZON_MAX, "a split-horizon group (0: none)"),
+        "no traffic between ports of split-horizon group N, 0 for none",
+        row=lambda group: group or None,
+    )
+    hairpin: bool = key(False, checks.boolean, "frames may leave by the port they came by")
+    direction: str = key(
+        "both", checks.choice(*DIRECTIONS), "ingress: it only receives; egress: it only sends"
+    )
+    mac_limit: int = key(0, checks.mac_limit, "most FDB entries, 0 for no limit")
+    admin_up: bool = key(True, checks.boolean, "administrative state", name="enabled")
+    kernel_filter: bool = key(
+        True, checks.boolean, "with link: frames of VLANs not carried end in the kernel, uncounted", row=None
+    )
+    offload: bool = key(
+        True,
+        checks.boolean,
+        "the kernel may forward its known unicast, if the bridge has offload on",
+        row=None,
+    )
     flood_unknown: bool = True
     flood_multicast: bool = True
     flood_broadcast: bool = True
-    native_tagged: bool = False  # trunk: frames of the native VLAN leave tagged
-    translations: tuple[Translation, ...] = ()  # trunk: by VLAN
-    priority_tags: str = "never"  # never | if_nonzero | always: VID 0 in front of frames that leave untagged
-    default_pcp: int = 0  # of frames that come untagged
-    isolated: bool = False
-    horizon: int = 0  # split-horizon group; 0: none
-    hairpin: bool = False  # frames may leave by the port they came by
-    direction: str = "both"  # both | ingress: it only receives | egress: it only sends
-    mac_limit: int = 0  # FDB entries; 0: no limit
-    admin_up: bool = True
     security: Security = OPEN  # who may send
-    offload: bool = True  # the kernel may forward known unicast of the port (bridge.offload)
-    kernel_filter: bool = True  # link: the kernel holds back frames of VLANs the port does not carry
     storm_control: StormControl = NO_LIMITS
 
     @property
@@ -97,26 +125,20 @@ class PortConfig:
 
 # -- reading
 
+KEYS = keys(PortConfig)
 _flood_class = checks.choice(*FLOOD_CLASSES)
-
-_PORT_KEYS: Keys = {
-    "name": ("name", checks.name),
-    "kind": ("kind", checks.choice(*KINDS)),
-    "device": ("device", checks.text("a device name", 15, " /:%")),
-    "netns": ("netns", checks.text("a network namespace", 255, "/")),
-    "mtu": ("mtu", checks.integer(68, 65521)),
-    "learning": ("learning", checks.boolean),
-    "priority_tags": ("priority_tags", checks.choice(*PRIORITY_TAGS)),
-    "default_pcp": ("default_pcp", checks.integer(0, 7, "a priority")),
-    "isolated": ("isolated", checks.boolean),
-    "horizon": ("horizon", checks.integer(0, HORIZON_MAX, "a split-horizon group (0: none)")),
-    "hairpin": ("hairpin", checks.boolean),
-    "direction": ("direction", checks.choice(*DIRECTIONS)),
-    "mac_limit": ("mac_limit", checks.mac_limit),
-    "enabled": ("admin_up", checks.boolean),
-    "kernel_filter": ("kernel_filter", checks.boolean),
-    "offload": ("offload", checks.boolean),
-}
+FLOOD = Key(
+    "flood",
+    "flood",
+    ValueType(lambda word: (_flood_class(word),), syntax="LIST|all|none", is_list=True),
+    help="what is flooded to it: unknown, multicast, broadcast",
+)
+STORM = Key(
+    "storm_control",
+    "storm_control",
+    ValueType(lambda table: table, syntax="LIMITS"),
+    help="none, or limits by class: broadcast=1000frames/s,multicast=10Mbit/s,unknown=5%",
+)
 
 
 def _true(value: object) -> bool:
@@ -125,14 +147,41 @@ def _true(value: object) -> bool:
     raise BadValueError(f"expected true, got {show(value)}; leave the key out of other ports")
 
 
-_MEMBERSHIP_KEYS: Keys = {
-    "access": ("access", checks.vid),
-    "tunnel": ("tunnel", checks.vid),
-    "native": ("native", checks.vid),
-    "native_tagged": ("native_tagged", checks.boolean),
-    "mirror": ("mirror", _true),
-    "tpid": ("tpid", checks.tpid),
-}
+MEMBERSHIP = (  # keys of the `vlan` table
+    Key("access", "access", checks.vid, help="untagged, in one VLAN"),
+    Key("trunk", "trunk", checks.vids, help="tagged: VLAN IDs and ranges like 10,20,100-119"),
+    Key("native", "native", checks.vid, help="with trunk: the VLAN of untagged frames"),
+    Key("native_tagged", "native_tagged", checks.boolean, help="with native: its frames leave tagged"),
+    Key(
+        "map",
+        "map",
+        ValueType(
+            lambda text: (translation(text),),
+            syntax="LIST|none",
+            expected="none or a list like 100:10,200.30:20",
+            read=words.texts,
+            is_list=True,
+        ),
+        help="with trunk: VLANs with other tags on the wire, WIRE:VLAN like 100:10,200.30:20",
+    ),
+    Key(
+        "mirror",
+        "mirror",
+        replace(checks.boolean, check=_true, syntax="on"),
+        help="in no VLAN: takes the copies of mirrors, and nothing it receives enters the bridge",
+    ),
+    Key("tunnel", "tunnel", checks.vid, help="untagged, inner tags are payload (dot1q-tunnel)"),
+    Key("tpid", "tpid", checks.tpid, help="the tag protocol"),
+)
+PLACE = ("kind", "device", "netns")
+WORDS = (  # of the command line, in the order of its help
+    *(one for one in KEYS if one.name in PLACE),
+    *MEMBERSHIP,
+    *(one for one in KEYS if one.help and one.name not in PLACE),
+    FLOOD,
+    *security.KEYS,
+    STORM,
+)
 
 
 def parse_port(table: Mapping[str, object], where: str = "port") -> PortConfig:
@@ -153,11 +202,11 @@ def update_port(port: PortConfig, changes: Mapping[str, object], where: str = "p
 
 def read_port(table: Table) -> PortConfig:
     """Read one `[[port]]` table and report what is wrong with it."""
-    fields = table.fields(_PORT_KEYS, required=("name", "kind"))
+    fields = table.fields(KEYS, required=("name", "kind"))
     fields |= _read_membership(table)
     fields["security"] = read_security(table)
-    flood = table.union("flood", lambda word: (_flood_class(word),))
-    fields["storm_control"] = read_storm_control(table.table("storm_control"))
+    flood = table.union(FLOOD.name, FLOOD.type)
+    fields["storm_control"] = read_storm_control(table.table(STORM.name))
     table.refuse_unknown()
     _check_device(table, fields)
     _check_roles(table, fields)
@@ -222,9 +271,8 @@ def _read_membership(port: Table) -> dict[str, Any]:
     """Return mode, pvid, vids, tpid and what a trunk makes of them, or nothing if anything is wrong with them."""
     problems = len(port.report)
     table = port.table("vlan")
-    fields = table.fields(_MEMBERSHIP_KEYS)
-    vids = table.union("trunk", checks.vids) or set()
-    translations = table.union("map", lambda text: (translation(text),)) or set()
+    fields = table.fields(MEMBERSHIP)
+    vids, translations = {*fields.get("trunk", ())}, {*fields.get("map", ())}
     table.refuse_unknown()
     modes = [mode for mode in MODES if mode in table]
     if len(port.report) == problems:
@@ -275,7 +323,7 @@ _TRUNK_ONLY = {
 def port_table(port: PortConfig) -> dict[str, object]:
     """Return the `[[port]]` table, as `parse_port` takes it once the absent keys are left out."""
     flood = [word for word in FLOOD_CLASSES if getattr(port, f"flood_{word}")]
-    table = plain_table(port, _PORT_KEYS) | {"vlan": _membership_table(port), "flood": flood}
+    table = write_keys(port, KEYS) | {"vlan": _membership_table(port), "flood": flood}
     table["storm_control"] = storm_control_table(port.storm_control)
     return table | security_table(port.security)
 
@@ -283,9 +331,7 @@ def port_table(port: PortConfig) -> dict[str, object]:
 def _membership_table(port: PortConfig) -> dict[str, object]:
     table: dict[str, object] = {port.mode: True if port.mode == "mirror" else port.pvid}
     if port.mode == "trunk":
-        table = {
-            "trunk": [first if first == last else f"{first}-{last}" for first, last in vid_runs(port.vids)]
-        }
+        table = {"trunk": written_runs(port.vids)}
         if port.pvid:
             table["native"] = port.pvid
         if port.native_tagged:
@@ -295,6 +341,23 @@ def _membership_table(port: PortConfig) -> dict[str, object]:
     if port.tpid != checks.TPIDS["802.1Q"]:
         table["tpid"] = next(name for name, number in checks.TPIDS.items() if number == port.tpid)
     return table
+
+
+def port_row(port: PortConfig) -> dict[str, object]:
+    """Give what rows show of the configuration of a port."""
+    trunk = port.mode == "trunk"
+    return {
+        "mode": port.mode,
+        "vlan": format_vids(port.vids) if trunk else port.pvid,
+        "native": (port.pvid or None) if trunk else None,
+        "native_tagged": port.native_tagged,
+        "map": ",".join(map(str, port.translations)) or None,
+        "tpid": next(name for name, number in checks.TPIDS.items() if number == port.tpid),
+        **row_of(port, KEYS),
+        "flood": port.flood or None,
+        **row_of(port.security, security.KEYS),
+        "storm_control": port.storm_control != NO_LIMITS,
+    }
 
 
 def _describe(port: PortConfig) -> str:

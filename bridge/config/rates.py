@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from bridge.config.key import ValueType
 from bridge.config.table import BadValueError, show
 
 UNITS = {  # as written: unit of the budget, how many of it
@@ -39,8 +39,8 @@ class Rate:
         return f"{int(number) if number.is_integer() else number!r} {unit}"
 
 
-def reader(*units: str) -> Callable[[object], Rate]:
-    """Make a check for a rate in one of these units."""
+def reader(*units: str) -> ValueType:
+    """Make a type of rates in one of these units."""
     texts = [text for text, (unit, _) in UNITS.items() if unit in units]
 
     def check(value: object) -> Rate:
@@ -56,4 +56,9 @@ def reader(*units: str) -> Callable[[object], Rate]:
             )
         return Rate(unit, limit)
 
-    return check
+    return ValueType(
+        check,
+        write=lambda rate: str(rate) if rate else None,
+        syntax="RATE",
+        expected="a rate like 10Mbit/s or 1000frames/s",
+    )

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from bridge.config import checks
+from bridge.config import checks, words
+from bridge.config.key import Check, ValueType, key, keys, write_keys
 from bridge.config.section import Found
-from bridge.config.table import BadValueError, Keys, Report, Table, show
+from bridge.config.table import BadValueError, Report, Table, show
 from bridge.declared import ALLOWED_MAX, GUARD_RULES_MAX
 from bridge.mac import format_mac, is_group
 
@@ -73,36 +74,7 @@ class GuardRule:
         return self.mac, self.network.network_address.packed, self.network.prefixlen
 
 
-@dataclass(frozen=True, slots=True)
-class Security:
-    """Who may send on a port."""
-
-    locked: bool = False  # a source that is neither allowed nor known there may not send
-    allow: tuple[Stations, ...] = ()  # locked: sources that may
-    source_guard: tuple[GuardRule, ...] = ()  # addresses that may be spoken from; none: any
-
-    def admits(self, mac: int) -> bool:
-        """Tell whether frames of an address that is not known on the port enter."""
-        return not self.locked or self.lists(mac)
-
-    def lists(self, mac: int) -> bool:
-        """Tell whether an address is in the allow list."""
-        return any(mac in one for one in self.allow)
-
-    def withdraws(self, mac: int, before: Security) -> bool:
-        """Whether the allow list had an address before and it may not enter any more, so that it must be forgotten."""
-        return before.lists(mac) and not self.admits(mac)
-
-
-OPEN = Security()
-
-
-# -- reading
-
-KEYS: Keys = {"locked": ("locked", checks.boolean)}
-
-
-def stations(value: object) -> Iterable[Stations]:
+def _stations(value: object) -> Iterable[Stations]:
     """Check for a MAC address, or a prefix of MAC addresses."""
     if not isinstance(value, str):
         raise BadValueError(
@@ -122,7 +94,7 @@ def stations(value: object) -> Iterable[Stations]:
     return (found,)
 
 
-def rules(value: object) -> Iterable[GuardRule]:
+def _rules(value: object) -> Iterable[GuardRule]:
     """Check for an IP address or prefix, alone or behind the MAC address it is bound to."""
     expected = "an IP address like '10.0.0.5', a prefix like '2001:db8::/64' or 'MAC ADDRESS'"
     words = value.split() if isinstance(value, str) else []
@@ -149,26 +121,72 @@ def rules(value: object) -> Iterable[GuardRule]:
     return (rule,)
 
 
+def _list_of(check: Check, example: str) -> ValueType:
+    return ValueType(
+        check,
+        write=lambda found: [str(one) for one in found] or None,
+        syntax="LIST|none",
+        expected=f"none or a list like {example}",
+        read=words.texts,
+        is_list=True,
+    )
+
+
+stations = _list_of(_stations, "02:00:00:00:00:01,00:00:5e:00:01:00/40")
+rules = _list_of(_rules, "10.0.0.5,2001:db8::/64,'MAC ADDRESS'")
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """Who may send on a port."""
+
+    locked: bool = key(False, checks.boolean, "only sources that are allowed or known on the port may send")
+    allow: tuple[Stations, ...] = key(
+        (), stations, "with locked: sources that may, like 02:00:00:00:00:01,00:00:5e:00:01:00/40", row=None
+    )
+    source_guard: tuple[GuardRule, ...] = key(  # none: any
+        (),
+        rules,
+        "IP addresses that may be spoken from, like 10.0.0.5,2001:db8::/64,'MAC ADDRESS'",
+        row=bool,
+    )
+
+    def admits(self, mac: int) -> bool:
+        """Tell whether frames of an address that is not known on the port enter."""
+        return not self.locked or self.lists(mac)
+
+    def lists(self, mac: int) -> bool:
+        """Tell whether an address is in the allow list."""
+        return any(mac in one for one in self.allow)
+
+    def withdraws(self, mac: int, before: Security) -> bool:
+        """Whether the allow list had an address before and it may not enter any more, so that it must be forgotten."""
+        return before.lists(mac) and not self.admits(mac)
+
+
+KEYS = keys(Security)
+OPEN = Security()
+
+
 def read_security(table: Table) -> Security:
     """Read the keys of a `[[port]]` table that say who may send; what is flawed is left out."""
-    fields = table.fields(KEYS)
     problems = len(table.report)
-    allow = table.union("allow", stations)
-    if (allow or len(table.report) > problems) and "locked" not in table:
+    fields = table.fields(KEYS)
+    is_sound = len(table.report) == problems
+    allow, guard = fields.get("allow", ()), fields.get("source_guard")
+    if (allow or ("allow" in table and not is_sound)) and "locked" not in table:
         table.fail(
             "only a locked port has an allow list; add locked = true, or locked = false to keep it for later",
             "allow",
         )
-    problems = len(table.report)
-    guard = table.union("source_guard", rules)
-    if guard is not None and not guard and len(table.report) == problems:
+    if guard is not None and not guard and is_sound:
         table.fail(
             "an empty list would let nothing through; list addresses, or remove the key", "source_guard"
         )
-    for key, found, limit in (("allow", allow, ALLOW_MAX), ("source_guard", guard, RULES_MAX)):
+    for name, found, limit in (("allow", allow, ALLOW_MAX), ("source_guard", guard, RULES_MAX)):
         if found and len(found) > limit:
-            table.fail(f"{len(found)} elements, but a port has at most {limit}; write prefixes", key)
-    return Security(**fields, allow=tuple(sorted(allow or ())), source_guard=tuple(sorted(guard or ())))
+            table.fail(f"{len(found)} elements, but a port has at most {limit}; write prefixes", name)
+    return Security(**fields)
 
 
 # -- writing
@@ -176,11 +194,8 @@ def read_security(table: Table) -> Security:
 
 def security_table(security: Security) -> dict[str, object]:
     """Return the keys of the `[[port]]` table, absent ones None."""
-    return {
-        "locked": security.locked if security.locked or security.allow else None,
-        "allow": [str(one) for one in security.allow] or None,
-        "source_guard": [str(rule) for rule in security.source_guard] or None,
-    }
+    table = write_keys(security, KEYS)
+    return table if security.locked or security.allow else {**table, "locked": None}
 
 
 # -- telling
@@ -193,10 +208,10 @@ def check_totals(report: Report, found: Found) -> None:
     """Report the ports whose lists no longer fit beside those of the ports before them."""
     totals = {"allow": 0, "source_guard": 0}
     for path, port in found["ports"]:
-        for key, limit in (("allow", ALLOWED_MAX), ("source_guard", GUARD_RULES_MAX)):
-            length = len(getattr(port.security, key))
-            totals[key] += length
-            if totals[key] - length <= limit < totals[key]:
+        for name, limit in (("allow", ALLOWED_MAX), ("source_guard", GUARD_RULES_MAX)):
+            length = len(getattr(port.security, name))
+            totals[name] += length
+            if totals[name] - length <= limit < totals[name]:
                 report.add(
-                    (*path, key), f"all ports together have more than {limit} elements; write prefixes"
+                    (*path, name), f"all ports together have more than {limit} elements; write prefixes"
                 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bridge.config import checks
+from bridge.config.key import REQUIRED, key, keys, write_keys
 from bridge.config.section import Found, Section, Unique
-from bridge.config.table import Keys, Report, Table, did_you_mean, plain_table
+from bridge.config.table import Report, Table, did_you_mean
 from bridge.config.vids import format_vids
 from bridge.mac import format_mac
 
@@ -15,23 +16,18 @@ from bridge.mac import format_mac
 class StaticEntry:
     """One `[[fdb]]`: an FDB entry that is not learned."""
 
-    vid: int
-    mac: int
-    kind: str = "static"  # static | sticky | drop
-    port: str = ""  # "" for drop
+    vid: int = key(REQUIRED, checks.vid, name="vlan")
+    mac: int = key(REQUIRED, checks.station)
+    kind: str = key("static", checks.choice("static", "sticky", "drop"))
+    port: str = key("", checks.name)  # "" for drop
 
 
-_ENTRY_KEYS: Keys = {
-    "mac": ("mac", checks.station),
-    "vlan": ("vid", checks.vid),
-    "kind": ("kind", checks.choice("static", "sticky", "drop")),
-    "port": ("port", checks.name),
-}
+KEYS = keys(StaticEntry)
 
 
 def read_entry(table: Table) -> StaticEntry:
     """Read one `[[fdb]]`."""
-    fields = table.fields(_ENTRY_KEYS, required=("mac", "vlan"))
+    fields = table.fields(KEYS, required=("mac", "vlan"))
     table.refuse_unknown()
     kind = fields.get("kind", "" if "kind" in table else "static")
     if kind == "drop" and "port" in table:
@@ -43,7 +39,8 @@ def read_entry(table: Table) -> StaticEntry:
 
 def entry_table(entry: StaticEntry) -> dict[str, object]:
     """Return the `[[fdb]]` table."""
-    return plain_table(entry, _ENTRY_KEYS) | {"mac": format_mac(entry.mac)}
+    table = write_keys(entry, KEYS)
+    return {"mac": table.pop("mac"), **table}
 
 
 def _check(report: Report, found: Found) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bridge.config import checks
-from bridge.config.budget import EXEMPT, class_name, in_order
+from bridge.config.budget import EXEMPT, class_list
+from bridge.config.key import key, keys, write_keys
 from bridge.config.rates import Rate, reader
 from bridge.config.table import Table
 
@@ -23,11 +24,13 @@ rate = reader("frames", "bits", "cycles", "percent")
 class StormControl:
     """What may be flooded from a port; None: as much as comes."""
 
-    broadcast: Rate | None = None
-    multicast: Rate | None = None
-    unknown: Rate | None = None
-    burst: float = 0.1  # seconds: so much of a limit may come at once
-    exempt: tuple[str, ...] = EXEMPT  # classes of the bill that neither count nor are dropped
+    broadcast: Rate | None = key(None, rate)
+    multicast: Rate | None = key(None, rate)
+    unknown: Rate | None = key(None, rate)
+    burst: float = key(0.1, checks.positive("seconds", 60))  # seconds: so much of a limit may come at once
+    exempt: tuple[str, ...] = key(
+        EXEMPT, class_list
+    )  # classes of the bill that neither count nor are dropped
 
     @property
     def limits(self) -> dict[str, Rate]:
@@ -36,18 +39,14 @@ class StormControl:
         return {name: limit for name, limit in found.items() if limit is not None}
 
 
+KEYS = keys(StormControl)
 NO_LIMITS = StormControl()
 
 
 def read_storm_control(table: Table) -> StormControl:
     """Read the `storm_control` table of a port."""
-    fields = table.fields(
-        {**{name: (name, rate) for name in CLASSES}, "burst": ("burst", checks.positive("seconds", 60))}
-    )
-    exempt = table.union("exempt", lambda word: (class_name(word),))
+    fields = table.fields(KEYS)
     table.refuse_unknown()
-    if exempt is not None:
-        fields["exempt"] = in_order(exempt)
     return StormControl(**fields)
 
 
@@ -55,9 +54,5 @@ def storm_control_table(control: StormControl) -> dict[str, object] | None:
     """Return the `storm_control` table, None if it says nothing."""
     if control == NO_LIMITS:
         return None
-    table: dict[str, object] = {name: str(limit) for name, limit in control.limits.items()}
-    if control.burst != NO_LIMITS.burst:
-        table["burst"] = control.burst
-    if control.exempt != EXEMPT:
-        table["exempt"] = list(control.exempt)
-    return table
+    usual = write_keys(NO_LIMITS, KEYS)
+    return {name: item for name, item in write_keys(control, KEYS).items() if item != usual[name]}

@@ -13,14 +13,11 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
+from bridge.config.key import Key
 from bridge.config.lines import KeyPath, find_line, format_path
 from bridge.errors import ConfigError, Problem
 
 PROBLEMS_MAX = 200  # told at once
-
-Check = Callable[[object], Any]
-
-Keys = Mapping[str, tuple[str, Check]]  # TOML key: (field it is kept in, check)
 
 
 class BadValueError(ValueError):
@@ -87,19 +84,24 @@ class Table:
         """Note a problem with a key of the table, or with the table."""
         self.report.add((*self.path, *key), message)
 
-    def fields(self, keys: Keys, required: Sequence[str] = ()) -> dict[str, Any]:
+    def fields(self, keys: Iterable[Key], required: Sequence[str] = ()) -> dict[str, Any]:
         """Return the fields of those keys that are present and good; a table that is absent lacks none."""
-        self._known.update(keys)
-        for key in required if self._is_present else ():
-            if key not in self:
-                self.fail(f"the key {key!r} is missing; add it")
+        wanted = [*keys]
+        self._known.update(key.name for key in wanted)
+        for name in required if self._is_present else ():
+            if name not in self:
+                self.fail(f"the key {name!r} is missing; add it")
         found: dict[str, Any] = {}
-        for key, (field, check) in keys.items():
-            if key in self:
-                try:
-                    found[field] = check(self._raw[key])
-                except BadValueError as error:
-                    self.fail(str(error), key)
+        for key in wanted:
+            if key.name not in self:
+                continue
+            if key.type.is_list:
+                found[key.field] = key.type.collect(self.union(key.name, key.type) or ())
+                continue
+            try:
+                found[key.field] = key.type(self._raw[key.name])
+            except BadValueError as error:
+                self.fail(str(error), key.name)
         return found
 
     def union(self, key: str, check: Callable[[object], Iterable[Any]]) -> set[Any] | None:
@@ -180,12 +182,6 @@ def _listed_twice(value: object) -> BadValueError:
 def too_many(count: int, what: str, limit: int) -> str:
     """Say that there are more tables of a kind than a bridge can have."""
     return f"{count} {what}s, but a bridge has at most {limit}; remove some"
-
-
-def plain_table(value: object, keys: Keys) -> dict[str, object]:
-    """Write the table those keys were read from; empty texts stand for keys that are absent, None."""
-    table = {key: getattr(value, field) for key, (field, _) in keys.items()}
-    return {key: None if item == "" else item for key, item in table.items()}
 
 
 def show(value: object) -> str:

@@ -19,3 +19,8 @@ def vid_runs(vids: Iterable[int]) -> list[tuple[int, int]]:
 def format_vids(vids: Iterable[int]) -> str:
     """Write VIDs for people: `10,20,100-119`."""
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in vid_runs(vids))
+
+
+def written_runs(numbers: Iterable[int]) -> list[int | str]:
+    """Write numbers for a file: `[10, 20, "100-119"]`."""
+    return [first if first == last else f"{first}-{last}" for first, last in vid_runs(numbers)]

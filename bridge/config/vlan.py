@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bridge.config import checks
+from bridge.config.key import REQUIRED, key, keys, write_keys
 from bridge.config.section import Section, Unique
-from bridge.config.table import Keys, Table, plain_table
+from bridge.config.table import Table
 from bridge.config.text import listing
 
 
@@ -14,30 +15,25 @@ from bridge.config.text import listing
 class VlanConfig:
     """One `[[vlan]]`: a name and a limit. A VLAN needs no such table to be used."""
 
-    vid: int
-    name: str = ""
-    mac_limit: int = 0  # FDB entries; 0: no limit
-    learning: bool = True
+    vid: int = key(REQUIRED, checks.vid, name="id")
+    name: str = key("", checks.name)
+    mac_limit: int = key(0, checks.mac_limit)  # FDB entries; 0: no limit
+    learning: bool = key(True, checks.boolean)
 
 
-_VLAN_KEYS: Keys = {
-    "id": ("vid", checks.vid),
-    "name": ("name", checks.name),
-    "mac_limit": ("mac_limit", checks.mac_limit),
-    "learning": ("learning", checks.boolean),
-}
+KEYS = keys(VlanConfig)
 
 
 def read_vlan(table: Table) -> VlanConfig:
     """Read one `[[vlan]]`."""
-    fields = table.fields(_VLAN_KEYS, required=("id",))
+    fields = table.fields(KEYS, required=("id",))
     table.refuse_unknown()
     return VlanConfig(**{"vid": 0, **fields})
 
 
 def vlan_table(vlan: VlanConfig) -> dict[str, object]:
     """Return the `[[vlan]]` table."""
-    return plain_table(vlan, _VLAN_KEYS)
+    return write_keys(vlan, KEYS)
 
 
 SECTION = Section(

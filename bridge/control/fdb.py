@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bridge.config import checks
-from bridge.config.table import Check
+from bridge.config.key import Check
 from bridge.control.context import Context
 from bridge.control.methods import invalid, method
 from bridge.control.parameters import checked, station, vid

@@ -7,7 +7,8 @@ from typing import Any
 
 from bridge.config import checks
 from bridge.config.actions import Action
-from bridge.config.table import BadValueError, Check
+from bridge.config.key import Check
+from bridge.config.table import BadValueError
 from bridge.control.methods import invalid
 from bridge.control.protocol import Row
 

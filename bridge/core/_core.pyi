@@ -28,6 +28,7 @@ from bridge.core.values import Offload as Offload
 from bridge.core.values import OffloadTalker as OffloadTalker
 from bridge.core.values import PacketHeaders as PacketHeaders
 from bridge.core.values import PortCounters as PortCounters
+from bridge.core.values import PortRow as PortRow
 from bridge.core.values import SlowBatch as SlowBatch
 from bridge.core.values import Taken as Taken
 from bridge.core.values import Talker as Talker

@@ -40,6 +40,7 @@ from bridge.core.values import (
     OffloadTalker,
     PacketHeaders,
     PortCounters,
+    PortRow,
     SlowBatch,
     Taken,
     Talker,

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import final
 
 from bridge.core._handles import Capture, Port
+from bridge.core.values import PortRow
 
 @final
 class Snapshot:
@@ -34,31 +35,8 @@ class Snapshot:
         `waiting`: a name of WAITINGS.
         `own_address`: of the bridge, never learned; 0: none. `instance`: 64 bits in its loop probes.
         """
-    def add_port(
-        self,
-        port: Port,
-        *,
-        mode: str,  # access | trunk | tunnel
-        pvid: int = 0,  # access or tunnel VID; native VID of a trunk; 0: none
-        vids: Iterable[int] = (),  # trunk only
-        tpid: int = 0x8100,
-        mtu: int = 1500,
-        up: bool = True,
-        learning: bool = True,
-        flood_unknown: bool = True,
-        flood_multicast: bool = True,
-        flood_broadcast: bool = True,
-        isolated: bool = False,
-        mac_limit: int = 0,  # 0: none
-        native_tagged: bool = False,  # frames of the native VLAN leave tagged
-        translations: Iterable[tuple[int, int, int]] = (),  # VIDs outer and inner (0: none) on the wire, VLAN
-        priority_tags: str = "never",  # | if_nonzero | always; for frames that leave without their VID
-        default_pcp: int = 0,  # of frames that come untagged
-        horizon: int = 0,  # split-horizon group; 0: none
-        hairpin: bool = False,  # frames may leave by the port they came by
-        direction: str = "both",  # | ingress (only receives) | egress (only sends)
-        blocked: bool = False,  # why it is not up: frames for it end as `blocked`, not `port_down`
-    ) -> None: ...
+    def add_port(self, port: Port, row: PortRow) -> None:
+        """Have the port carry traffic as its row says, once a port."""
     def secure_port(
         self,
         port: Port,

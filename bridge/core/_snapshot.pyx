@@ -83,58 +83,54 @@ cdef class Snapshot:
             raise ValueError("the snapshot has been applied; make a new one")
         return 0
 
-    def add_port(self, Port port not None, *, str mode, int pvid=0, vids=(), int tpid=0x8100, int mtu=1500, bint up=True,
-                 bint learning=True, bint flood_unknown=True, bint flood_multicast=True, bint flood_broadcast=True,
-                 bint isolated=False, int mac_limit=0, bint native_tagged=False, translations=(), priority_tags="never",
-                 int default_pcp=0, int horizon=0, bint hairpin=False, direction="both", bint blocked=False):
+    def add_port(self, Port port not None, row not None):
         cdef br_port_config *config = &self.raw.port[port.index]
         cdef uint16_t vid
 
         self.check_open()
         if config.port:
             raise ValueError(f"port index {port.index} is in the snapshot already")
-        check_range("pvid", pvid, 0 if mode == "trunk" else 1, VID_MAX)
-        check_range("mtu", mtu, 68, 65535)
-        check_range("mac_limit", mac_limit, 0, 0x7FFFFFFF)
-        check_range("default_pcp", default_pcp, 0, 7)
-        check_range("horizon", horizon, 0, 0xFFFF)
-        if tpid not in (0x8100, 0x88A8):
-            raise ValueError(f"tpid must be 0x8100 or 0x88a8, not {tpid:#x}")
-        if blocked and up:
+        check_range("pvid", row.pvid, 0 if row.mode == "trunk" else 1, VID_MAX)
+        check_range("mtu", row.mtu, 68, 65535)
+        check_range("mac_limit", row.mac_limit, 0, 0x7FFFFFFF)
+        check_range("default_pcp", row.default_pcp, 0, 7)
+        check_range("horizon", row.horizon, 0, 0xFFFF)
+        if row.tpid not in (0x8100, 0x88A8):
+            raise ValueError(f"tpid must be 0x8100 or 0x88a8, not {row.tpid:#x}")
+        if row.blocked and row.up:
             raise ValueError("a blocked port is not up")
-        config.mode = lookup(MODES, "mode", mode)
-        members = tuple(vids) if mode == "trunk" else ()
+        config.mode = lookup(MODES, "mode", row.mode)
+        members = tuple(row.vids) if row.mode == "trunk" else ()
         for member in members:
             if not 1 <= member <= VID_MAX:
                 check_range("VID", member, 1, VID_MAX)
-        config.priority_tags = lookup(PRIORITY_TAGS, "priority_tags", priority_tags)
-        config.direction = lookup(DIRECTIONS, "direction", direction)
-        if translations:
-            self.translate(config, {pvid, *members} - {0}, translations)
+        config.priority_tags = lookup(PRIORITY_TAGS, "priority_tags", row.priority_tags)
+        config.direction = lookup(DIRECTIONS, "direction", row.direction)
+        if row.translations:
+            self.translate(config, {row.pvid, *members} - {0}, row.translations)
         config.port = port.open_raw()
-        config.pvid = pvid
-        config.tpid = tpid
-        config.mtu = mtu
-        config.up = up
-        config.blocked = blocked
-        config.learning = learning
-        config.isolated = isolated
-        config.mac_limit = mac_limit
-        config.untagged_vid = 0 if native_tagged else pvid
-        config.untagged_tci = default_pcp << 13
-        config.horizon = horizon
-        config.hairpin = hairpin
-        config.simple = up and config.translation is NULL and config.priority_tags == BR_PRIORITY_TAGS_NEVER
-        if pvid:
-            br_set_add(&self.raw.vlan[pvid], port.index)
-        for vid in members:
+        config.pvid = row.pvid
+        config.tpid = row.tpid
+        config.mtu = row.mtu
+        config.up = row.up
+        config.blocked = row.blocked
+        config.learning = row.learning
+        config.isolated = row.isolated
+        config.mac_limit = row.mac_limit
+        config.untagged_vid = 0 if row.native_tagged else row.pvid
+        config.untagged_tci = <uint16_t>(<int>row.default_pcp << 13)
+        config.horizon = row.horizon
+        config.hairpin = row.hairpin
+        config.simple = row.up and config.translation is NULL and config.priority_tags == BR_PRIORITY_TAGS_NEVER
+        for vid in members if row.pvid == 0 else (row.pvid, *members):
             br_set_add(&self.raw.vlan[vid], port.index)
-        if up and flood_unknown:
-            br_set_add(&self.raw.flood[BR_FLOOD_UNKNOWN], port.index)
-        if up and flood_multicast:
-            br_set_add(&self.raw.flood[BR_FLOOD_MULTICAST], port.index)
-        if up and flood_broadcast:
-            br_set_add(&self.raw.flood[BR_FLOOD_BROADCAST], port.index)
+        for flood, is_on in (
+            (BR_FLOOD_UNKNOWN, row.flood_unknown),
+            (BR_FLOOD_MULTICAST, row.flood_multicast),
+            (BR_FLOOD_BROADCAST, row.flood_broadcast),
+        ):
+            if row.up and is_on:
+                br_set_add(&self.raw.flood[<int>flood], port.index)
         self.raw.port_index[self.raw.n_ports] = port.index
         self.raw.n_ports += 1
         br_may_leave_add(self.raw, port.index)

@@ -5,6 +5,7 @@ MAC addresses are integers (48 bits, first byte on the wire is the most signific
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -42,6 +43,31 @@ class PacketHeaders(NamedTuple):
     protocol: int
     is_fragment: bool
     is_later: bool  # a fragment but the first
+
+
+class PortRow(NamedTuple):
+    """What a snapshot says of a port. A field that a PortConfig has by the same name is taken from there."""
+
+    mode: str = "access"  # access | trunk | tunnel
+    pvid: int = 0  # access or tunnel VID; native VID of a trunk; 0: none
+    vids: Iterable[int] = ()  # trunk only
+    tpid: int = 0x8100
+    mtu: int = 1500
+    up: bool = True
+    learning: bool = True
+    flood_unknown: bool = True
+    flood_multicast: bool = True
+    flood_broadcast: bool = True
+    isolated: bool = False
+    mac_limit: int = 0  # 0: none
+    native_tagged: bool = False  # frames of the native VLAN leave tagged
+    translations: Iterable[tuple[int, int, int]] = ()  # VIDs outer and inner (0: none) on the wire, VLAN
+    priority_tags: str = "never"  # | if_nonzero | always; for frames that leave without their VID
+    default_pcp: int = 0  # of frames that come untagged
+    horizon: int = 0  # split-horizon group; 0: none
+    hairpin: bool = False  # frames may leave by the port they came by
+    direction: str = "both"  # | ingress (only receives) | egress (only sends)
+    blocked: bool = False  # why it is not up: frames for it end as `blocked`, not `port_down`
 
 
 class Event(NamedTuple):

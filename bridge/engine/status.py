@@ -14,10 +14,8 @@ from typing import Unpack
 from bridge import __version__
 from bridge.account.ledger import Ledger, Row, Tally
 from bridge.account.meter import Meter
-from bridge.config.checks import TPIDS
 from bridge.config.metrics import MetricsConfig
-from bridge.config.storm_control import NO_LIMITS
-from bridge.config.vids import format_vids
+from bridge.config.port import port_row
 from bridge.config.vlan import VlanConfig
 from bridge.core._core import OFFLOAD_PASSES, Bridge
 from bridge.engine.data_plane import DataPlane
@@ -29,8 +27,6 @@ from bridge.offload.offload import Offload
 from bridge.ports.attachment import Attachment
 from bridge.ports.table import PortTable
 from bridge.protect import security as guards
-
-_TPID_NAMES = {number: name for name, number in TPIDS.items()}
 
 
 class Status:
@@ -180,35 +176,12 @@ class Status:
 
 
 def _port_row(attachment: Attachment, tally: Tally, entries: int) -> Row:
-    config = attachment.config
-    trunk = config.mode == "trunk"
     return {
-        "port": config.name,
+        "port": attachment.config.name,
         "index": attachment.index,
-        "kind": config.kind,
-        "device": config.device,
-        "netns": config.netns,
         "state": attachment.state,
         "reason": attachment.blocked or None,
-        "mode": config.mode,
-        "vlan": format_vids(config.vids) if trunk else config.pvid,
-        "native": (config.pvid or None) if trunk else None,
-        "native_tagged": config.native_tagged,
-        "map": ",".join(map(str, config.translations)) or None,
-        "tpid": _TPID_NAMES[config.tpid],
-        "priority_tags": config.priority_tags,
-        "default_pcp": config.default_pcp,
-        "enabled": config.admin_up,
-        "learning": config.learning,
-        "mac_limit": config.mac_limit,
-        "flood": config.flood or None,
-        "isolated": config.isolated,
-        "horizon": config.horizon or None,
-        "hairpin": config.hairpin,
-        "direction": config.direction,
-        "locked": config.security.locked,
-        "source_guard": bool(config.security.source_guard),
-        "storm_control": config.storm_control != NO_LIMITS,
+        **port_row(attachment.config),
         "mtu": attachment.mtu,
         "filter": attachment.filter_state,
         "fdb_entries": entries,

@@ -10,10 +10,11 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bridge.config.port import PortConfig
 from bridge.core._core import Port, Snapshot
+from bridge.core.values import PortRow
 from bridge.devices.counters import Odometer
 from bridge.devices.device import Device, DeviceError
 from bridge.devices.devices import Devices
@@ -182,30 +183,11 @@ class Attachment:
         if self.port is None:
             return
         config = self.config
-        takes_copies = config.mode == "mirror"  # to the data plane: of no VLAN, and sends only
-        snapshot.add_port(
-            self.port,
-            mode="trunk" if takes_copies else config.mode,
-            pvid=config.pvid,
-            vids=config.vids,
-            tpid=config.tpid,
-            mtu=self.mtu,
-            up=self.state == "up",
-            blocked=self.state == "blocked",
-            learning=config.learning,
-            flood_unknown=config.flood_unknown,
-            flood_multicast=config.flood_multicast,
-            flood_broadcast=config.flood_broadcast,
-            native_tagged=config.native_tagged,
-            translations=config.translations,
-            priority_tags=config.priority_tags,
-            default_pcp=config.default_pcp,
-            isolated=config.isolated,
-            horizon=config.horizon,
-            hairpin=config.hairpin,
-            direction="egress" if takes_copies else config.direction,
-            mac_limit=config.mac_limit,
-        )
+        own: dict[str, Any] = {"mtu": self.mtu, "up": self.state == "up", "blocked": self.state == "blocked"}
+        if config.mode == "mirror":  # to the data plane: of no VLAN, and sends only
+            own |= {"mode": "trunk", "direction": "egress"}
+        configured = {name: getattr(config, name) for name in PortRow._fields if hasattr(config, name)}
+        snapshot.add_port(self.port, PortRow(**configured | own))
         secure(snapshot, self.port, config.security)
 
 

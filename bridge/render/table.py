@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, TextIO
 
 Row = dict[str, Any]
@@ -47,25 +48,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "drops": ("port", "direction", "reason", "frames", "meaning"),
 }
 
-# Settings of a port that are told, in one column, where they are not as usual.
-PORT_OPTIONS: dict[str, object] = {
-    "reason": None,  # why it is blocked
-    "native_tagged": False,
-    "map": None,
-    "priority_tags": "never",
-    "default_pcp": 0,
-    "enabled": True,
-    "learning": True,
-    "mac_limit": 0,
-    "flood": "unknown,multicast,broadcast",
-    "isolated": False,
-    "horizon": None,
-    "hairpin": False,
-    "direction": "both",
-    "locked": False,
-    "source_guard": False,
-    "storm_control": False,
-}
+
+@cache
+def port_options() -> dict[str, object]:
+    """Give the settings of a port that share a column, shown where they are not as usual, with what is usual."""
+    from bridge.config.port import PortConfig, port_row
+
+    usual = port_row(PortConfig("", ""))
+    return {"reason": None} | {key: usual[key] for key in usual if key not in COLUMNS["port"]}
 
 
 def to_json(value: object, *, pretty: bool = False) -> str:
@@ -99,7 +89,7 @@ def to_text(rows: Sequence[Row], layout: str) -> str:
 
 def _options(row: Row) -> str:
     """Name the unusual settings of a port: `native_tagged map=100:10 learning=no`."""
-    told = [key for key, usual in PORT_OPTIONS.items() if row.get(key, usual) != usual]
+    told = [key for key, usual in port_options().items() if row.get(key, usual) != usual]
     return " ".join(key if row[key] is True else f"{key}={cell(row[key])}" for key in told)
 
 

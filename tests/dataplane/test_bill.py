@@ -26,6 +26,7 @@ from scapy.layers.vrrp import VRRP
 from scapy.packet import Raw
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 
 ROUNDS = 60
 A, B, C = (f"02:00:00:00:00:0{n}" for n in (1, 2, 3))
@@ -95,7 +96,7 @@ def test_heartbeat_ports_are_configurable() -> None:
     ports = [bridge.open_memory(index) for index in range(2)]
     snapshot = _core.Snapshot(heartbeat_ports=[7788])
     for port in ports:
-        snapshot.add_port(port, mode="access", pvid=10)
+        snapshot.add_port(port, PortRow(mode="access", pvid=10))
     bridge.apply(snapshot)
     beat = Ether(src=A, dst="ff:ff:ff:ff:ff:ff") / IP() / UDP(dport=7788) / Raw(bytes(20))
     other = Ether(src=A, dst="ff:ff:ff:ff:ff:ff") / IP() / UDP(dport=5405) / Raw(bytes(20))
@@ -204,7 +205,7 @@ def test_what_a_closed_port_cost_stays_on_the_bill() -> None:
     def apply(*members: _core.Port) -> None:
         snapshot = _core.Snapshot()
         for port in members:
-            snapshot.add_port(port, mode="access", pvid=10)
+            snapshot.add_port(port, PortRow(mode="access", pvid=10))
         bridge.apply(snapshot)
 
     apply(*ports)
@@ -234,7 +235,7 @@ def test_a_full_table_of_charges_keeps_port_and_class() -> None:
     ports = [bridge.open_memory(index, slots=16384) for index in range(9)]
     snapshot = _core.Snapshot()
     for port in ports:
-        snapshot.add_port(port, mode="trunk", vids=range(1, 4095))
+        snapshot.add_port(port, PortRow(mode="trunk", vids=range(1, 4095)))
     bridge.apply(snapshot)
     n = 0
     for port in ports[:8]:

@@ -14,6 +14,7 @@ from scapy.layers.vrrp import VRRP
 from scapy.packet import Raw
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 
 NEVER = 1e-15  # units a cycle: nothing comes back while a test runs
 CLASSES = [name for name, _ in _core.CLASSES]
@@ -31,7 +32,7 @@ class Bench:
     def apply(self, *budgets: dict[str, Any]) -> None:
         snapshot = _core.Snapshot()
         for port in self.ports:
-            snapshot.add_port(port, mode="access", pvid=10)
+            snapshot.add_port(port, PortRow(mode="access", pvid=10))
         for serial, budget in enumerate(budgets, 1):
             snapshot.add_budget(**{"serial": serial, **BUDGET, **budget})
         self.bridge.apply(snapshot)

@@ -9,6 +9,7 @@ from helpers import frames
 from helpers.bridge import SECRET
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 
 VID, RING, HINTS = 10, 64, 512
 FIXED, STATION = 1, 2  # a static one of port 1; who moves from port 1 to port 2
@@ -22,7 +23,7 @@ class Crowd:
         self.ports = [self.core.open_memory(index) for index in range(3)]
         snapshot = _core.Snapshot(**options)
         for port in self.ports:
-            snapshot.add_port(port, mode="access", pvid=VID, mac_limit=0 if port.index else 1)
+            snapshot.add_port(port, PortRow(mode="access", pvid=VID, mac_limit=0 if port.index else 1))
         self.core.apply(snapshot)
         self.core.fdb_set(VID, frames.number(frames.host(FIXED)), 1, "static")
         self.send(0, 0xFFFF)

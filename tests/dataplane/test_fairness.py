@@ -9,6 +9,7 @@ from helpers import frames
 from helpers.bridge import SECRET, check_conservation
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 
 BURST = 8
 SINK = 9  # port index
@@ -28,8 +29,8 @@ class Crowd:
     def configure(self, *, sink_up: bool = True) -> None:
         snapshot = _core.Snapshot()
         for port in self.ports.values():
-            snapshot.add_port(port, mode="access", pvid=1)
-        snapshot.add_port(self.sink, mode="access", pvid=1, up=sink_up)
+            snapshot.add_port(port, PortRow(mode="access", pvid=1))
+        snapshot.add_port(self.sink, PortRow(mode="access", pvid=1, up=sink_up))
         self.bridge.apply(snapshot)
 
     def offer(self, port: int, n: int, to: bytes = TARGET) -> None:

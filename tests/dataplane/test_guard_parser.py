@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 
 MAC = frames.host(1)
 OTHER = frames.host(2)
@@ -128,7 +129,9 @@ def make_bridge() -> tuple[_core.Bridge, _core.MemoryPort, _core.MemoryPort]:
     guarded, beyond = core.open_memory(0), core.open_memory(1)
     snapshot = _core.Snapshot()
     for port in (guarded, beyond):
-        snapshot.add_port(port, mode="tunnel", pvid=10)  # takes tags for payload, so that the guard sees them
+        snapshot.add_port(
+            port, PortRow(mode="tunnel", pvid=10)
+        )  # takes tags for payload, so that the guard sees them
     snapshot.secure_port(guarded, rules=RULES)
     core.apply(snapshot)
     return core, guarded, beyond

@@ -8,6 +8,7 @@ from helpers.bridge import Lab, access, trunk, tunnel
 from model import Frame, PortConfig
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 
 OWN = frames.host(9)
 INSTANCE = 0x1122334455667788
@@ -171,4 +172,4 @@ def test_what_waited_on_a_blocked_port_ends_when_it_comes_back() -> None:
 def test_a_blocked_port_is_not_up() -> None:
     bridge = _core.Bridge()
     with pytest.raises(ValueError, match="not up"):
-        _core.Snapshot().add_port(bridge.open_memory(0), mode="access", pvid=10, blocked=True)
+        _core.Snapshot().add_port(bridge.open_memory(0), PortRow(mode="access", pvid=10, blocked=True))

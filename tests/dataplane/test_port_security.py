@@ -8,6 +8,7 @@ from helpers.bridge import Lab, access, trunk
 from model import Frame, Offload
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 
 GATEWAY, GUEST, OTHER = 1, 2, 3  # stations
 EVERYBODY = ((0, 0x020000FFFFFF),)
@@ -310,7 +311,7 @@ def test_tables_have_an_end() -> None:
     with pytest.raises(ValueError, match="not in the snapshot"):
         snapshot.secure_port(ports[0], locked=True)
     for port in ports:
-        snapshot.add_port(port, mode="access", pvid=10)
+        snapshot.add_port(port, PortRow(mode="access", pvid=10))
     full = [(2 * n, 2 * n) for n in range(1, _core.ALLOWED_MAX + 1)]
     snapshot.secure_port(ports[0], locked=True, allow=full)
     with pytest.raises(ValueError, match=r"number of allowed ranges must be 0\.\.4096"):
@@ -324,7 +325,7 @@ def test_ranges_ascend_and_are_apart(allow: list[tuple[int, int]]) -> None:
     bridge = _core.Bridge()
     snapshot = _core.Snapshot()
     port = bridge.open_memory(0)
-    snapshot.add_port(port, mode="access", pvid=10)
+    snapshot.add_port(port, PortRow(mode="access", pvid=10))
     with pytest.raises(ValueError, match="must ascend and be apart"):
         snapshot.secure_port(port, locked=True, allow=allow)
 
@@ -335,7 +336,7 @@ def test_a_flood_of_strangers_does_not_crowd_out_what_matters() -> None:
     locked, port = core.open_memory(0), core.open_memory(1)
     snapshot = _core.Snapshot()
     for one in (locked, port):
-        snapshot.add_port(one, mode="access", pvid=10)
+        snapshot.add_port(one, PortRow(mode="access", pvid=10))
     snapshot.secure_port(locked, locked=True)
     core.apply(snapshot)
     locked.inject([broadcast(OTHER)] * 1000)

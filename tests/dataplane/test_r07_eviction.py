@@ -7,6 +7,7 @@ from helpers import frames
 from helpers.bridge import SECRET, Lab, access, charged, trunk
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 
 BASE = frames.number(frames.host(0))
 
@@ -177,7 +178,7 @@ def test_in_a_large_table_the_choice_is_by_sample_and_falls_on_the_flooder_alone
     ports = [core.open_memory(index) for index in range(3)]
     snapshot = _core.Snapshot()
     for port in ports:
-        snapshot.add_port(port, mode="access", pvid=10)
+        snapshot.add_port(port, PortRow(mode="access", pvid=10))
     core.apply(snapshot)
 
     def send(index: int, numbers: range) -> None:
@@ -211,8 +212,8 @@ def test_few_stations_of_a_vlan_in_a_large_table_are_found_in_a_few_searches() -
     core = _core.Bridge(fdb_capacity=4096, secret=SECRET)
     ports = [core.open_memory(index, slots=4096) for index in range(2)]
     snapshot = _core.Snapshot()
-    snapshot.add_port(ports[0], mode="trunk", vids=(10, 20))
-    snapshot.add_port(ports[1], mode="access", pvid=20)
+    snapshot.add_port(ports[0], PortRow(mode="trunk", vids=(10, 20)))
+    snapshot.add_port(ports[1], PortRow(mode="access", pvid=20))
     snapshot.set_vlan_mac_limit(20, 2)
     core.apply(snapshot)
     assert core.fdb_set_many([(10, BASE + n, 0, "dynamic") for n in range(1, 4001)]) == [True] * 4000

@@ -7,6 +7,7 @@ from helpers import frames
 from helpers.bridge import Lab, access, trunk, tunnel
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 
 A, B = frames.host(1), frames.host(2)
 DYNAMIC = "dynamic"
@@ -377,7 +378,7 @@ def test_full_event_ring_loses_events_and_says_so() -> None:
     ports = [bridge.open_memory(0), bridge.open_memory(1)]
     snapshot = _core.Snapshot()
     for port in ports:
-        snapshot.add_port(port, mode="access", pvid=10)
+        snapshot.add_port(port, PortRow(mode="access", pvid=10))
     bridge.apply(snapshot)
     ports[0].inject([hello(n) for n in range(100)])
     while bridge.turn():

@@ -16,6 +16,7 @@ from helpers.bridge import Lab, access, check_conservation, trunk
 from helpers.net import wait_until
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 
 A, B = frames.host(1), frames.host(2)
 
@@ -78,10 +79,10 @@ def test_an_applied_snapshot_does_not_change() -> None:
     bridge = _core.Bridge()
     ports = [bridge.open_memory(0), bridge.open_memory(1)]
     snapshot = _core.Snapshot()
-    snapshot.add_port(ports[0], mode="access", pvid=10)
+    snapshot.add_port(ports[0], PortRow(mode="access", pvid=10))
     bridge.apply(snapshot)
     with pytest.raises(ValueError, match="applied"):
-        snapshot.add_port(ports[1], mode="access", pvid=10)
+        snapshot.add_port(ports[1], PortRow(mode="access", pvid=10))
     with pytest.raises(ValueError, match="applied"):
         snapshot.set_vlan_mac_limit(10, 1)
 
@@ -124,7 +125,7 @@ def test_ledger_balances_while_the_data_thread_runs() -> None:
     for up in (True, False):
         snapshot = _core.Snapshot()
         for port in ports:
-            snapshot.add_port(port, mode="access", pvid=10, up=up or port.index != 2)
+            snapshot.add_port(port, PortRow(mode="access", pvid=10, up=up or port.index != 2))
         configs.append(snapshot)
     bridge.apply(configs[0])
     thread = threading.Thread(target=bridge.run)

@@ -11,6 +11,7 @@ from scapy.layers.vrrp import VRRP
 
 from bridge.core import _core
 from bridge.core._core import Bridge, Snapshot
+from bridge.core.values import PortRow
 
 SECOND = (
     10**13
@@ -119,7 +120,7 @@ class Clocked:
         self.ports = [self.bridge.open_memory(index) for index in range(3)]
         snapshot = Snapshot()
         for port in self.ports:
-            snapshot.add_port(port, mode="access", pvid=10)
+            snapshot.add_port(port, PortRow(mode="access", pvid=10))
         for serial, flood in enumerate(floods, 1):
             snapshot.add_budget(
                 serial,
@@ -199,7 +200,7 @@ def test_every_port_can_have_three_limits_and_the_books_hold() -> None:
     ports = [bridge.open_memory(index, slots=8) for index in range(_core.PORTS_MAX)]
     snapshot = Snapshot()
     for port in ports:
-        snapshot.add_port(port, mode="access", pvid=10)
+        snapshot.add_port(port, PortRow(mode="access", pvid=10))
         for place, flood in enumerate(FLOODED):
             snapshot.add_budget(
                 1 + 3 * port.index + place,

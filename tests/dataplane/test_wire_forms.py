@@ -13,6 +13,7 @@ from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 
 A, B = frames.host(1), frames.host(2)
 PAYLOAD = Raw(bytes(range(64)))
@@ -213,7 +214,7 @@ def test_the_core_refuses_what_cannot_be_told_apart(translations) -> None:
     core = _core.Bridge(fdb_capacity=64)
     port = core.open_memory(0)
     with pytest.raises(ValueError, match="VLAN"):
-        _core.Snapshot().add_port(port, mode="trunk", vids=(10, 20), translations=translations)
+        _core.Snapshot().add_port(port, PortRow(mode="trunk", vids=(10, 20), translations=translations))
 
 
 # -- lengths, room, offload

@@ -17,6 +17,7 @@ import model
 from model import Captured, Config, FdbEntry, Frame, Mirror, PortConfig
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 from helpers import frames, pcapng
 
 SECRET = bytes(range(16))  # a fixed hash key: a failing example fails again
@@ -350,7 +351,7 @@ def make_snapshot(config: Config, ports: dict[int, _core.MemoryPort]) -> _core.S
     for index, port in sorted(config.ports.items()):
         options = {name: getattr(port, name) for name in port.__dataclass_fields__}
         security = {name: options.pop(name) for name in ("locked", "allow", "rules")}
-        snapshot.add_port(ports[index], **options)
+        snapshot.add_port(ports[index], PortRow(**options))
         snapshot.secure_port(ports[index], **security)
     for (index, flood), burst in sorted(config.storms.items()):
         if index in config.ports:

@@ -18,7 +18,7 @@ from json import loads
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bridge.cli.port import MEMBERSHIP
+from bridge.config.port import MEMBERSHIP
 from bridge.config.text import toml_value
 from bridge.control.client import Client
 from bridge.errors import ControlError
@@ -45,7 +45,7 @@ Drops = dict[tuple[str, str, str], int]  # frames by port, direction, reason
 
 def port(name: str, kind: str, device: str = "", space: Namespace | None = None, **keys: Any) -> str:
     """A `[[port]]` table; the keys of its `vlan` table stand among the others."""
-    vlan = {key: keys.pop(key) for key in MEMBERSHIP if key in keys}
+    vlan = {key: keys.pop(key) for key in (one.name for one in MEMBERSHIP) if key in keys}
     place = {"device": device} if device else {}
     place |= {"netns": space.name} if space else {}
     table = {"name": name, "kind": kind, **place, "vlan": vlan, **keys}

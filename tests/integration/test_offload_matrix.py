@@ -35,6 +35,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 
 pytestmark = pytest.mark.root
 
@@ -366,7 +367,7 @@ class Patch:
             space.set_link(device, mtu=mtu, state="up")
         snapshot = _core.Snapshot()
         for port in (self._tap, self._memory):
-            snapshot.add_port(port, mode="access", pvid=10, mtu=mtu)
+            snapshot.add_port(port, PortRow(mode="access", pvid=10, mtu=mtu))
         self.core.apply(snapshot)
         self.guest = host(near, "tap0", 10, 1, ipv6=True)
         self.far = host(far, "tap1", 10, 2, ipv6=True)

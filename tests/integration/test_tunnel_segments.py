@@ -20,6 +20,7 @@ from helpers.tunnels import vxlan_device
 from model import Frame, Offload
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 from bridge.lab.netns import find_index
 
 pytestmark = pytest.mark.root
@@ -106,7 +107,7 @@ def cut(whole: Received) -> list[bytes]:
     ports = [bridge.open_memory(0, slots=64), bridge.open_memory(1, slots=1024, vnet=False)]
     snapshot = _core.Snapshot()
     for port in ports:
-        snapshot.add_port(port, mode="access", pvid=1, mtu=1500)
+        snapshot.add_port(port, PortRow(mode="access", pvid=1, mtu=1500))
     bridge.apply(snapshot)
     offload = Offload(
         True, vnet.csum_start, vnet.csum_offset, GSO_NAMES[vnet.gso_type], False, vnet.gso_size, vnet.hdr_len

@@ -15,6 +15,7 @@ import pytest
 from helpers.net import Namespace, Net, Wire, wait_until
 
 from bridge.core._core import OFFLOAD_PASSES, Bridge, Port, Snapshot
+from bridge.core.values import PortRow
 from bridge.offload.counts import Counts
 from bridge.offload.libbpf import OffloadError
 from bridge.offload.program import PortProgram, Programs
@@ -87,7 +88,7 @@ class KernelBridge:
         """Tell the data plane, then open every port to the kernel."""
         snapshot = Snapshot()
         for one in self.ports.values():
-            snapshot.add_port(one.port, mtu=one.mtu, **one.options)
+            snapshot.add_port(one.port, PortRow(mtu=one.mtu, **one.options))
         self.core.apply(snapshot)
         for vid in {vid for one in self.ports.values() for vid in one.members}:
             carriers = [one.index for one in self.ports.values() if vid in one.members]

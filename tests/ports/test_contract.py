@@ -21,6 +21,7 @@ from model import Frame, Offload
 
 from bridge.config.port import PortConfig
 from bridge.core import _core
+from bridge.core.values import PortRow
 from bridge.ports import vlan_filter
 
 A, B = frames.host(1), frames.host(2)
@@ -201,7 +202,7 @@ class Stage:
         snapshot = _core.Snapshot()
         for port in (self.port, self.memory):
             port_up = up or port is self.memory
-            snapshot.add_port(port, mode="trunk", pvid=1, vids=[10], tpid=tpid, mtu=mtu, up=port_up)
+            snapshot.add_port(port, PortRow(mode="trunk", pvid=1, vids=[10], tpid=tpid, mtu=mtu, up=port_up))
         self.bridge.apply(snapshot)
 
     def receive(self, n: int) -> list[Frame]:

@@ -13,6 +13,7 @@ from helpers import frames
 from helpers.net import DEADLINE, HERE, Net, open_packet_socket, wait_until
 
 from bridge.core import _core, _ha
+from bridge.core.values import PortRow
 
 pytestmark = pytest.mark.root
 
@@ -31,7 +32,7 @@ class Member:
         self.ports = [self.core.open_memory(index) for index in range(2)]
         snapshot = _core.Snapshot()
         for port in self.ports:
-            snapshot.add_port(port, mode="access", pvid=1)
+            snapshot.add_port(port, PortRow(mode="access", pvid=1))
         self.core.apply(snapshot)
         _ha.set_gate(self.core, True)
         self.path = open_packet_socket(device)

@@ -13,6 +13,7 @@ from helpers.bridge import SECRET, check_conservation
 from helpers.net import HERE, Net, PacketSocket, wait_until
 
 from bridge.core import _core
+from bridge.core.values import PortRow
 
 pytestmark = pytest.mark.root
 
@@ -40,7 +41,7 @@ class Thread:
     def set_waiting(self, waiting: str) -> None:
         snapshot = _core.Snapshot(waiting=waiting)
         for port in self.ports:
-            snapshot.add_port(port, mode="access", pvid=1)
+            snapshot.add_port(port, PortRow(mode="access", pvid=1))
         self.bridge.apply(snapshot)
 
     def _end(self) -> None:

@@ -57,7 +57,7 @@ action = "stop_learning"
 exempt = []
 """).budgets
     assert budget == BudgetConfig(
-        "noisy", "cycles", 2e8, 0.5, "stop_learning", vlan=10, talker=0x020000000009, exempt=()
+        "noisy", "cycles", 2e8, burst=0.5, action="stop_learning", vlan=10, talker=0x020000000009, exempt=()
     )
 
 

@@ -21,7 +21,7 @@ from bridge import __version__
 from bridge.cli.commands import COMMANDS
 from bridge.cli.grammar import Grammar, UsageError, match
 from bridge.cli.main import main
-from bridge.cli.port import PORT_KEYS, port_table
+from bridge.cli.port import port_keys, port_table
 from bridge.control import client
 from bridge.errors import ControlError
 
@@ -609,7 +609,7 @@ def test_an_exact_word_wins_over_longer_ones() -> None:
 
 
 def test_a_grammar_gives_values_by_key() -> None:
-    grammar = Grammar(names=("name",), keys=PORT_KEYS)
+    grammar = Grammar(names=("name",), keys=port_keys())
 
     values = grammar.read(["a", "trunk", "1,5-7", "native", "2", "mtu", "default", "tpid", "0x88A8"])
 
@@ -658,11 +658,11 @@ def test_the_help_of_an_object_and_of_a_command(capsys: Capture) -> None:
     status, out, _ = run("port add -h", capsys)
     assert status == 0
     assert out.startswith("usage: framebridge [-j | -p] [-s SOCKET] port add PORT kind KIND")
-    assert all(key in out for key in PORT_KEYS)
+    assert all(key in out for key in port_keys())
 
 
 def examples() -> list[str]:
-    lines = [line.strip() for command in COMMANDS for line in command.notes.splitlines()]
+    lines = [line.strip() for command in COMMANDS for line in command.explanation.splitlines()]
     return [
         line.removeprefix("framebridge ")
         for line in lines
@@ -721,7 +721,7 @@ def test_commands_for_a_daemon_import_nothing_heavy(server: Served) -> None:
     code = (
         "import sys; from bridge.cli.main import main\n"
         "assert main(['version']) == main(['-j', 'port', 'show']) == main(['fdb', '-h']) == 0\n"
-        "heavy = {'asyncio', 'pyroute2', 'bridge.core._core', 'bridge.engine', 'bridge.config', 'bridge.lab'}\n"
+        "heavy = {'asyncio', 'pyroute2', 'bridge.core._core', 'bridge.engine', 'bridge.config.table', 'bridge.lab'}\n"
         "print(heavy & sys.modules.keys(), file=sys.stderr)\n"
     )
     done = subprocess.run(

@@ -76,13 +76,14 @@ def test_the_configuration_needs_neither_the_core_nor_asyncio() -> None:
 
 
 def test_what_the_build_writes_down_is_what_the_core_has() -> None:
-    from bridge.core import _core
+    from bridge.core import _core, _ha
 
+    core = vars(_core) | vars(_ha)
     written = {name: value for name, value in vars(declared).items() if name.isupper()}
     limits = {name: value for name, value in written.items() if isinstance(value, int)}
-    assert limits == {name: getattr(_core, name) for name in limits}
+    assert limits == {name: core[name] for name in limits}
     names = {name: value for name, value in written.items() if name not in limits}
-    assert names == {name: tuple(symbol for symbol, _ in getattr(_core, name)) for name in names}
+    assert names == {name: tuple(symbol for symbol, _ in core[name]) for name in names}
     assert {"PORTS_MAX", "BUDGETS_MAX", "MIRRORS_MAX", "CLASSES", "WAITINGS"} <= written.keys()
 
 
@@ -205,10 +206,10 @@ def test_a_whole_file() -> None:
             60.0,
             1024,
             "/run/dmz.sock",
-            "controlled",
-            "forward",
-            "latency",
-            1 << 14 | 1 << 5,
+            learning="controlled",
+            static_move="forward",
+            waiting="latency",
+            reserved=1 << 14 | 1 << 5,
             full_table="refuse",
             mac_limit=1000,
             vrrp_aware=True,

@@ -22,6 +22,7 @@ from bridge.config.port import PortConfig
 from bridge.config.security import GuardRule, Security, Stations
 from bridge.config.static_entry import StaticEntry
 from bridge.core._core import Bridge, MemoryPort, Snapshot
+from bridge.core.values import PortRow
 from bridge.engine.events import CoreEvents
 from bridge.errors import FramebridgeError
 from bridge.events import Events
@@ -144,11 +145,13 @@ class Table:
             config = self.configs[index]
             snapshot.add_port(
                 port,
-                mode=config.mode,
-                pvid=config.pvid,
-                vids=config.vids,
-                up=index in self.up,
-                mac_limit=config.mac_limit,
+                PortRow(
+                    mode=config.mode,
+                    pvid=config.pvid,
+                    vids=config.vids,
+                    up=index in self.up,
+                    mac_limit=config.mac_limit,
+                ),
             )
             secure(snapshot, port, config.security)
         self.core.apply(snapshot)

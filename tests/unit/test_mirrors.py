@@ -175,11 +175,11 @@ def test_a_port_that_takes_copies_is_in_no_vlan(vlan: str) -> None:
 
 def test_mirrors_come_and_go_and_leave_with_their_ports() -> None:
     config = parse(PORTS)
-    one, other = MirrorConfig("m", ("a", "t"), to_port="w"), MirrorConfig("n", ("a",), file="/n")
+    one, other = MirrorConfig("m", ports=("a", "t"), to_port="w"), MirrorConfig("n", ports=("a",), file="/n")
     both = with_mirror(with_mirror(config, other), one)
     assert both.mirrors == (one, other)
     assert without_mirror(both, "n").mirrors == (one,)
-    assert without_port(both, "a").mirrors == (MirrorConfig("m", ("t",), to_port="w"),)
+    assert without_port(both, "a").mirrors == (MirrorConfig("m", ports=("t",), to_port="w"),)
     assert without_port(both, "w").mirrors == (other,)
     with pytest.raises(ConfigError, match="did you mean 'm'"):
         without_mirror(both, "mm")

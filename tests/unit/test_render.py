@@ -130,7 +130,7 @@ def test_pretty_json_is_the_same_indented() -> None:
 
 
 def test_ports_name_their_unusual_settings_in_one_column() -> None:
-    usual = {"port": "a", **render.PORT_OPTIONS}
+    usual = {"port": "a", **render.port_options()}
     unusual = {
         **usual,
         "port": "b",
@@ -144,4 +144,4 @@ def test_ports_name_their_unusual_settings_in_one_column() -> None:
     first, second = written([usual, unusual], "port").splitlines()[1:]
 
     assert first.endswith("  -")
-    assert second.endswith("  native_tagged map=100:10 default_pcp=5 learning=no flood=- hairpin")
+    assert second.endswith("  native_tagged map=100:10 learning=no default_pcp=5 hairpin flood=-")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bridge.account.storm_budgets import storm_budgets
 from bridge.cli.grammar import UsageError
-from bridge.cli.port import PORT_KEYS
+from bridge.cli.port import port_keys
 from bridge.config import document as configs
 from bridge.config.edit import without_port
 from bridge.config.plan import plan
@@ -115,7 +115,7 @@ def test_a_percentage_is_of_a_core() -> None:
 
 
 def test_on_the_command_line() -> None:
-    read = PORT_KEYS["storm_control"]
+    read = port_keys()["storm_control"]
     assert read("storm_control", "broadcast=1000frames/s,unk=5%") == {
         "broadcast": "1000frames/s",
         "unknown": "5%",

@@ -23,6 +23,7 @@ from bridge.config.loop_detection import LoopDetectionConfig
 from bridge.config.move_guard import MoveGuardConfig
 from bridge.config.port import PortConfig
 from bridge.core._core import Bridge, Snapshot
+from bridge.core.values import PortRow
 from bridge.engine.events import CoreEvents
 from bridge.events import Events
 from bridge.fdb.learning import Learning
@@ -83,7 +84,7 @@ class Storm:
         for index, numbers in enumerate(stations):
             hellos = [frames.ethernet(frames.BROADCAST, frames.host(number)) for number in numbers]
             port = self.core.open_replay(index, [frames.padded(hello) for hello in hellos])
-            snapshot.add_port(port, mode="access", pvid=VID, mac_limit=mac_limit)
+            snapshot.add_port(port, PortRow(mode="access", pvid=VID, mac_limit=mac_limit))
         self.learning.configure(BridgeConfig())
         self.core.apply(snapshot)
         self.learning.set_ports(configs)
