@@ -35,6 +35,7 @@ class BridgeConfig:
     fdb_file: str = key("", checks.file_path)  # keeps the FDB over a restart; "": nothing does
     mirror_dir: str = key("/var/lib/framebridge/captures", checks.directory)  # of files that mirrors write
     waiting: str = key("balanced", checks.choice(*WAITINGS))
+    cpu: tuple[int, ...] = key((), checks.cpus)  # that the data thread may use; none: as the process
     offload: str = key("off", checks.choice("auto", "off", "require"))  # the kernel forwards known unicast
     address: int = key(0, checks.station, needs_restart=True)  # the bridge's own; 0: see own_address
     reserved: int = key(0, checks.reserved, name="pass_reserved")  # bit n set: 01-80-C2-00-00-0n is forwarded

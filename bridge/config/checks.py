@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from bridge.config import words as spoken
 from bridge.config.key import Check, ValueType
 from bridge.config.table import BadValueError, did_you_mean, show
-from bridge.config.vids import written_runs
+from bridge.config.vids import format_vids, written_runs
 from bridge.mac import format_mac, is_group, parse_mac
 
 VID_MAX = 4094
@@ -240,6 +240,28 @@ udp_ports = replace(
         "UDP ports and ranges like 5404-5405",
     ),
     write=written_runs,  # none is not the default
+)
+
+
+_cpu = integer(0, 8191, "a CPU")
+_cpu_range = _numbers(_cpu, "CPUs like 2 or '0-1,3'", "")
+
+
+def _cpus(value: object) -> Iterable[int]:
+    """Check for CPUs as in cpuset(7), List format."""
+    found: list[int] = []
+    for text in value.split(",") if isinstance(value, str) else ():
+        item = text.strip()
+        found += _cpu_range(int(item) if re.fullmatch("[0-9]{1,5}", item) else item)
+    if not isinstance(value, str):
+        found += _cpu_range(value)
+    if len({*found}) < len(found):
+        raise BadValueError(f"{show(value)} names a CPU twice; name it once")
+    return tuple(sorted(found))
+
+
+cpus = ValueType(
+    _cpus, write=lambda numbers: format_vids(numbers) or None, syntax="LIST", expected="CPUs like 0-1,3"
 )
 
 

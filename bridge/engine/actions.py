@@ -21,6 +21,7 @@ from bridge.config.move_guard import MoveGuardConfig
 from bridge.config.port import PortConfig
 from bridge.config.static_entry import StaticEntry
 from bridge.config.vlan import VlanConfig
+from bridge.engine.data_thread import check_cpus
 from bridge.engine.parts import Parts
 
 
@@ -62,8 +63,10 @@ class Actions:
                 del self._parts.data_plane.vlans[before.vid]
                 self._parts.data_plane.refresh()
             case "set_bridge", _, BridgeConfig() as after:
-                self._parts.data_plane.bridge = after
+                check_cpus(after.cpu)
                 await self._parts.offload.configure(after.offload)
+                self._parts.thread.allow_cpus(after.cpu)
+                self._parts.data_plane.bridge = after
                 self._parts.learning.configure(after)
                 self._parts.data_plane.refresh()
             case "set_cost", _, CostConfig() as after:

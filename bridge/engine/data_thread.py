@@ -1,8 +1,8 @@
 """The data thread of a bridge: begun, ended, and missed when it dies.
 
-Job: run `bridge.core._core.Bridge.run` in a thread of its own, have the loop called when the data plane has events, and
-tell of a death nobody asked for. Thread: control; `_forward` is the data thread itself. Invariant: `faults` gets an
-exception only if the data thread ends without having been told to.
+Job: run `bridge.core._core.Bridge.run` in a thread of its own, on its CPUs, have the loop called when the data
+plane has events, and report a death nobody asked for. Thread: control; `_forward` is the data thread itself. Invariant:
+`faults` gets an exception only if the data thread ends without having been told to.
 """
 
 from __future__ import annotations
@@ -10,16 +10,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
+from bridge.config.vids import format_vids
 from bridge.core._core import Bridge
-from bridge.errors import FramebridgeError
+from bridge.errors import ConfigError, FramebridgeError, Problem
 
 log = logging.getLogger(__package__)
 
 JOIN_TIMEOUT = 10.0  # seconds the data thread has to end
+
+
+def check_cpus(cpus: Collection[int]) -> None:
+    """Refuse, as ConfigError, CPUs that this process may not use: taskset(1), cpuset(7), or that there are not."""
+    usable = os.sched_getaffinity(0)
+    if missing := {*cpus} - usable:
+        message = (
+            f"this process may use CPUs {format_vids(usable)}, not {format_vids(missing)}; leave those out"
+        )
+        raise ConfigError([Problem("bridge.cpu", message)])
 
 
 class DataThread:
@@ -30,6 +42,7 @@ class DataThread:
         self._on_events = on_events
         self._thread: threading.Thread | None = None
         self._stopping = False
+        self._cpus: Collection[int] = ()
 
     @property
     def is_running(self) -> bool:
@@ -45,6 +58,12 @@ class DataThread:
         )
         self._thread.start()
         loop.add_reader(self._core.event_fd, self._on_events)
+
+    def allow_cpus(self, cpus: Collection[int]) -> None:
+        """Have the thread use these CPUs and no other from now on; none: those of the process. See `check_cpus`."""
+        if self._thread is not None and self._cpus != cpus:
+            os.sched_setaffinity(self._thread.native_id or 0, cpus or os.sched_getaffinity(0))
+        self._cpus = cpus
 
     async def stop(self) -> None:
         """End it and wait for that; idempotent."""
@@ -63,6 +82,8 @@ class DataThread:
     def _forward(self, loop: asyncio.AbstractEventLoop) -> None:
         """Be the data thread."""
         try:
+            if self._cpus:
+                os.sched_setaffinity(0, self._cpus)
             self._core.run()
             failure: BaseException = FramebridgeError("it ended without being told to")
         except BaseException as error:

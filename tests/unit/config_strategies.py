@@ -105,6 +105,9 @@ WIDE = Pools(
         vrrp_aware=st.booleans(),
         local_first=st.booleans(),
         fdb_file=st.just("") | _texts(200, forbidden="/").map(lambda text: f"/var/{text}.fdb"),
+        cpu=st.sets(st.integers(0, 8191), max_size=4).map(lambda found: tuple(sorted(found))),
+        address=st.just(0) | STATIONS,
+        offload=st.sampled_from(["auto", "off", "require"]),
     ),
     costs=st.builds(
         CostConfig,
