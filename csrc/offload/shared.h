@@ -37,7 +37,7 @@ enum {
     BR_OFFLOAD_PORTS = BR_PORTS_MAX,
     BR_OFFLOAD_VLANS = 4096,  /* BR_VLANS */
     BR_OFFLOAD_ROWS = 65536,  /* (ingress, egress, VLAN, class) at most; memory only for those in use */
-    BR_OFFLOAD_PATIENCE = 5,  /* milliseconds a stream without gaps waits for userspace to catch up */
+    BR_OFFLOAD_PATIENCE = 100, /* milliseconds a stream without gaps waits for userspace to catch up */
     BR_OFFLOAD_DENSE = 1,     /* milliseconds between its frames, at most */
     BR_OFFLOAD_HEARTBEAT_WORDS = 1024,
     BR_OFFLOAD_PORT_WORDS = BR_OFFLOAD_PORTS / 64,
