@@ -28,7 +28,7 @@ from bridge.metrics.exposition import Exposition
 from bridge.metrics.families import families
 from bridge.metrics.state import State
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def page(state: State = STATE) -> bytes:

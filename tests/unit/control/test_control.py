@@ -34,7 +34,7 @@ from bridge.engine.engine import Engine
 from bridge.engine.status import Status
 from bridge.errors import ConfigError, ControlError
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "control-protocol.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "control-protocol.md"
 NOBODY = 65534
 MAC = "02:00:00:00:00:01"
 

@@ -14,7 +14,7 @@ from bridge.cli.main import main
 from bridge.config.document import parse
 from bridge.errors import ConfigError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = ["README.md", "docs/mirrors.md", "docs/port-security.md", "docs/protection.md"]
 ENDLESS = {"run", "top", "monitor", "lab"}
 OF_FILES = {"check", "reload"}  # of the reader's

@@ -18,7 +18,7 @@ from helpers.control import Wire, write_config
 from bridge.control.client import Client
 from bridge.errors import ControlError
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 
 # What differs from FakeEngine, by name; the program below runs the one asked for.
 PROGRAM = """

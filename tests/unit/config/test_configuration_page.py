@@ -10,7 +10,7 @@ import pytest
 from bridge.config.document import parse
 from bridge.errors import ConfigError
 
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 UNKNOWN = "there_is_no_such_key"
 TABLES = {  # heading on the page: the table with an unknown key
     "`[bridge]`": f"[bridge]\n{UNKNOWN} = 1",
