@@ -248,10 +248,12 @@ def configs(draw: Draw, pools: Pools = WIDE) -> Config:
             strict=False,
         )
     }
-    entries = {(entry.vid, entry.mac): entry for entry in draw(st.lists(_entries(pools, ports), max_size=4))}
+    bridge = draw(pools.bridges)
+    drawn_entries = draw(st.lists(_entries(pools, ports), max_size=4))
+    entries = {(entry.vid, entry.mac): entry for entry in drawn_entries if entry.mac != bridge.address}
     return Config(
         cost=draw(st.just(CostConfig()) | pools.costs),
-        bridge=draw(pools.bridges),
+        bridge=bridge,
         ports=tuple(ports),
         vlans=tuple(vlans[vid] for vid in sorted(vlans)),
         entries=tuple(entries[key] for key in sorted(entries)),
