@@ -11,20 +11,11 @@ from bridge.cli.command import Act, Command, Options, ask, query, show
 from bridge.cli.grammar import NUMBER, TEXT, Grammar, Reader, UsageError, match
 from bridge.control.client import Client, find_socket
 from bridge.control.protocol import Row
+from bridge.declared import HISTOGRAMS
 from bridge.render import bill as cost_text
 
-COST_HISTOGRAMS = ("batch_cycles", "batch_frames", "frame_cycles")  # tests: bridge.core._core.HISTOGRAMS
-COST_VIEWS = ("stage", "port", "vlan", "class", "talker")  # tests compare it with bridge.cost_views.VIEWS
-
-
-def _view(value: str) -> str:
-    return match(value, COST_VIEWS, "view")
-
-
-VIEW = Reader("a view", _view)
 COST_WINDOW = {"last": NUMBER, "since": TEXT}
-COST_FLAGS = {**dict.fromkeys(COST_VIEWS, "by"), "what_if": "by"}  # 'by' may be left out
-COST_HISTOGRAM = Grammar(keys={"since": TEXT}, flags=dict.fromkeys(COST_HISTOGRAMS, "name"))
+COST_HISTOGRAM = Grammar(keys={"since": TEXT}, flags=dict.fromkeys(HISTOGRAMS, "name"))
 
 
 def stats(options: Options, words: list[str]) -> int:
@@ -72,7 +63,11 @@ def _histogram(rows: Sequence[Row]) -> str:
 
 def cost(options: Options, words: list[str]) -> int:
     """Show the bill, or what would make it smaller."""
-    values = Grammar(keys=COST_WINDOW | {"by": VIEW, "top": NUMBER}, flags=COST_FLAGS).read(words)
+    from bridge.account.views import VIEWS
+
+    view = Reader("a view", lambda value: match(value, VIEWS, "view"))
+    flags = {**dict.fromkeys(VIEWS, "by"), "what_if": "by"}  # 'by' may be left out
+    values = Grammar(keys=COST_WINDOW | {"by": view, "top": NUMBER}, flags=flags).read(words)
     if options.what_if or values.get("by") == "what_if":
         values.pop("by", None)
         empty = "nothing here would save a cycle"

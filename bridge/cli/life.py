@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge import __version__
 from bridge.cli.command import Command, Options, ask, show
 from bridge.cli.grammar import Grammar
 from bridge.control.client import Client, find_socket
@@ -92,8 +93,6 @@ def monitor(options: Options, words: list[str]) -> int:
 
 def version(options: Options, words: list[str]) -> int:
     """Show the version of this command and, if one answers, of the daemon."""
-    from bridge import __version__  # asks the package metadata, which takes its time
-
     Grammar().read(words)
     rows: list[Row] = [{"component": "command", "version": __version__}]
     try:
