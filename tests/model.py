@@ -149,7 +149,7 @@ class PortConfig:
 
 @dataclass(frozen=True)
 class Mirror:
-    """Keyword arguments of Snapshot.add_mirror; `target` None: into a file."""
+    """What a MirrorRow says; `target` None: into a file, `ports` None: all others."""
 
     target: int | None = None
     ports: tuple[int, ...] | None = None

@@ -23,6 +23,7 @@ from bridge.core.values import Counters as Counters
 from bridge.core.values import Event as Event
 from bridge.core.values import FdbEntry as FdbEntry
 from bridge.core.values import Frame as Frame
+from bridge.core.values import MirrorRow as MirrorRow
 from bridge.core.values import MirrorState as MirrorState
 from bridge.core.values import Offload as Offload
 from bridge.core.values import OffloadTalker as OffloadTalker

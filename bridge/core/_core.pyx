@@ -35,6 +35,7 @@ from bridge.core.values import (
     Event,
     FdbEntry,
     Frame,
+    MirrorRow,
     MirrorState,
     Offload,
     OffloadTalker,

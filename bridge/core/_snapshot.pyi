@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import final
 
-from bridge.core._handles import Capture, Port
-from bridge.core.values import PortRow
+from bridge.core._handles import Port
+from bridge.core.values import MirrorRow, PortRow
 
 @final
 class Snapshot:
@@ -72,23 +72,7 @@ class Snapshot:
         An event budget_over or budget_under has its place, from 0, as `mac`.
         """
 
-    def add_mirror(
-        self,
-        serial: int,
-        *,
-        target: int | None = None,  # index of a port of the snapshot that takes the copies
-        capture: Capture | None = None,  # or what does
-        ports: Iterable[int] | None = None,  # indexes of the mirrored ports; None: all but the target
-        rx: bool = True,  # what arrives on them
-        tx: bool = True,  # what leaves them
-        vids: Iterable[int] | None = None,  # None: all, and frames that are in no VLAN
-        frames: bool = True,  # frames that are forwarded
-        drops: bool = False,  # frames that are dropped
-        snaplen: int = 0,  # bytes, MIRROR_SNAPLEN_MIN at least; 0: whole frames
-        unit: str = "bits",  # frames | bits
-        rate: float = 0,  # units a cycle of cycles_now(); 0: no limit
-        burst: float = 1,  # units
-    ) -> None:
+    def add_mirror(self, row: MirrorRow) -> None:
         """Copy frames, at most MIRRORS_MAX times; csrc/mirror/mirror.h says which and in what form.
 
         The state of a mirror goes by its `serial` (1..2**31-1) and stays when another snapshot has one of the same.

@@ -254,48 +254,42 @@ cdef class Snapshot:
             budget.floods |= 1 << lookup(FLOOD_NUMBERS, "flood class", name)
         br_budget_add(self.raw, &budget)
 
-    def add_mirror(self, int serial, *, target=None, Capture capture=None, ports=None, bint rx=True, bint tx=True, vids=None,
-                   bint frames=True, bint drops=False, int snaplen=0, str unit="bits", double rate=0, double burst=1):
+    def add_mirror(self, row not None):
         cdef br_mirrors *mirrors = &self.raw.mirrors
-        cdef br_mirror *mirror = &mirrors.mirror[mirrors.n]
-        cdef uint8_t bit = 1 << mirrors.n
-        cdef int i
+        cdef br_mirror mirror
+        cdef Capture capture = row.capture
+        cdef uint8_t bit
 
         self.check_open()
         check_range("number of mirrors", mirrors.n + 1, 1, BR_MIRRORS_MAX)
-        check_range("serial", serial, 1, 0x7FFFFFFF)
-        if (target is None) == (capture is None):
+        check_range("serial", row.serial, 1, 0x7FFFFFFF)
+        if (row.target is None) == (capture is None):
             raise ValueError("a mirror has either a target or a capture")
-        if snaplen:
-            check_range("snaplen", snaplen, BR_MIRROR_SNAPLEN_MIN, 1 << 18)
-        if not rate >= 0 or not burst > 0:
-            raise ValueError(f"rate must be 0 or more and burst above 0, not {rate!r} and {burst!r}")
-        sources = [port for port in range(BR_PORTS_MAX) if port != target] if ports is None else list(ports)
-        for port in sources:
+        if row.snaplen:
+            check_range("snaplen", row.snaplen, BR_MIRROR_SNAPLEN_MIN, 1 << 18)
+        if not row.rate >= 0 or not row.burst > 0:
+            raise ValueError(f"rate must be 0 or more and burst above 0, not {row.rate!r} and {row.burst!r}")
+        ports = list(row.ports)
+        for port in ports if row.target is None else (*ports, row.target):
             check_range("port index", port, 0, BR_PORTS_MAX - 1)
-        members = range(BR_VID_OTHER + 1) if vids is None else list(vids)
-        for vid in members if vids is not None else ():
+        vids = range(BR_VID_OTHER + 1) if row.vids is None else list(row.vids)
+        for vid in vids if row.vids is not None else ():
             check_range("VID", vid, 1, VID_MAX)
-        mirror.by_frames = lookup(MIRROR_UNITS, "unit", unit)
-        mirror.serial, mirror.snaplen, mirror.rate, mirror.burst = serial, snaplen, rate, burst
-        mirror.queue = mirrors.n
+        if row.target is not None and self.raw.port[<int>row.target].port is NULL:
+            raise ValueError(f"the target, port {row.target}, is not in the snapshot")
+        memset(&mirror, 0, sizeof(mirror))
+        mirror.by_frames = lookup(MIRROR_UNITS, "unit", row.unit)
+        mirror.serial, mirror.snaplen, mirror.rate, mirror.burst = row.serial, row.snaplen, row.rate, row.burst
         if capture is not None:
             mirror.capture = capture.raw
             self.captures.append(capture)
         else:
-            check_range("port index", target, 0, BR_PORTS_MAX - 1)
-            if self.raw.port[<int>target].port is NULL:
-                raise ValueError(f"the target, port {target}, is not in the snapshot")
-            mirror.target = target
-            mirrors.to_port |= bit
-            for i in range(mirrors.n - 1, -1, -1):
-                if mirrors.mirror[i].capture is NULL and mirrors.mirror[i].target == mirror.target:
-                    mirror.queue = i
-        for port in sources:
-            mirrors.at[BR_RX][<int>port] |= bit if rx else 0
-            mirrors.at[BR_TX][<int>port] |= bit if tx else 0
-        for vid in members:
+            mirror.target = row.target
+        bit = br_mirror_add(mirrors, &mirror)
+        for port in ports:
+            mirrors.at[BR_RX][<int>port] |= bit if row.rx else 0
+            mirrors.at[BR_TX][<int>port] |= bit if row.tx else 0
+        for vid in vids:
             mirrors.vlan[<int>vid] |= bit
-        mirrors.frames |= bit if frames else 0
-        mirrors.drops |= bit if drops else 0
-        mirrors.n += 1
+        mirrors.frames |= bit if row.frames else 0
+        mirrors.drops |= bit if row.drops else 0

@@ -81,6 +81,8 @@ cdef extern from "snapshot/mirror_rules.h" nogil:
         uint8_t *vlan
         br_mirror *mirror
 
+    uint8_t br_mirror_add(br_mirrors *mirrors, const br_mirror *mirror)
+
 
 cdef extern from "snapshot/port_config.h" nogil:
     enum:

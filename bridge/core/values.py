@@ -6,7 +6,10 @@ MAC addresses are integers (48 bits, first byte on the wire is the most signific
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from bridge.core._handles import Capture
 
 
 class Offload(NamedTuple):
@@ -68,6 +71,24 @@ class PortRow(NamedTuple):
     hairpin: bool = False  # frames may leave by the port they came by
     direction: str = "both"  # | ingress (only receives) | egress (only sends)
     blocked: bool = False  # why it is not up: frames for it end as `blocked`, not `port_down`
+
+
+class MirrorRow(NamedTuple):
+    """What a snapshot says of a mirror; exactly one of `target` and `capture` takes its copies."""
+
+    serial: int
+    ports: Iterable[int]  # indexes of those that are mirrored
+    target: int | None = None  # index of a port of the snapshot
+    capture: Capture | None = None
+    rx: bool = True  # what arrives on them
+    tx: bool = True  # what leaves them
+    vids: Iterable[int] | None = None  # None: all, and frames that are in no VLAN
+    frames: bool = True  # frames that are forwarded
+    drops: bool = False  # frames that are dropped
+    snaplen: int = 0  # bytes, MIRROR_SNAPLEN_MIN at least; 0: whole frames
+    unit: str = "bits"  # frames | bits
+    rate: float = 0  # units a cycle of cycles_now(); 0: no limit
+    burst: float = 1  # units
 
 
 class Event(NamedTuple):

@@ -17,6 +17,7 @@ from typing import Any
 from bridge.config.mirror import WHAT, MirrorConfig, mirror_table
 from bridge.config.vids import format_vids
 from bridge.core._core import Bridge, MirrorState, Snapshot
+from bridge.core.values import MirrorRow
 from bridge.errors import MirrorError
 from bridge.mirror.recorder import Recorder
 
@@ -133,7 +134,7 @@ class Mirrors:
                 continue
             frames, drops = WHAT[mirror.what]
             unit, limit = (mirror.rate.unit, mirror.rate.limit) if mirror.rate else ("bits", 0.0)
-            snapshot.add_mirror(
+            row = MirrorRow(
                 self._serials[name],
                 ports=watched,
                 rx=mirror.direction != "tx",
@@ -147,6 +148,7 @@ class Mirrors:
                 burst=max(1.0, limit * BURST),
                 **options,
             )
+            snapshot.add_mirror(row)
             written.add(name)
             before.pop(self._serials[name], None)
         self._past |= {serial: self._total(serial, state) for serial, state in before.items()}

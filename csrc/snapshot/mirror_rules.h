@@ -33,4 +33,10 @@ struct br_mirrors {
     struct br_mirror mirror[BR_MIRRORS_MAX];
 };
 
+/*
+ * Control thread: write another mirror where there is room for it; returns its bit, to be set for what it copies. `queue` is
+ * chosen here: mirrors to one port share that of the first, which keeps their copies in order.
+ */
+uint8_t br_mirror_add(struct br_mirrors *mirrors, const struct br_mirror *mirror);
+
 #endif

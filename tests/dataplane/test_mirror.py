@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from helpers import frames
 from helpers.bridge import Lab, access, make_snapshot, trunk
 from model import Captured, Frame, Mirror, Offload
 
 from bridge.core import _core
+from bridge.core.values import MirrorRow
 
 WATCH = trunk(direction="egress")  # a port of no VLAN that takes nothing
 A, B, T, W = range(4)
@@ -196,9 +199,10 @@ def test_a_target_that_is_down_or_too_narrow_refuses_its_copies() -> None:
 # -- bounds
 
 
-def snapshot_of(lab: Lab, **mirror: object) -> _core.Snapshot:
+def snapshot_of(lab: Lab, **mirror: Any) -> _core.Snapshot:
     snapshot = make_snapshot(lab.config, lab.ports)
-    snapshot.add_mirror(77, **mirror)  # type: ignore[arg-type]
+    others = [index for index in lab.ports if index != mirror.get("target")]
+    snapshot.add_mirror(MirrorRow(77, **{"ports": others, **mirror}))
     return snapshot
 
 

@@ -17,7 +17,7 @@ import model
 from model import Captured, Config, FdbEntry, Frame, Mirror, PortConfig
 
 from bridge.core import _core
-from bridge.core.values import PortRow
+from bridge.core.values import MirrorRow, PortRow
 from helpers import frames, pcapng
 
 SECRET = bytes(range(16))  # a fixed hash key: a failing example fails again
@@ -112,7 +112,9 @@ class Lab:
             options = {name: getattr(mirror, name) for name in mirror.__dataclass_fields__}
             if mirror.target is None:
                 options["capture"] = self._capture(number, mirror)
-            snapshot.add_mirror(number + 1, **options)
+            if mirror.ports is None:
+                options["ports"] = [index for index in self.ports if index != mirror.target]
+            snapshot.add_mirror(MirrorRow(number + 1, **options))
 
     def _capture(self, number: int, mirror: Mirror) -> _core.Capture:
         if (number, mirror) not in self.captures:
