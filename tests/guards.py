@@ -157,3 +157,104 @@ def check_neighbour(
         option, options = take(options, 8 * units, address)
         if option[0] == link and option[2:] != source:
             raise Refusal("station", address)
+
+
+# -- who is no router and no DHCP server -------------------------------------------------------------
+
+
+def judge_server(frame: bytes, *, ra_guard: bool, dhcp_guard: bool) -> str:
+    """The reason why a frame of a port that is neither ends, or nothing."""
+    unwrapped = unwrap(int.from_bytes(frame[12:14], "big"), frame[14:])
+    if unwrapped is None:
+        return "ra_guard" if ra_guard else "dhcp_guard" if dhcp_guard else ""
+    ethertype, packet = unwrapped
+    if ra_guard and ethertype == 0x86DD and may_advertise(packet):
+        return "ra_guard"
+    if dhcp_guard and (may_serve_ipv4(packet) if ethertype == 0x0800 else False):
+        return "dhcp_guard"
+    return "dhcp_guard" if dhcp_guard and ethertype == 0x86DD and may_serve_ipv6(packet) else ""
+
+
+def unwrap(ethertype: int, rest: bytes) -> tuple[int, bytes] | None:
+    """Cut tags and SNAP headers off the front; None: more than four."""
+    for _ in range(5):
+        if ethertype in TAGS and len(rest) >= 4:
+            ethertype, rest = int.from_bytes(rest[2:4], "big"), rest[4:]
+        elif (
+            ethertype < 0x600
+            and len(rest) >= 8
+            and rest[:6] in (b"\xaa\xaa\x03\0\0\0", b"\xaa\xaa\x03\0\0\xf8")
+        ):
+            ethertype, rest = int.from_bytes(rest[6:8], "big"), rest[8:]
+        else:
+            return ethertype, rest
+    return None
+
+
+def upper_ipv6(packet: bytes) -> tuple[int | None, bytes, bool] | None:
+    """Protocol (None: a later fragment), bytes and whether in a fragment, of an IPv6 packet; None: it does not show."""
+    payload_len = int.from_bytes(packet[4:6], "big")
+    payload = packet[40 : 40 + payload_len] if payload_len else packet[40:]
+    try:
+        return walk(packet[6], payload, IPv6Address("::"))
+    except Refusal:
+        return None
+
+
+def may_advertise(packet: bytes) -> bool:
+    """RFC 7113 section 3."""
+    if len(packet) < 40 or packet[0] >> 4 != 6:
+        return False
+    if IPv6Address(packet[8:24]) not in ip_network("fe80::/10") or packet[7] != 255:
+        return False
+    upper = upper_ipv6(packet)
+    if upper is None:
+        return True
+    protocol, body, _ = upper
+    return protocol == 58 and body[:1] in (b"", b"\x86")
+
+
+def may_serve_ipv6(packet: bytes) -> bool:
+    """RFC 7610 section 5, and RFC 8415 about relays."""
+    if len(packet) < 40 or packet[0] >> 4 != 6:
+        return False
+    upper = upper_ipv6(packet)
+    if upper is None:
+        return True
+    protocol, body, in_fragment = upper
+    return protocol == 17 and is_servers(
+        body, client=546, server=547, reply=13, hidden=in_fragment and len(body) == 8
+    )
+
+
+def may_serve_ipv4(packet: bytes) -> bool:
+    """RFC 2131."""
+    header_len = packet[0] % 16 * 4 if packet else 0
+    if len(packet) < 20 or packet[0] >> 4 != 4 or header_len < 20 or len(packet) < header_len:
+        return False
+    total_len = int.from_bytes(packet[2:4], "big")
+    fragment = int.from_bytes(packet[6:8], "big")
+    if fragment & 0x1FFF or 0 < total_len < header_len:
+        return False
+    protocol, body = packet[9], packet[header_len:total_len] if total_len else packet[header_len:]
+    for _ in range(9):
+        if protocol != 51:
+            break
+        if len(body) < 8 or len(body) < 8 + 4 * body[1]:
+            return True
+        protocol, body = body[0], body[8 + 4 * body[1] :]
+    else:
+        return True
+    in_fragment = bool(fragment & 0x2000)
+    return protocol == 17 and is_servers(body, client=68, server=67, reply=2, hidden=in_fragment)
+
+
+def is_servers(udp: bytes, *, client: int, server: int, reply: int, hidden: bool) -> bool:
+    if len(udp) < 8:
+        return True
+    source, to = (int.from_bytes(udp[at : at + 2], "big") for at in (0, 2))
+    if to == client:
+        return True
+    if to != server:
+        return False
+    return source != client if hidden else udp[8:9] == bytes([reply])

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import headers
 from classes import classify
-from guards import Rule, is_allowed, judge
+from guards import Rule, is_allowed, judge, judge_server
 from routers import is_of_backup, is_virtual
 
 TPIDS = (0x8100, 0x88A8)
@@ -133,6 +133,8 @@ class PortConfig:
     locked: bool = False
     allow: tuple[tuple[int, int], ...] = ()  # the arguments of Snapshot.secure_port
     rules: tuple[Rule, ...] = ()
+    ra_guard: bool = False
+    dhcp_guard: bool = False
     blocked: bool = False
 
     @property
@@ -499,10 +501,10 @@ class Model:
             raise Drop("vlan_not_allowed")
         return vid
 
-    # -- source guard
+    # -- guards
 
     def _guard(self, frame: Admitted) -> None:
-        """A frame speaks from an address of its port, or ends."""
+        """A frame speaks from an address of its port, and not as a server if that is none, or ends."""
         rules = self.config.ports[frame.ingress].rules
         finding, address = judge(frame.data, rules) if rules else ("passed", b"")
         if finding != "passed":
@@ -510,6 +512,11 @@ class Model:
             told = Event("source_guard", frame.vid, mac, frame.ingress, -1, 0, finding, address)
             self._events.append(told)
             raise Drop("source_guard")
+        port = self.config.ports[frame.ingress]
+        if reason := judge_server(frame.data, ra_guard=port.ra_guard, dhcp_guard=port.dhcp_guard):
+            mac = int.from_bytes(frame.source, "big")
+            self._events.append(Event(reason, frame.vid, mac, frame.ingress, -1))
+            raise Drop(reason)
 
     # -- R7 and R9: who is where
 

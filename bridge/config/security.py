@@ -1,7 +1,8 @@
 """Port security: which stations may send on a port, and from which addresses. Pure.
 
-Job: the keys `locked`, `allow` and `source_guard` of a `[[port]]` as a value. What they mean frame by frame is in
-csrc/protect/guard.h, what they come to in a snapshot in protect/security.py.
+Job: the keys `locked`, `allow`, `source_guard`, `ra_guard` and `dhcp_guard` of a `[[port]]` as a value. What they mean
+frame by frame is in csrc/protect/ (lock.h, guard.h, server_guard.h), what they come to in a snapshot in
+protect/security.py.
 Refuses: lists that are longer than the data plane's tables, addresses that no station has, an allow list where nobody
 says whether the port is locked: whoever forgets it believes to be protected.
 """
@@ -150,6 +151,8 @@ class Security:
         "IP addresses that may be spoken from, like 10.0.0.5,2001:db8::/64,'MAC ADDRESS'",
         row=bool,
     )
+    ra_guard: bool = key(False, checks.boolean, "it is no router: its router advertisements are dropped")
+    dhcp_guard: bool = key(False, checks.boolean, "it is no DHCP server: what only one says is dropped")
 
     def admits(self, mac: int) -> bool:
         """Tell whether frames of an address that is not known on the port enter."""

@@ -44,8 +44,13 @@ class Snapshot:
         locked: bool = False,
         allow: Iterable[tuple[int, int]] = (),  # MACs from first to last; ascending and apart
         rules: Iterable[tuple[int, bytes, int]] = (),  # MAC or 0, IP address of 4 or 16 bytes, prefix length
+        ra_guard: bool = False,
+        dhcp_guard: bool = False,
     ) -> None:
-        """Say who may send on a port of the snapshot, once a port (protect/guard.h); rules switch source guard on."""
+        """Say who may send what on a port of the snapshot, once a port; rules switch source guard on.
+
+        See protect/lock.h, protect/guard.h and protect/server_guard.h.
+        """
     def reaches(self, ingress: int, egress: int) -> bool:
         """Tell whether frames of a port may leave by another (isolation, split horizon, direction)."""
     def set_vlan_mac_limit(self, vid: int, limit: int) -> None: ...

@@ -156,7 +156,8 @@ cdef class Snapshot:
             if br_translation_add(translation, outer, inner, vid):
                 raise ValueError(f"VLAN {vid} cannot have the tags {outer}.{inner}: another VLAN has them, or the outer one alone")
 
-    def secure_port(self, Port port not None, *, bint locked=False, allow=(), rules=()):
+    def secure_port(self, Port port not None, *, bint locked=False, allow=(), rules=(),
+                    bint ra_guard=False, bint dhcp_guard=False):
         cdef br_guards *guards = &self.raw.guards
         cdef br_guard_port *place = &guards.port[port.index]
 
@@ -182,7 +183,11 @@ cdef class Snapshot:
                 place.n_ipv4 += 1
         place.n_ipv6 = len(rules) - place.n_ipv4
         self.raw.port[port.index].locked = locked
-        self.raw.port[port.index].guarded = len(rules) > 0
+        self.raw.port[port.index].guards = (
+            (BR_GUARD_BIT_SOURCE if rules else 0)
+            | (BR_GUARD_BIT_RA if ra_guard else 0)
+            | (BR_GUARD_BIT_DHCP if dhcp_guard else 0)
+        )
 
     cdef int add_rule(self, object mac, bytes address, int length) except -1:
         cdef br_guard_rule *rule = &self.raw.guards.rule[self.raw.guards.n_rules]

@@ -95,6 +95,9 @@ cdef extern from "snapshot/port_config.h" nogil:
         BR_DIRECTION_BOTH
         BR_DIRECTION_INGRESS
         BR_DIRECTION_EGRESS
+        BR_GUARD_BIT_SOURCE
+        BR_GUARD_BIT_RA
+        BR_GUARD_BIT_DHCP
         BR_FLOOD_UNKNOWN
         BR_FLOOD_MULTICAST
         BR_FLOOD_BROADCAST
@@ -124,7 +127,7 @@ cdef extern from "snapshot/port_config.h" nogil:
         bint hairpin
         bint simple
         bint locked
-        bint guarded
+        uint8_t guards
         bint blocked
 
 

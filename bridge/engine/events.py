@@ -3,7 +3,7 @@
 Job: the one reader of the ring of events (csrc/count/event.h). Thread: control. Owners, by kind:
 
     learned, moved, refreshed, evicted, static_move, refused_...   Learning: the table and its mirror
-    request, locked, source_guard                                  LearnRequests: who waits, who was refused
+    request, locked, source_guard, ra_guard, dhcp_guard            LearnRequests: who waits, who was refused
     budget_over, budget_under                                      Budgets: a limit was met, or is kept again
     probe                                                          Protection: a loop probe came back
     port_error, rx_refused                                         PortTable: a port failed, or lost its receive ring
@@ -49,6 +49,8 @@ class CoreEvents:
             "request": fdb.requests.request,
             "locked": fdb.requests.lock_out,
             "source_guard": fdb.requests.guard,
+            "ra_guard": fdb.requests.guard_server,
+            "dhcp_guard": fdb.requests.guard_server,
             "budget_over": self._budget_changed,
             "budget_under": self._budget_changed,
             "probe": self._probed,

@@ -81,6 +81,13 @@ class LearnRequests:
                 finding=event.finding,
             )
 
+    def guard_server(self, event: Event) -> None:
+        """Note a port that spoke as a router (ra_guard) or DHCP server (dhcp_guard) and may not."""
+        self.n_refused[event.kind] += 1
+        if self._first_time(event.kind, event.port, event.vid, event.mac) and self._few_reported(event):
+            name = self._port_name(event.port)
+            self._emit(event.kind.replace("_", "-"), mac=event.mac, vlan=event.vid, port=name)
+
     def refuse(self, event: Event) -> None:
         """Note a station that met a limit, or that has a fixed entry elsewhere."""
         self.n_refused[event.kind] += 1

@@ -88,6 +88,8 @@ def why_closed(port: PortConfig, state: str, closed: Collection[Closing]) -> tup
         takes.append("it is locked")
     if port.security.source_guard:
         takes.append("source guard looks at its frames")
+    if port.security.ra_guard or port.security.dhcp_guard:
+        takes.append("a guard against servers looks at its frames")
     for one in closed:
         if not one.vid and one.port in ("", port.name):
             if one.takes:

@@ -1,6 +1,6 @@
 """Port security at work: what the security of a port comes to in a snapshot, and rows that show it.
 
-Pure. What the keys mean frame by frame is in csrc/protect/guard.h; how they are written, in config/security.py.
+Pure. What the keys mean frame by frame is in csrc/protect/; how they are written, in config/security.py.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ def ranges(allow: Iterable[Stations]) -> list[tuple[int, int]]:
 
 def secure(snapshot: Snapshot, port: Port, security: Security) -> None:
     """Write what a port of the snapshot allows into it."""
-    if security.locked or security.source_guard:
+    if security != OPEN:
         snapshot.secure_port(
             port,
             locked=security.locked,
             allow=ranges(security.allow),
             rules=[rule.for_core for rule in security.source_guard],
+            ra_guard=security.ra_guard,
+            dhcp_guard=security.dhcp_guard,
         )
 
 
@@ -50,4 +52,8 @@ def row(port: PortConfig, drops: Mapping[str, int]) -> Row:
         "locked_drops": drops.get("locked", 0),
         "source_guard": [str(rule) for rule in port.security.source_guard],
         "source_guard_drops": drops.get("source_guard", 0),
+        "ra_guard": port.security.ra_guard,
+        "ra_guard_drops": drops.get("ra_guard", 0),
+        "dhcp_guard": port.security.dhcp_guard,
+        "dhcp_guard_drops": drops.get("dhcp_guard", 0),
     }

@@ -31,6 +31,8 @@
     X(oversize, "longer than the MTU of the port allows")                                                             \
     X(truncated, "came while the queue for frames longer than a slot of the receive ring was full")                    \
     X(source_guard, "speaks from an address that is not listed for the port, or in a form that cannot be judged")      \
+    X(ra_guard, "a router advertisement of a port that is no router, or what may be one behind too many headers")      \
+    X(dhcp_guard, "a message of a DHCP server, of a port that is none, or what may be one behind too many headers")    \
     X(fdb_drop, "source or destination has a drop entry")                                                             \
     X(locked, "source is neither allowed on the locked port nor known there")                                         \
     X(static_move, "source has a static or sticky entry on another port")                                             \
@@ -155,6 +157,8 @@
     X(static_move, "a static or sticky source was seen on another port")                                              \
     X(locked, "a locked port kept a source out")                                                                      \
     X(source_guard, "a frame spoke from an address that is not listed for its port")                                  \
+    X(ra_guard, "a port that is no router advertised one")                                                            \
+    X(dhcp_guard, "a port that is no DHCP server spoke as one")                                                       \
     X(backup_ignored, "vrrp_aware: a backup router spoke under the virtual address, which stays where it is")          \
     X(local_kept, "local_first: a source of an access or tunnel port was seen on a trunk, and stays")                  \
     X(evicted, "a limit was met: the entry gave way to one of old_port")                                               \

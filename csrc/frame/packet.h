@@ -36,6 +36,36 @@ struct br_packet {
     bool is_later; /* a fragment but the first: what is at `transport` is no header */
 };
 
+static inline bool br_type_is_tag(uint16_t type)
+{
+    return type == BR_TPID_8021Q || type == BR_TPID_8021AD || type == 0x9100 || type == 0x9200 || type == 0x9300;
+}
+
+/* Whether LLC with a SNAP header lies at `llc`, of which there are `len` bytes: RFC 1042, or the form for tunnels of
+ * IEEE 802.1H. */
+static inline bool br_llc_is_snap(const uint8_t *llc, uint32_t len)
+{
+    return len >= BR_SNAP_LEN && llc[0] == 0xaa && llc[1] == 0xaa && llc[2] == 3 && llc[3] == 0 && llc[4] == 0 &&
+           (llc[5] == 0 || llc[5] == 0xf8);
+}
+
+/* Past tags of every TPID in use and SNAP: the innermost EtherType, and where what it announces begins. False: there
+ * are more than BR_PACKET_TAGS_MAX of them. */
+static inline bool br_packet_unwrap(const uint8_t *data, uint32_t len, uint16_t *type, uint32_t *at)
+{
+    *type = br_be16_read(data + 2 * BR_ETH_ALEN);
+    *at = BR_ETH_HLEN;
+    for (int i = 0; i <= BR_PACKET_TAGS_MAX; i++) {
+        const bool is_tag = br_type_is_tag(*type) && len - *at >= BR_TAG_LEN;
+
+        if (!is_tag && !(*type < BR_TYPE_LEAST && br_llc_is_snap(data + *at, len - *at)))
+            return true;
+        *at += is_tag ? BR_TAG_LEN : BR_SNAP_LEN;
+        *type = br_be16_read(data + *at - 2);
+    }
+    return false;
+}
+
 /* The headers of one protocol that may stand between those of IP and layer 4; false: this is not one of them. */
 static inline bool br_packet_is_extension(uint8_t protocol, bool is_ipv6)
 {

@@ -8,7 +8,10 @@
 enum {
     BR_TYPE_IPV4 = 0x0800,
     BR_TYPE_ARP = 0x0806,
+    BR_TYPE_RARP = 0x8035,
     BR_TYPE_IPV6 = 0x86dd,
+    BR_TYPE_LEAST = 0x0600, /* below: a length, and LLC behind it; IEEE 802.3 clause 3.2.6 */
+    BR_SNAP_LEN = 8,
     BR_IP_HOP_BY_HOP = 0, /* IANA protocol numbers */
     BR_IP_IGMP = 2,
     BR_IP_IPV4 = 4,

@@ -21,6 +21,7 @@
 #include "frame/mac.h"
 #include "pipeline/stages.h"
 #include "protect/guard.h"
+#include "protect/server_guard.h"
 #include "snapshot/may_leave.h"
 
 /* ---- lookup: R8 -------------------------------------------------------------------------------------------------- */
@@ -88,6 +89,16 @@ static void br_lookup(struct br_thread *thread, const struct br_port_config *ing
     batch->n_live = n_live;
 }
 
+/* ---- guards ------------------------------------------------------------------------------------------------------ */
+
+static void br_guards_police(struct br_batch *batch, uint8_t guards)
+{
+    if (guards & BR_GUARD_BIT_SOURCE)
+        br_guard_police(batch);
+    if (guards & (BR_GUARD_BIT_RA | BR_GUARD_BIT_DHCP))
+        br_server_guard_police(batch, guards);
+}
+
 /* ---- the batch --------------------------------------------------------------------------------------------------- */
 
 void br_pipeline_run(struct br_thread *thread, const struct br_port_config *ingress, uint32_t n)
@@ -105,8 +116,8 @@ void br_pipeline_run(struct br_thread *thread, const struct br_port_config *ingr
     br_admit(thread, ingress, n);
     if (__builtin_expect(mirrored, 0))
         br_mirror_note(&thread->mirror, batch, n);
-    if (__builtin_expect(ingress->guarded, 0))
-        br_guard_police(batch);
+    if (__builtin_expect(ingress->guards, 0))
+        br_guards_police(batch, ingress->guards);
     br_stage_end(batch, BR_STAGE_admit);
     br_learn(thread, ingress, n);
     br_stage_end(batch, BR_STAGE_learn);

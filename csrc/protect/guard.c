@@ -3,11 +3,9 @@
 
 #include "frame/classify.h"
 #include "frame/mac.h"
+#include "frame/packet.h"
 
 enum {
-    BR_TYPE_RARP = 0x8035,
-    BR_TYPE_LEAST = 0x0600, /* below: a length, and LLC behind it; IEEE 802.3 clause 3.2.6 */
-    BR_SNAP_LEN = 8,
     BR_ARP_LEN = 28,
     BR_ARP_REQUEST = 1,
     BR_RARP_REQUEST = 3,
@@ -28,15 +26,6 @@ struct br_guard_case {
     uint32_t n_ipv4;
     uint32_t n_ipv6;
     uint64_t mac; /* its source */
-};
-
-/* What is behind the headers of an IPv6 packet; offsets from the first byte of the frame. */
-struct br_guard_upper {
-    uint32_t at;
-    uint32_t end; /* of the packet, as far as it lies in the head */
-    uint8_t protocol;
-    bool in_fragment;
-    bool is_later; /* a fragment but the first: what is at `at` is no header */
 };
 
 /* Eight bytes, first on the wire most significant. */
@@ -134,48 +123,14 @@ static bool br_guard_lists_ipv6(const struct br_guard_case *it, const uint8_t *a
            br_guard_lists(it->ipv6, it->n_ipv6, word, it->mac);
 }
 
-/* Walk the extension headers (RFC 8200 section 4); false when they do not lie in the frame or are too many. */
-static bool br_guard_walk(const struct br_frame *frame, struct br_guard_upper *upper)
-{
-    const uint8_t *ip = frame->data + BR_ETH_HLEN;
-    const uint32_t payload_len = br_be16_read(ip + 4); /* 0: a jumbogram, or a super-frame longer than it can say */
-
-    *upper = (struct br_guard_upper){.at = BR_ETH_HLEN + BR_IPV6_HLEN, .end = frame->len, .protocol = ip[6]};
-    if (payload_len && upper->at + payload_len < upper->end)
-        upper->end = upper->at + payload_len; /* what follows is padding */
-    for (int i = 0; i <= BR_GUARD_CHAIN_MAX && !upper->is_later; i++) {
-        const uint8_t protocol = upper->protocol;
-        const uint8_t *header = frame->data + upper->at;
-
-        if (protocol != BR_IP_HOP_BY_HOP && protocol != BR_IP_ROUTING && protocol != BR_IP_OPTIONS &&
-            protocol != BR_IP_FRAGMENT && protocol != BR_IP_AH)
-            return true;
-        if (upper->at + 8 > upper->end)
-            return false;
-        uint32_t len = 8 + 8u * header[1];
-        if (protocol == BR_IP_AH) /* RFC 4302 section 2.2 */
-            len = 8 + 4u * header[1];
-        if (protocol == BR_IP_FRAGMENT) {
-            len = 8;
-            upper->in_fragment = true;
-            upper->is_later = br_be16_read(header + 2) & 0xfff8;
-        }
-        upper->protocol = header[0];
-        upper->at += len;
-        if (upper->at > upper->end)
-            return false;
-    }
-    return upper->is_later;
-}
-
 /* The link-layer addresses in NS and NA (RFC 4861 section 4.6.1) are those of whoever sent the frame. */
-static enum br_guard_finding br_guard_nd_options(const struct br_guard_case *it, const struct br_guard_upper *upper)
+static enum br_guard_finding br_guard_nd_options(const struct br_guard_case *it, const struct br_packet *upper)
 {
     const uint8_t *data = it->frame->data;
-    const uint8_t link = data[upper->at] == BR_ND_NS ? BR_ND_SOURCE_LINK : BR_ND_TARGET_LINK;
+    const uint8_t link = data[upper->transport] == BR_ND_NS ? BR_ND_SOURCE_LINK : BR_ND_TARGET_LINK;
     uint32_t len;
 
-    for (uint32_t at = upper->at + BR_ND_LEN; at < upper->end; at += len) {
+    for (uint32_t at = upper->transport + BR_ND_LEN; at < upper->end; at += len) {
         len = at + 8 <= upper->end ? 8u * data[at + 1] : 0;
         if (len == 0 || at + len > upper->end)
             return BR_GUARD_malformed;
@@ -186,12 +141,12 @@ static enum br_guard_finding br_guard_nd_options(const struct br_guard_case *it,
 }
 
 /* NS and NA, whose IPv6 source may be spoken from. */
-static enum br_guard_finding br_guard_nd(const struct br_guard_case *it, const struct br_guard_upper *upper,
+static enum br_guard_finding br_guard_nd(const struct br_guard_case *it, const struct br_packet *upper,
                                          bool has_source, struct br_guard_claim *claim)
 {
-    const uint8_t *nd = it->frame->data + upper->at;
+    const uint8_t *nd = it->frame->data + upper->transport;
 
-    if (upper->in_fragment || upper->at + BR_ND_LEN > upper->end)
+    if (upper->is_fragment || upper->transport + BR_ND_LEN > upper->end)
         return BR_GUARD_malformed;
     if (nd[0] == BR_ND_NA || !has_source) {
         br_guard_note(claim, nd + 8, 16);
@@ -205,46 +160,41 @@ static enum br_guard_finding br_guard_ipv6(const struct br_guard_case *it, struc
 {
     const struct br_frame *frame = it->frame;
     const uint8_t *ip = frame->data + BR_ETH_HLEN;
-    struct br_guard_upper upper;
+    struct br_packet upper;
 
     if (frame->len < BR_ETH_HLEN + BR_IPV6_HLEN || ip[0] >> 4 != 6)
         return BR_GUARD_malformed;
     br_guard_note(claim, ip + 8, 16);
-    if (!br_guard_walk(frame, &upper))
+    if (!br_packet_ip(frame->data, frame->len, BR_ETH_HLEN, true, &upper))
         return BR_GUARD_malformed;
     const bool has_source = br_be64_read(ip + 8) | br_be64_read(ip + 16);
     if (has_source && !br_guard_lists_ipv6(it, ip + 8))
         return BR_GUARD_address;
     const bool is_icmp = upper.protocol == BR_IP_ICMPV6 && !upper.is_later;
-    if (is_icmp && upper.at >= upper.end)
+    if (is_icmp && upper.transport >= upper.end)
         return BR_GUARD_malformed;
-    const uint8_t type = is_icmp ? frame->data[upper.at] : 0;
-    if (!has_source && (upper.in_fragment || !br_icmpv6_asks_or_joins(type)))
+    const uint8_t type = is_icmp ? frame->data[upper.transport] : 0;
+    if (!has_source && (upper.is_fragment || !br_icmpv6_asks_or_joins(type)))
         return BR_GUARD_address;
     return type == BR_ND_NS || type == BR_ND_NA ? br_guard_nd(it, &upper, has_source, claim) : BR_GUARD_passed;
 }
 
 /* ---- the frame --------------------------------------------------------------------------------------------------- */
 
-static bool br_guard_is_tag(uint16_t type)
-{
-    return type == BR_TPID_8021Q || type == BR_TPID_8021AD || type == 0x9100 || type == 0x9200 || type == 0x9300;
-}
-
 /* Whether an Ethernet type is one that the guard judges, or would have to look behind. */
 static bool br_guard_is_subject(uint16_t type)
 {
     return type == BR_TYPE_IPV4 || type == BR_TYPE_IPV6 || type == BR_TYPE_ARP || type == BR_TYPE_RARP ||
-           br_guard_is_tag(type);
+           br_type_is_tag(type);
 }
 
-/* LLC with a SNAP header (RFC 1042, or the tunnel form of IEEE 802.1H) in front of what would be judged. */
+/* IP in SNAP, or whatever else would be judged. */
 static bool br_guard_is_snap(const struct br_frame *frame)
 {
     const uint8_t *llc = frame->data + BR_ETH_HLEN;
 
-    return frame->len >= BR_ETH_HLEN + BR_SNAP_LEN && llc[0] == 0xaa && llc[1] == 0xaa && llc[2] == 3 && llc[3] == 0 &&
-           llc[4] == 0 && (llc[5] == 0 || llc[5] == 0xf8) && br_guard_is_subject(br_be16_read(llc + 6));
+    return br_llc_is_snap(llc, frame->len - BR_ETH_HLEN) &&
+           br_guard_is_subject(br_be16_read(llc + BR_SNAP_LEN - 2));
 }
 
 enum br_guard_finding br_guard_judge(const struct br_guards *guards, const struct br_frame *frame,
@@ -271,7 +221,7 @@ enum br_guard_finding br_guard_judge(const struct br_guards *guards, const struc
     case BR_TYPE_RARP:
         return br_guard_arp(&it, claim);
     default:
-        return br_guard_is_tag(type) || (type < BR_TYPE_LEAST && br_guard_is_snap(frame)) ? BR_GUARD_encapsulated
+        return br_type_is_tag(type) || (type < BR_TYPE_LEAST && br_guard_is_snap(frame)) ? BR_GUARD_encapsulated
                                                                                           : BR_GUARD_passed;
     }
 }

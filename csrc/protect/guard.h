@@ -14,7 +14,8 @@
  *      A rule with a MAC holds for frames from that MAC only. Frames whose headers are cut short or
  *      contradict themselves are dropped. Every fragment carries its source; an ND message in a fragment is dropped
  *      (RFC 6980 section 5).
- * Not its job: who may answer as a DHCP server or router, and what is inside a tunnel (GRE, MPLS, PPPoE).
+ * Not its job: who may answer as a DHCP server or router (protect/server_guard.h), and what is inside a tunnel (GRE,
+ *      MPLS, PPPoE).
  * Thread: the tables are part of the snapshot; the data thread reads them.
  */
 #ifndef BR_GUARD_H
@@ -27,8 +28,6 @@
 #include "count/counters.h"
 #include "frame/frame.h"
 #include "snapshot/guard_rules.h"
-
-enum { BR_GUARD_CHAIN_MAX = 8 }; /* IPv6 extension headers of one packet */
 
 /* What a dropped frame spoke from, for people: `len` is 0, 4 or 16 bytes. */
 struct br_guard_claim {

@@ -32,6 +32,8 @@ static inline bool br_set_has(const struct br_port_set *set, uint16_t port)
 enum br_mode { BR_MODE_ACCESS, BR_MODE_TRUNK, BR_MODE_TUNNEL };
 enum br_priority_tags { BR_PRIORITY_TAGS_NEVER, BR_PRIORITY_TAGS_IF_NONZERO, BR_PRIORITY_TAGS_ALWAYS };
 enum br_direction { BR_DIRECTION_BOTH, BR_DIRECTION_INGRESS, BR_DIRECTION_EGRESS };
+/* What a port is guarded against: speaking from others' addresses (protect/guard.h), and as a server (server_guard.h). */
+enum br_guard_bit { BR_GUARD_BIT_SOURCE = 1, BR_GUARD_BIT_RA = 2, BR_GUARD_BIT_DHCP = 4 };
 enum br_flood_class { BR_FLOOD_UNKNOWN, BR_FLOOD_MULTICAST, BR_FLOOD_BROADCAST, BR_FLOOD_CLASSES };
 
 struct br_port;
@@ -57,7 +59,7 @@ struct br_port_config {
     bool hairpin;
     bool simple;           /* up, and frames leave untagged or under one tag with the VID of their VLAN */
     bool locked;           /* protect/lock.h */
-    bool guarded;          /* protect/guard.h */
+    uint8_t guards;        /* of enum br_guard_bit */
     bool blocked;          /* why it is not up */
     uint8_t reserved[19];
 };

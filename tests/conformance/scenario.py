@@ -66,7 +66,7 @@ BRIDGE_KEYS = {
 }
 VLAN_KEYS = {"mac_limit", "learning"}
 FLUSH_KEYS = {"port", "vlan", "mac", "state"}
-SECURITY = ("locked", "allow", "source_guard")
+SECURITY = ("locked", "allow", "source_guard", "ra_guard", "dhcp_guard")
 PORT_KEYS |= {*SECURITY}
 MIRROR_KEYS = {"to_port", "ports", "direction", "vlans", "snaplen"}
 FLOODS = ("unknown", "multicast", "broadcast")

@@ -1,10 +1,13 @@
-"""Source guard against its slow oracle (tests/guards.py): packets of every kind, cut short, damaged and rearranged.
+"""Guards against their slow oracle (tests/guards.py): packets of every kind, cut short, damaged and rearranged.
 
 Each frame goes alone through a bridge of two memory ports; what became of it, and what was told of it, must be what the
 oracle says.
 """
 
 from __future__ import annotations
+
+import struct
+from typing import Any
 
 import guards
 import pytest
@@ -110,9 +113,9 @@ def good_frames(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
-def damaged_frames(draw: st.DrawFn) -> bytes:
+def damaged(draw: st.DrawFn, good: st.SearchStrategy[bytes]) -> bytes:
     """Some cut short, some padded, some with bytes changed behind the addresses."""
-    frame = bytearray(draw(good_frames()))
+    frame = bytearray(draw(good))
     match draw(st.sampled_from(["whole", "whole", "cut", "padded", "changed", "changed"])):
         case "cut":
             del frame[draw(st.integers(14, len(frame))) :]
@@ -124,25 +127,24 @@ def damaged_frames(draw: st.DrawFn) -> bytes:
     return bytes(frame)
 
 
-def make_bridge() -> tuple[_core.Bridge, _core.MemoryPort, _core.MemoryPort]:
+def make_bridge(**security: Any) -> tuple[_core.Bridge, _core.MemoryPort, _core.MemoryPort]:
     core = _core.Bridge(fdb_capacity=64, burst=1)
     guarded, beyond = core.open_memory(0), core.open_memory(1)
     snapshot = _core.Snapshot()
     for port in (guarded, beyond):
-        snapshot.add_port(
-            port, PortRow(mode="tunnel", pvid=10)
-        )  # takes tags for payload, so that the guard sees them
-    snapshot.secure_port(guarded, rules=RULES)
+        # It takes tags for payload, so that the guard sees them.
+        snapshot.add_port(port, PortRow(mode="tunnel", pvid=10))
+    snapshot.secure_port(guarded, **security)
     core.apply(snapshot)
     return core, guarded, beyond
 
 
 @pytest.mark.timeout(1800)
 def test_the_guard_finds_what_the_oracle_finds() -> None:
-    core, guarded, beyond = make_bridge()
+    core, guarded, beyond = make_bridge(rules=RULES)
 
     @settings(max_examples=examples(2000))
-    @given(damaged_frames())
+    @given(damaged(good_frames()))
     def judge(frame: bytes) -> None:
         assert guarded.inject([frame]) == 1
         core.renew_hints()
@@ -154,5 +156,71 @@ def test_the_guard_finds_what_the_oracle_finds() -> None:
             assert (sent, told) == ([frames.padded(frame)], [])
         else:
             assert (sent, told) == ([], [(finding, address)])
+
+    judge()
+
+
+# -- no router, no DHCP server -----------------------------------------------------------------------
+
+links = st.sampled_from([LINK_LOCAL, LINK_LOCAL, "fe80::1", "2001:db8::9", "::"])
+ports = st.sampled_from([67, 68, 546, 547, 53])
+wrappers = st.sampled_from(
+    [b"\x81\0\0\x0a", b"\x88\xa8\0\x14", b"\x91\0\0\1"]
+    + [bytes([0, 46]) + b"\xaa\xaa\x03\0\0" + end for end in (b"\0", b"\xf8", b"\1")]
+)
+
+
+@st.composite
+def datagrams(draw: st.DrawFn) -> bytes:
+    """UDP of DHCP and others, some without what tells a server."""
+    header = struct.pack("!HHHH", draw(ports), draw(ports), 28, 0)
+    body = bytes([draw(st.sampled_from([1, 2, 7, 12, 13]))]) + bytes(19)
+    return (header + body)[: draw(st.sampled_from([28, 28, 28, 9, 8, 7, 4, 0]))]
+
+
+@st.composite
+def served_frames(draw: st.DrawFn) -> bytes:
+    """What servers say, and what looks like it, behind everything that may stand in front."""
+    if draw(st.booleans()):
+        body = draw(st.one_of(datagrams(), st.just(packets.ra()), icmp))
+        headers = draw(st.lists(extensions, max_size=draw(st.sampled_from([0, 1, 3, 10]))))
+        protocol = 17 if draw(st.booleans()) else 58
+        frame = packets.ipv6(MAC, draw(links), *headers, protocol=protocol, body=body)
+        hop_limit = draw(st.sampled_from([255, 255, 64]))
+        frame = frame[:21] + bytes([hop_limit]) + frame[22:]
+    else:
+        chain = draw(
+            st.sampled_from([b"", b"", b"\x11\4" + bytes(22), b"\x33\1" + bytes(10) + b"\x11\1" + bytes(10)])
+        )
+        frame = packets.ipv4(
+            MAC,
+            "10.0.0.5",
+            protocol=51 if chain else 17,
+            body=chain + draw(datagrams()),
+            options=bytes(4 * draw(st.sampled_from([0, 0, 1, 10]))),
+            fragment=draw(st.sampled_from([0, 0x4000, 0x2000, 0x2001, 5])),
+        )
+    for wrapper in draw(st.lists(wrappers, max_size=draw(st.sampled_from([0, 0, 2, 6])))):
+        frame = frame[:12] + wrapper + frame[12:]
+    return frame
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    "guard", [{"ra_guard": True}, {"dhcp_guard": True}, {"ra_guard": True, "dhcp_guard": True}], ids="+".join
+)
+def test_servers_are_found_where_the_oracle_finds_them(guard: dict[str, bool]) -> None:
+    core, guarded, beyond = make_bridge(rules=(), **guard)
+
+    @settings(max_examples=examples(1500))
+    @given(damaged(served_frames()))
+    def judge(frame: bytes) -> None:
+        assert guarded.inject([frame]) == 1
+        core.renew_hints()
+        core.turn()
+        sent = [sent.data for sent in beyond.drain()]
+        told = [event.kind for event in core.events()[0] if event.kind.endswith("_guard")]
+        reason = guards.judge_server(frame, **{"ra_guard": False, "dhcp_guard": False, **guard})
+        assert (sent, told) == (([], [reason]) if reason else ([frames.padded(frame)], []))
 
     judge()

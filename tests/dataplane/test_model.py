@@ -87,6 +87,8 @@ def port_configs(draw: st.DrawFn) -> PortConfig:
         locked=draw(mostly_false),
         allow=draw(allow_lists),
         rules=draw(guard_rules),
+        ra_guard=draw(mostly_false),
+        dhcp_guard=draw(mostly_false),
         blocked=not up and draw(st.booleans()),
     )
 

@@ -22,6 +22,7 @@ from helpers import frames, pcapng
 
 SECRET = bytes(range(16))  # a fixed hash key: a failing example fails again
 DEFAULT_BURST = 64
+SECURITY = ("locked", "allow", "rules", "ra_guard", "dhcp_guard")  # what Snapshot.secure_port takes
 NEVER = 1e-15  # units a cycle: nothing comes back while a test runs
 # counters the model does not predict
 UNMODELLED = {"rx_missed", "rx_cycles", "tx_cycles"}
@@ -31,6 +32,8 @@ REPEATABLE = {
     "static_move",
     "locked",
     "source_guard",
+    "ra_guard",
+    "dhcp_guard",
     "refreshed",
     "refused_port_limit",
     "refused_vlan_limit",
@@ -352,7 +355,7 @@ def make_snapshot(config: Config, ports: dict[int, _core.MemoryPort]) -> _core.S
     )
     for index, port in sorted(config.ports.items()):
         options = {name: getattr(port, name) for name in port.__dataclass_fields__}
-        security = {name: options.pop(name) for name in ("locked", "allow", "rules")}
+        security = {name: options.pop(name) for name in SECURITY}
         snapshot.add_port(ports[index], PortRow(**options))
         snapshot.secure_port(ports[index], **security)
     for (index, flood), burst in sorted(config.storms.items()):

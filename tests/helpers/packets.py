@@ -87,6 +87,11 @@ def neighbour(message: int, target: str, *options: bytes) -> bytes:
     return struct.pack("!BBHI", message, 0, 0, 0) + address(target) + b"".join(options)
 
 
+def ra() -> bytes:
+    """A router advertisement without options, for half an hour."""
+    return struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+
+
 def link_option(kind: int, station: bytes) -> bytes:
     """The option of NS and NA that tells a link-layer address."""
     return bytes([kind, 1]) + station

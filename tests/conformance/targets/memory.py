@@ -154,13 +154,15 @@ def port_config(port: Port) -> PortConfig:
 
 
 def security(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """What `locked`, `allow` and `source_guard` of a port's table come to."""
+    """What `locked`, `allow` and the guards of a port's table come to."""
     allowed = [one for text in keys.get("allow", ()) for one in guards.stations(text)]
     rules = [rule for text in keys.get("source_guard", ()) for rule in guards.rules(text)]
     return {
         "locked": keys.get("locked", False),
         "allow": tuple(ranges(allowed)),
         "rules": tuple(rule.for_core for rule in rules),
+        "ra_guard": keys.get("ra_guard", False),
+        "dhcp_guard": keys.get("dhcp_guard", False),
     }
 
 

@@ -184,8 +184,16 @@ def test_ports_are_locked_and_guarded(server: Served, capsys: Capture) -> None:
         "locked_drops": 0,
         "source_guard": ["10.0.0.5", "2001:db8::/64"],
         "source_guard_drops": 0,
+        "ra_guard": False,
+        "ra_guard_drops": 0,
+        "dhcp_guard": False,
+        "dhcp_guard_drops": 0,
     }
     assert shown("port guard guests", capsys) == [row]
+    assert run("port set uplink ra_guard on dhcp-guard on", capsys)[0] == 0
+    (uplink,) = shown("port guard uplink", capsys)
+    assert (uplink["ra_guard"], uplink["dhcp_guard"], uplink["locked"]) == (True, True, False)
+    assert run("port set uplink ra_guard default dhcp_guard off", capsys)[0] == 0
     assert shown("port guard uplink", capsys) == []
     assert run("port set guests locked off", capsys)[0] == 0
     assert shown("port guard guests", capsys) == [{**row, "locked": False}]

@@ -198,7 +198,8 @@ def _security(draw: Draw) -> Security:
     locked = draw(st.booleans())
     allow = draw(st.sets(ALLOWED, max_size=3)) if locked else set()
     rules = draw(st.sets(RULES, max_size=3))
-    return Security(locked, tuple(sorted(allow)), tuple(sorted(rules)))
+    guards = draw(st.tuples(st.booleans(), st.booleans()))
+    return Security(locked, tuple(sorted(allow)), tuple(sorted(rules)), *guards)
 
 
 @st.composite

@@ -6,7 +6,7 @@ import pytest
 
 from bridge.config.document import parse
 from bridge.config.port import PortConfig, parse_port, port_table, update_port
-from bridge.config.security import ALLOW_MAX, OPEN, RULES_MAX, Stations, rules, stations
+from bridge.config.security import ALLOW_MAX, OPEN, RULES_MAX, Security, Stations, rules, stations
 from bridge.config.table import BadValueError
 from bridge.config.whole import Config
 from bridge.config.write import to_toml
@@ -194,4 +194,20 @@ def test_a_row_tells_what_a_port_allows() -> None:
         "locked_drops": 3,
         "source_guard": ["10.0.0.5"],
         "source_guard_drops": 0,
+        "ra_guard": False,
+        "ra_guard_drops": 0,
+        "dhcp_guard": False,
+        "dhcp_guard_drops": 0,
     }
+
+
+def test_a_port_that_is_no_server() -> None:
+    config = port(ra_guard=True, dhcp_guard=True)
+    assert config.security == Security(ra_guard=True, dhcp_guard=True)
+    assert {key: port_table(config)[key] for key in ("ra_guard", "dhcp_guard")} == {
+        "ra_guard": True,
+        "dhcp_guard": True,
+    }
+    assert port_table(port(dhcp_guard=True))["ra_guard"] is None
+    with pytest.raises(ConfigError, match=r"port\.ra_guard: expected true or false, got 1"):
+        port(ra_guard=1)

@@ -16,6 +16,8 @@ OWNERS = {
     "request": "request",
     "locked": "lock_out",
     "source_guard": "guard",
+    "ra_guard": "guard_server",
+    "dhcp_guard": "guard_server",
     "budget_over": "budget",
     "budget_under": "budget",
     "probe": "probed",
@@ -71,6 +73,9 @@ class Owner:
 
     def guard(self, event: Event) -> None:
         self.handed.append(("guard", event))
+
+    def guard_server(self, event: Event) -> None:
+        self.handed.append(("guard_server", event))
 
     def probed(self, vid: int, nonce: int, port: int) -> None:
         self.handed.append(("probed", (vid, nonce, port)))

@@ -712,6 +712,18 @@ def test_source_guard_tells_who_spoke_from_where() -> None:
     assert table.rows() == []
 
 
+def test_guards_tell_who_spoke_as_a_server() -> None:
+    table = Table(access("a", security=Security(ra_guard=True, dhcp_guard=True)), access("b"))
+    advertisement = packets.ipv6(frames.host(1), "fe80::1", protocol=packets.ICMPV6, body=packets.ra())
+    offer = packets.ipv4(frames.host(2), "10.0.0.1", body=packets.dhcp(67, 68))
+    table.ports[0].inject([advertisement, advertisement, offer])
+    table.core.turn()
+    table.drain()
+    assert table.heard("ra-guard") == [{"mac": mac(1), "vlan": VID, "port": "a"}]
+    assert table.heard("dhcp-guard") == [{"mac": mac(2), "vlan": VID, "port": "a"}]
+    assert table.rows() == []
+
+
 # -- loss, flushing --------------------------------------------------------------------------------
 
 
