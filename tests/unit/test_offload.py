@@ -53,6 +53,7 @@ def test_a_port_is_closed_for_what_looks_at_each_of_its_frames() -> None:
     assert closed(learning=False) == (True, False)
     assert closed(locked=True) == (True, False)
     assert closed(source_guard=["10.0.0.1"]) == (True, False)
+    assert closed(ra_guard=True) == closed(dhcp_guard=True) == (True, False)
     assert closed(direction="egress") == (True, False)
     assert closed(direction="ingress") == (False, True)
     assert closed(isolated=True, horizon=3, storm_control={"broadcast": "5frames/s"}) == (False, False)

@@ -208,6 +208,6 @@ def test_a_port_that_is_no_server() -> None:
         "ra_guard": True,
         "dhcp_guard": True,
     }
-    assert port_table(port(dhcp_guard=True))["ra_guard"] is None
+    assert port_table(port(dhcp_guard=True))["ra_guard"] is False
     with pytest.raises(ConfigError, match=r"port\.ra_guard: expected true or false, got 1"):
         port(ra_guard=1)

@@ -392,6 +392,7 @@ async def test_rows_of_ports_and_vlans() -> None:
         common |= {"enabled": True, "learning": True, "mac_limit": 0, "flood": "unknown,multicast,broadcast"}
         common |= {"isolated": False, "horizon": None, "hairpin": False, "direction": "both"}
         common |= {"locked": False, "source_guard": False, "storm_control": False}
+        common |= {"ra_guard": False, "dhcp_guard": False}
         counts = dict.fromkeys(("rx_frames", "tx_frames", "drops", "rx_missed", "fdb_entries"), 0)
         assert engine.status.ports() == [
             {
