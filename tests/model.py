@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -1042,14 +1042,17 @@ def is_own(data: bytes, offload: Offload) -> bool:
 
 
 def cut(data: bytes, offload: Offload, is_open: bool) -> list[tuple[bytes, Offload]]:
-    """The wire frames a super-frame stands for, checksums finished or left open; none if its headers do not say how."""
+    """The wire frames a super-frame stands for, checksums finished or left open; none if its headers do not say how.
+
+    Those left open that are datagrams with a checksum, in one tunnel, are put together to super-frames again.
+    """
     transport, protocol = offload.csum_start, L4_PROTOCOL[offload.gso]
     layers = headers.layers(data, transport, protocol)
     if layers is None:
         return []
     payload = data[offload.hdr_len :]
     pieces = [payload[i : i + offload.gso_size] for i in range(0, len(payload), offload.gso_size)]
-    made = []
+    finished, left_open = [], []
     for n, piece in enumerate(pieces):
         frame = bytearray(data[: offload.hdr_len] + piece)
         for layer in layers:
@@ -1064,10 +1067,32 @@ def cut(data: bytes, offload: Offload, is_open: bool) -> list[tuple[bytes, Offlo
         frame = bytearray(finish_checksum(bytes(frame), offload))
         for position in reversed(range(len(layers))):
             write_checksum(frame, layers, position)
-        if is_open:
-            struct.pack_into("!H", frame, at, pseudo)
-        made.append((bytes(frame), Offload(True, transport, offload.csum_offset) if is_open else Offload()))
-    return made
+        finished.append(bytes(frame))
+        struct.pack_into("!H", frame, at, pseudo)
+        left_open.append((bytes(frame), Offload(True, transport, offload.csum_offset)))
+    if not is_open:
+        return [(frame, Offload()) for frame in finished]
+    if [layer.kind for layer in layers[1:-1]] != ["udp"] or not layers[1].has_csum:
+        return left_open
+    unit = offload.hdr_len - layers[1].at - 8 + offload.gso_size
+    return [*datagrams(finished, layers, unit, left_open)]
+
+
+def datagrams(
+    finished: list[bytes], layers: list[headers.Layer], unit: int, left_open: list[tuple[bytes, Offload]]
+) -> Iterator[tuple[bytes, Offload]]:
+    """As many as IP can say the length of in one super-frame; one that is left alone as it is."""
+    udp = layers[1].at
+    most, done = (65535 - udp - 8) // unit, 0
+    while (count := min(most, len(finished) - done)) >= 2:
+        bodies = [frame[udp + 8 :] for frame in finished[done : done + count]]
+        frame = bytearray(finished[done][: udp + 8] + b"".join(bodies))
+        for layer in layers[:2]:
+            write_length(frame, layer, 0)
+        struct.pack_into("!H", frame, udp + 6, pseudo_sum(frame, layers[0], headers.UDP, len(frame) - udp))
+        yield bytes(frame), Offload(True, udp, 6, "udp", False, unit, udp + 8)
+        done += count
+    yield from left_open[done:]
 
 
 def write_length(frame: bytearray, layer: headers.Layer, n: int) -> None:

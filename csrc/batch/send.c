@@ -29,23 +29,45 @@ static bool br_send_is_whole(const struct br_port *port, const struct br_frame *
     return !br_frame_is_super(frame) || (port->vnet && !(frame->flags & BR_FRAME_INNER));
 }
 
-static void br_send_cut(struct br_batch *batch, struct br_port *port, struct br_frame *frame)
+/* Super-frames of datagrams as long as they are made; returns how many. */
+static uint32_t br_send_datagrams(struct br_batch *batch, struct br_port *port, struct br_gso *gso)
+{
+    struct br_frame super;
+    struct br_frame *pointer = &super;
+    uint32_t n = 0;
+
+    for (; gso->datagram && br_gso_datagrams(gso, &batch->pool, &super); n++) {
+        port->ops->tx(port, &pointer, 1);
+        br_gso_release_datagrams(&batch->pool, &super);
+    }
+    return n;
+}
+
+static uint32_t br_send_segments(struct br_batch *batch, struct br_port *port, struct br_gso *gso)
 {
     struct br_frame segment[BR_GSO_BURST];
     struct br_frame *pointer[BR_GSO_BURST];
-    struct br_gso gso;
+    uint32_t n_all = 0;
 
-    if (!br_gso_begin(&gso, frame, port->vnet)) {
-        br_port_refuse(port, frame, BR_DROP_gso_unsupported);
-        return;
-    }
-    for (uint32_t n; (n = br_gso_next(&gso, &batch->pool, segment, BR_GSO_BURST)) > 0;) {
+    for (uint32_t n; (n = br_gso_next(gso, &batch->pool, segment, BR_GSO_BURST)) > 0; n_all += n) {
         for (uint32_t i = 0; i < n; i++)
             pointer[i] = &segment[i];
         port->ops->tx(port, pointer, n);
         br_gso_release(&batch->pool, segment, n);
     }
-    br_send_note_cut(batch, port, frame, gso.n_done);
+    return n_all;
+}
+
+static void br_send_cut(struct br_batch *batch, struct br_port *port, struct br_frame *frame)
+{
+    struct br_gso gso;
+
+    if (!br_gso_begin(&gso, frame, port->vnet, port->uso)) {
+        br_port_refuse(port, frame, BR_DROP_gso_unsupported);
+        return;
+    }
+    const uint32_t n = br_send_datagrams(batch, port, &gso);
+    br_send_note_cut(batch, port, frame, n + br_send_segments(batch, port, &gso));
 }
 
 void br_send_cutting(struct br_batch *batch, struct br_port *port, struct br_frame *const *frame, uint32_t n)

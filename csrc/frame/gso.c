@@ -16,6 +16,7 @@ enum {
     BR_GRE_CSUM = 0x8000,
     BR_GRE_KEY = 0x2000,
     BR_GRE_OTHERS = 0x5fff, /* routing, sequence number, recursion, version: not cut */
+    BR_UDP_LEN_MAX = 65535, /* of IP, really: length fields have 16 bits */
     BR_GSO_HEADROOM = 32, /* a segment has its final form: room for a vnet header is enough */
 };
 
@@ -107,7 +108,15 @@ static uint32_t br_gso_into_tunnel(struct br_gso *gso, const struct br_packet *p
     return from ? br_gso_inner(gso, from, is_ipv6) : 0;
 }
 
-bool br_gso_begin(struct br_gso *gso, const struct br_frame *frame, bool open)
+/* One UDP tunnel with a checksum, and nothing else around the segments. */
+static uint32_t br_gso_datagram(const struct br_gso *gso)
+{
+    const bool is_one = gso->n_layers == 3 && gso->layer[1].kind == BR_GSO_LAYER_UDP && gso->layer[1].has_csum;
+
+    return gso->uso && is_one ? gso->layer[1].at + BR_UDP_HLEN : 0;
+}
+
+bool br_gso_begin(struct br_gso *gso, const struct br_frame *frame, bool open, bool uso)
 {
     struct br_packet packet;
 
@@ -118,6 +127,7 @@ bool br_gso_begin(struct br_gso *gso, const struct br_frame *frame, bool open)
         .next = frame->vnet.hdr_len,
         .is_udp = (frame->vnet.gso_type & ~BR_GSO_ECN) == BR_GSO_UDP,
         .open = open,
+        .uso = uso,
     };
     br_packet_walk(frame->data, gso->transport, &packet);
     bool is_ipv6 = packet.type == BR_TYPE_IPV6;
@@ -127,8 +137,10 @@ bool br_gso_begin(struct br_gso *gso, const struct br_frame *frame, bool open)
         if (!br_packet_ip(frame->data, gso->transport, at, is_ipv6, &packet) || packet.is_fragment ||
             !br_gso_add(gso, is_ipv6 ? BR_GSO_LAYER_IPV6 : BR_GSO_LAYER_IPV4, at, false))
             return false;
-        if (packet.transport == gso->transport)
+        if (packet.transport == gso->transport) {
+            gso->datagram = br_gso_datagram(gso);
             return packet.protocol == br_gso_protocol(gso);
+        }
     }
     return false;
 }
@@ -250,10 +262,19 @@ static void br_gso_edit_csums(const struct br_gso *gso, struct br_frame *segment
         br_vnet_finish_csum(segment);
 }
 
+/* A copy of the headers and len bytes of payload behind them: what differs from one segment to the next. */
+static void br_gso_edit(const struct br_gso *gso, struct br_frame *segment, uint32_t len)
+{
+    br_gso_edit_layers(gso, segment);
+    if (gso->is_udp)
+        br_be16_write(segment->data + gso->transport + 4, (uint16_t)(br_frame_len(segment) - gso->transport));
+    else
+        br_gso_edit_tcp(gso, segment, gso->next + len == br_frame_len(gso->frame));
+    br_gso_edit_csums(gso, segment);
+}
+
 static void br_gso_make(const struct br_gso *gso, struct br_frame *segment, uint8_t *head, uint32_t len)
 {
-    const bool is_last = gso->next + len == br_frame_len(gso->frame);
-
     *segment = (struct br_frame){
         .data = head + BR_GSO_HEADROOM,
         .len = gso->payload,
@@ -262,13 +283,16 @@ static void br_gso_make(const struct br_gso *gso, struct br_frame *segment, uint
     };
     memcpy(segment->data, gso->frame->data, gso->payload);
     br_gso_payload(gso, segment, gso->next, len);
-    br_gso_edit_layers(gso, segment);
-    if (gso->is_udp)
-        br_be16_write(segment->data + gso->transport + 4, (uint16_t)(br_frame_len(segment) - gso->transport));
-    else
-        br_gso_edit_tcp(gso, segment, is_last);
-    br_gso_edit_csums(gso, segment);
+    br_gso_edit(gso, segment, len);
     br_frame_pad(segment);
+}
+
+/* Payload bytes of the next segment. */
+static uint32_t br_gso_next_len(const struct br_gso *gso)
+{
+    const uint32_t left = br_frame_len(gso->frame) - gso->next;
+
+    return left < gso->frame->vnet.gso_size ? left : gso->frame->vnet.gso_size;
 }
 
 uint32_t br_gso_next(struct br_gso *gso, struct br_pool *pool, struct br_frame *segment, uint32_t cap)
@@ -277,8 +301,7 @@ uint32_t br_gso_next(struct br_gso *gso, struct br_pool *pool, struct br_frame *
     uint32_t n = 0;
 
     for (; n < cap && gso->next < total; n++, gso->n_done++) {
-        const uint32_t left = total - gso->next;
-        const uint32_t len = left < gso->frame->vnet.gso_size ? left : gso->frame->vnet.gso_size;
+        const uint32_t len = br_gso_next_len(gso);
         uint8_t *head = br_stack_get(&pool->heads);
 
         if (!head)
@@ -293,4 +316,92 @@ void br_gso_release(struct br_pool *pool, const struct br_frame *segment, uint32
 {
     for (uint32_t i = 0; i < n; i++)
         br_stack_put(&pool->heads, segment[i].data - segment[i].headroom);
+}
+
+/* ---- datagrams --------------------------------------------------------------------------------------------------- */
+
+/* Copy len bytes at offset `at` of the super-frame. */
+static void br_gso_copy(const struct br_frame *frame, uint8_t *to, uint32_t at, uint32_t len)
+{
+    const uint32_t in_head = at >= frame->len ? 0 : len < frame->len - at ? len : frame->len - at;
+
+    memcpy(to, frame->data + at, in_head);
+    if (len > in_head)
+        memcpy(to + in_head, frame->tail + (at + in_head - frame->len), len - in_head);
+}
+
+/* The payload of n datagrams, inner checksums finished, from `to` on; where it ends. Outer headers are not written. */
+static uint8_t *br_gso_fill(struct br_gso *gso, uint8_t *to, uint32_t n)
+{
+    const uint32_t at = gso->datagram;
+    struct br_gso inner = *gso;
+
+    inner.layer[0] = gso->layer[2];
+    inner.n_layers = 1;
+    inner.open = false;
+    for (uint32_t i = 0; i < n; i++, inner.n_done++) {
+        const uint32_t len = br_gso_next_len(&inner);
+        struct br_frame piece = {.data = to - at, .len = gso->payload + len};
+
+        memcpy(to, gso->frame->data + at, gso->payload - at);
+        br_gso_copy(gso->frame, piece.data + gso->payload, inner.next, len);
+        br_gso_edit(&inner, &piece, len);
+        inner.next += len;
+        to += piece.len - at;
+    }
+    gso->next = inner.next;
+    return to;
+}
+
+/* Lengths of the whole, and the pseudo-header where the checksum of each datagram will be. */
+static void br_gso_edit_datagrams(const struct br_gso *gso, struct br_frame *super, uint32_t unit)
+{
+    const uint32_t at = gso->layer[1].at;
+    struct br_gso outer = *gso;
+
+    outer.n_layers = 2;
+    br_gso_edit_layers(&outer, super);
+    const uint16_t pseudo = br_gso_pseudo(super, &gso->layer[0], BR_IP_UDP, br_frame_len(super) - at);
+    memcpy(super->data + at + BR_UDP_CSUM, &pseudo, sizeof(pseudo));
+    super->vnet = (struct br_vnet){
+        .needs_csum = 1,
+        .gso_type = BR_GSO_UDP,
+        .hdr_len = (uint16_t)(at + BR_UDP_HLEN),
+        .gso_size = (uint16_t)unit,
+        .csum_start = (uint16_t)at,
+        .csum_offset = BR_UDP_CSUM,
+    };
+}
+
+uint32_t br_gso_datagrams(struct br_gso *gso, struct br_pool *pool, struct br_frame *super)
+{
+    const uint32_t at = gso->datagram; /* the buffer begins so far before the payload, for headers that stay outside */
+    const uint32_t gso_size = gso->frame->vnet.gso_size;
+    const uint32_t unit = gso->payload - at + gso_size;
+    const uint32_t most = (BR_UDP_LEN_MAX - at) / unit;
+    const uint32_t left = (br_frame_len(gso->frame) - gso->next + gso_size - 1) / gso_size;
+    const uint32_t n = left < most ? left : most;
+
+    if (!at || n < 2 || !pool->heads.n || !pool->tails.n)
+        return 0;
+    uint8_t *head = br_stack_get(&pool->heads);
+    uint8_t *tail = br_stack_get(&pool->tails);
+    *super = (struct br_frame){
+        .data = head + BR_GSO_HEADROOM,
+        .len = at,
+        .headroom = BR_GSO_HEADROOM,
+        .tail = tail + at,
+        .segments = (uint16_t)n,
+    };
+    memcpy(super->data, gso->frame->data, at);
+    super->tail_len = (uint32_t)(br_gso_fill(gso, super->tail, n) - super->tail);
+    br_gso_edit_datagrams(gso, super, unit);
+    gso->n_done += n;
+    return n;
+}
+
+void br_gso_release_datagrams(struct br_pool *pool, const struct br_frame *super)
+{
+    br_stack_put(&pool->tails, super->tail - super->len);
+    br_stack_put(&pool->heads, super->data - super->headroom);
 }

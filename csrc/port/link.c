@@ -504,6 +504,7 @@ int br_port_open_link(struct br_port **port, const char *device, uint32_t slots)
     memset(link, 0, sizeof(*link));
     link->port.ops = &br_link_ops;
     link->port.vnet = true;
+    link->port.uso = br_port_takes_uso();
     link->port.polled = true;
     link->port.edge = true;
     link->ifindex = (int)ifindex;

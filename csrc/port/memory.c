@@ -160,6 +160,7 @@ int br_port_open_memory(struct br_port **port, uint32_t slots, bool vnet)
     memory->port.ops = &br_memory_ops;
     memory->port.fd = -1;
     memory->port.vnet = vnet;
+    memory->port.uso = vnet;
     memory->port.polled = true;
     if (br_slots_init(&memory->rx, n) || br_slots_init(&memory->tx, n)) {
         br_memory_close(&memory->port);

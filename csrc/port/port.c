@@ -2,12 +2,26 @@
 #include "port/port.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 
 #include "frame/vnet.h"
 
 /* What a frame takes of a buffer beside its bytes, at most. */
 enum { BR_READ_SPARE = BR_HEADROOM + BR_FRAME_MIN + BR_READ_LINE };
+
+/* VIRTIO_NET_HDR_GSO_UDP_L4 came with Linux 6.2 (include/linux/virtio_net.h); before, it is EINVAL. */
+bool br_port_takes_uso(void)
+{
+    struct utsname kernel;
+    unsigned int major = 0;
+    unsigned int minor = 0;
+
+    if (uname(&kernel) < 0 || sscanf(kernel.release, "%u.%u", &major, &minor) != 2)
+        return false;
+    return major > 6 || (major == 6 && minor >= 2);
+}
 
 enum br_drop br_port_tx_reason(int error)
 {

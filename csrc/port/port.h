@@ -63,6 +63,7 @@ struct br_port {
     uint32_t serial;   /* no other attachment of a port has it */
     uint16_t index;
     bool vnet;         /* tx takes partial checksums and super-frames */
+    bool uso;          /* of those, also super-frames of datagrams */
     bool polled;       /* rx costs no system call when there is nothing: look every turn */
     bool edge;         /* wants to be named by epoll at each wake-up, not as long as there is something (EPOLLET) */
     bool failed;       /* out of the poll set until it is opened again */
@@ -102,6 +103,8 @@ static inline void br_port_refuse(struct br_port *port, struct br_frame *frame, 
     port->counters.tx_drops[reason]++;
 }
 
+/* Whether taps and packet sockets take super-frames of datagrams. */
+bool br_port_takes_uso(void);
 /* What the port kinds share that talk to the kernel. Why it did not take a frame: */
 enum br_drop br_port_tx_reason(int error);
 /* A frame as it takes it: vnet header in the headroom (in `vnet`, BR_VNET_HLEN bytes, if there is none), head, tail.

@@ -80,6 +80,7 @@ int br_port_open_replay(struct br_port **port, uint32_t n_frames, uint32_t longe
     replay->port.ops = &br_replay_ops;
     replay->port.fd = -1;
     replay->port.vnet = true;
+    replay->port.uso = true;
     replay->port.polled = true;
     replay->burst = burst;
     replay->stride = (longest + 63) & ~63u;

@@ -149,6 +149,7 @@ int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst)
     memset(tap, 0, sizeof(*tap));
     tap->port.ops = &br_tap_ops;
     tap->port.vnet = true;
+    tap->port.uso = br_port_takes_uso();
     tap->port.holds = BR_TAP_HOLDS;
     tap->port.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     int error = tap->port.fd < 0 ? -errno : 0;

@@ -38,13 +38,31 @@ def super_frame(segment: Segment, gso: str) -> Frame:
 def test_is_cut_for_every_port(wrap: tunnels.Wrap, gso: str, in_one: bool) -> None:
     """For one that takes no super-frames its checksums are finished, for others the inner one is left open."""
     lab = Lab(access(10), access(10), trunk(10), access(10), no_vnet=[3])
-    sent = lab.send(0, super_frame(wrap(INNER[gso]()), gso), in_one=in_one).sent
-    assert [len(sent[port]) for port in (1, 2, 3)] == 3 * [N_SEGMENTS]
-    assert {piece.offload.gso for piece in sent[1]} == {"none"}
+    segment = wrap(INNER[gso]())
+    sent = lab.send(0, super_frame(segment, gso), in_one=in_one).sent
+    is_datagrams = sent[1][0].offload.gso == "udp"
+    assert [len(sent[port]) for port in (1, 2, 3)] == [*2 * [1 if is_datagrams else N_SEGMENTS], N_SEGMENTS]
     assert all(piece.offload.needs_csum for piece in sent[1] + sent[2])
     assert not any(piece.offload.needs_csum for piece in sent[3])
+    assert [lab.values(port)["tx_segments"] for port in (1, 2, 3)] == 3 * [N_SEGMENTS]
     assert [lab.values(port)["tx_segmented"] for port in (1, 2, 3)] == [1, 1, 1]
     assert lab.values(0)["rx_segments"] == N_SEGMENTS
+
+
+DATAGRAMS = {"vxlan with checksum", "vxlan over IPv6", "geneve with options"}
+
+
+@pytest.mark.parametrize("name", tunnels.KINDS)
+@pytest.mark.parametrize(("payload_len", "n_sent"), [(2600, 1), (47 * 1300, 1), (49 * 1300, 2), (64_000, 2)])
+def test_datagrams_of_a_tunnel_leave_together(name: str, payload_len: int, n_sent: int) -> None:
+    """Those that have a checksum: as many as IP can say the length of, the rest behind them, one alone as a frame."""
+    lab = Lab(access(10), access(10))
+    segment = tunnels.KINDS[name](frames.tcp(B, A, payload_len=payload_len))
+    sent = lab.send(0, super_frame(segment, "tcp4")).sent[1]
+    n_segments = -(-payload_len // GSO_SIZE)
+    assert len(sent) == (n_sent if name in DATAGRAMS else n_segments)
+    assert (sent[0].offload.gso == "udp") == (name in DATAGRAMS)
+    assert lab.values(1)["tx_segments"] == n_segments
 
 
 @pytest.mark.parametrize(

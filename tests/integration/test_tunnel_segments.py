@@ -15,7 +15,7 @@ from helpers import frames, kernel
 from helpers.bridge import SECRET
 from helpers.frames import Segment
 from helpers.kernel import VnetHeader
-from helpers.net import Namespace, Net, Received, capability
+from helpers.net import HERE, Namespace, Net, Received, capability
 from helpers.tunnels import vxlan_device
 from model import Frame, Offload
 
@@ -101,21 +101,27 @@ def join(space: Namespace, *devices: str) -> None:
 
 def cut(whole: Received) -> list[bytes]:
     """What the bridge makes of it for a port that takes no super-frames."""
+    bridge = _core.Bridge(secret=SECRET)
+    taker = bridge.open_memory(1, slots=1024, vnet=False)
+    forward(bridge, taker, whole)
+    return [frame.data for frame in taker.drain()]
+
+
+def forward(bridge: _core.Bridge, taker: _core.Port, whole: Received) -> None:
+    """From a memory port to the port that takes it."""
     vnet = whole.vnet
     assert vnet is not None
-    bridge = _core.Bridge(secret=SECRET)
-    ports = [bridge.open_memory(0, slots=64), bridge.open_memory(1, slots=1024, vnet=False)]
+    source = bridge.open_memory(0, slots=64)
     snapshot = _core.Snapshot()
-    for port in ports:
+    for port in (source, taker):
         snapshot.add_port(port, PortRow(mode="access", pvid=1, mtu=1500))
     bridge.apply(snapshot)
     offload = Offload(
         True, vnet.csum_start, vnet.csum_offset, GSO_NAMES[vnet.gso_type], False, vnet.gso_size, vnet.hdr_len
     )
-    assert ports[0].inject([Frame(whole.data, None, offload)]) == 1
+    assert source.inject([Frame(whole.data, None, offload)]) == 1
     while bridge.turn():
         pass
-    return [frame.data for frame in ports[1].drain()]
 
 
 @pytest.mark.parametrize("gso", INNER)
@@ -128,3 +134,23 @@ def test_the_kernel_makes_the_same_of_it(net: Net, version: int, csum: bool, gso
         assert whole.vnet is not None
         assert whole.vnet.csum_start >= 84, "the header of the inner segment"
         assert cut(whole) == wanted, f"{payload_len} bytes in segments of {gso_size}"
+
+
+@pytest.mark.parametrize("gso", INNER)
+@pytest.mark.parametrize("csum", [True, False], ids=["outer checksum", "no outer checksum"])
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_link_sends_the_same(net: Net, version: int, csum: bool, gso: str) -> None:
+    """Datagrams with a checksum leave together; a device that cuts nothing has the kernel take them apart again."""
+    site = Site(net, version, csum)
+    net.veth("k0", "k1")
+    HERE.set_features("k0", {name: on for name, on in OFF.items() if name in HERE.features("k0")})
+    wire = net.packet_socket("k1")
+    for payload_len, gso_size in ((2000, 1000), (60_000, 1300), (47 * 1300, 1300), (20_001, 500)):
+        whole, wanted = site.send(gso, payload_len, gso_size)
+        bridge = _core.Bridge(secret=SECRET)
+        taker = bridge.open_link(1, "k0")
+        forward(bridge, taker, whole)
+        assert [wire.wait_for(is_tunnelled).data for _ in wanted] == wanted, f"{payload_len} bytes"
+        assert bridge.counters().ports[1].tx_drops == {}
+        bridge.apply(_core.Snapshot())
+        bridge.close_port(taker)
