@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from bridge.core._handles cimport VID_MAX, Port, MemoryPort, check_range, fail, lookup
+from bridge.core._handles cimport VID_MAX, Port, MemoryPort, check_range, fail, lookup, names
 from bridge.core._offload cimport OffloadMaps
 from bridge.core._snapshot cimport Snapshot
 from bridge.core.account cimport *
@@ -62,10 +62,6 @@ PACKET_BLOCK_LEN = BR_CAPTURE_BLOCK_LEN
 
 cdef enum:
     EVENT_BURST = 512
-
-
-cdef tuple names(const br_name *table, int n):
-    return tuple((table[i].symbol.decode(), table[i].sentence.decode()) for i in range(n))
 
 
 DROP_REASONS = names(br_drop_names, BR_DROP_N)

@@ -7,7 +7,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from bridge.core._core cimport Bridge
-from bridge.core._handles cimport check_range, fail, lookup
+from bridge.core._handles cimport check_range, fail, lookup, names
 from bridge.core.count cimport *
 from bridge.core.ha cimport *
 
@@ -22,10 +22,6 @@ BEACON_ELIGIBLE = BR_BEACON_ELIGIBLE
 BEACON_RELEASED = BR_BEACON_RELEASED
 BEACON_WANTS = BR_BEACON_WANTS
 BEACON_LEFT = BR_BEACON_LEFT
-
-cdef tuple names(const br_name *table, int n):
-    return tuple((table[i].symbol.decode(), table[i].sentence.decode()) for i in range(n))
-
 
 PAIR_STATES = names(br_pair_state_names, BR_PAIR_STATE_N)
 PAIR_STEPS = names(br_pair_step_names, BR_PAIR_STEP_N)

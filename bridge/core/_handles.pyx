@@ -21,6 +21,10 @@ cdef dict GSO_NAMES = {number: name for name, number in GSO_TYPES.items()}
 cdef tuple CAPTURE_ENDS = ("empty", "full", "unknown")
 
 
+cdef tuple names(const br_name *table, int n):
+    return tuple((table[i].symbol.decode(), table[i].sentence.decode()) for i in range(n))
+
+
 cdef object fail(int error, str device=None):
     """OSError of a negative errno."""
     return OSError(-error, os.strerror(-error), device) if device else OSError(-error, os.strerror(-error))
