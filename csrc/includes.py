@@ -25,8 +25,8 @@ LAYERS = (
     "port",
     "fdb",
     "offload",
-    "frame",
     "ha",
+    "frame",
     "count",
 )
 

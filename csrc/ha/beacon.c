@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "frame/wire.h"
 #include "ha/blake2s.h"
 
 enum {
@@ -12,21 +13,6 @@ enum {
     NUMBERS = BODY + 8,
     TAG = BR_BEACON_LEN - BR_BEACON_TAG_LEN,
 };
-
-static void br_beacon_put(uint8_t *at, uint64_t value, int bytes)
-{
-    for (int i = bytes - 1; i >= 0; i--, value >>= 8)
-        at[i] = (uint8_t)value;
-}
-
-static uint64_t br_beacon_get(const uint8_t *at, int bytes)
-{
-    uint64_t value = 0;
-
-    for (int i = 0; i < bytes; i++)
-        value = value << 8 | at[i];
-    return value;
-}
 
 static void br_beacon_sign(uint8_t tag[BR_BEACON_TAG_LEN], const uint8_t *frame, const struct br_beacon_key *key)
 {
@@ -39,16 +25,16 @@ void br_beacon_write(uint8_t frame[BR_BEACON_LEN], uint64_t source, const struct
     const uint64_t number[] = {beacon->pair,  beacon->sender,       beacon->session,      beacon->sequence,
                                beacon->epoch, beacon->heard_sender, beacon->heard_session};
 
-    br_beacon_put(frame, BR_BEACON_DESTINATION, 6);
-    br_beacon_put(frame + 6, source, 6);
-    br_beacon_put(frame + ETHERTYPE, BR_BEACON_TYPE, 2);
-    br_beacon_put(frame + BODY, BR_BEACON_MAGIC, 4);
+    br_wire_put(frame, BR_BEACON_DESTINATION, 6);
+    br_wire_put(frame + 6, source, 6);
+    br_wire_put(frame + ETHERTYPE, BR_BEACON_TYPE, 2);
+    br_wire_put(frame + BODY, BR_BEACON_MAGIC, 4);
     frame[BODY + 4] = BR_BEACON_VERSION;
     frame[FLAGS] = beacon->flags;
     frame[FLAGS + 1] = beacon->priority;
     frame[FLAGS + 2] = 0;
     for (int i = 0; i < 7; i++)
-        br_beacon_put(frame + NUMBERS + 8 * i, number[i], 8);
+        br_wire_put(frame + NUMBERS + 8 * i, number[i], 8);
     br_beacon_sign(frame + TAG, frame, key);
 }
 
@@ -67,8 +53,8 @@ enum br_beacon_fault br_beacon_read(const uint8_t *frame, size_t len, const stru
 {
     uint8_t tag[BR_BEACON_TAG_LEN];
 
-    if (len < BODY + 5 || br_beacon_get(frame + ETHERTYPE, 2) != BR_BEACON_TYPE ||
-        br_beacon_get(frame + BODY, 4) != BR_BEACON_MAGIC)
+    if (len < BODY + 5 || br_wire_get(frame + ETHERTYPE, 2) != BR_BEACON_TYPE ||
+        br_wire_get(frame + BODY, 4) != BR_BEACON_MAGIC)
         return BR_BEACON_NONE;
     if (frame[BODY + 4] != BR_BEACON_VERSION)
         return BR_BEACON_OTHER_VERSION;
@@ -78,13 +64,13 @@ enum br_beacon_fault br_beacon_read(const uint8_t *frame, size_t len, const stru
     if (!br_beacon_same(tag, frame + TAG))
         return BR_BEACON_FORGED;
     *beacon = (struct br_beacon){
-        .pair = br_beacon_get(frame + NUMBERS, 8),
-        .sender = br_beacon_get(frame + NUMBERS + 8, 8),
-        .session = br_beacon_get(frame + NUMBERS + 16, 8),
-        .sequence = br_beacon_get(frame + NUMBERS + 24, 8),
-        .epoch = br_beacon_get(frame + NUMBERS + 32, 8),
-        .heard_sender = br_beacon_get(frame + NUMBERS + 40, 8),
-        .heard_session = br_beacon_get(frame + NUMBERS + 48, 8),
+        .pair = br_wire_get(frame + NUMBERS, 8),
+        .sender = br_wire_get(frame + NUMBERS + 8, 8),
+        .session = br_wire_get(frame + NUMBERS + 16, 8),
+        .sequence = br_wire_get(frame + NUMBERS + 24, 8),
+        .epoch = br_wire_get(frame + NUMBERS + 32, 8),
+        .heard_sender = br_wire_get(frame + NUMBERS + 40, 8),
+        .heard_session = br_wire_get(frame + NUMBERS + 48, 8),
         .flags = frame[FLAGS],
         .priority = frame[FLAGS + 1],
     };
