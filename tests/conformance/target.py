@@ -20,6 +20,9 @@ class Target(ABC):
     name: ClassVar[str]  # in scenarios
     title: ClassVar[str]  # for people
     abilities: ClassVar[frozenset[str]]
+    has_streams: ClassVar[bool] = (
+        False  # order is kept between two stations in a VLAN (R11), and open between others
+    )
 
     @abstractmethod
     def send(self, port: str, frames: Sequence[bytes]) -> dict[str, list[bytes]]:

@@ -12,13 +12,13 @@ from conformance.runner import play
 from conformance.scenario import Scenario
 from conformance.site import Site, Sites
 from conformance.target import Target
-from conformance.targets.daemon import LinkTarget, TapTarget
+from conformance.targets.daemon import LinkTarget, OffloadLinkTarget, OffloadTapTarget, TapTarget
 from conformance.targets.linux_bridge import LinuxBridgeTarget
 from conformance.targets.memory import MemoryTarget
 from conformance.targets.ovs import OvsTarget
 
 SCENARIOS = scenario.load_all()
-WIRES = (LinkTarget, TapTarget)
+WIRES = (LinkTarget, OffloadLinkTarget, TapTarget, OffloadTapTarget)
 
 
 def playable(target: type[Target]) -> list[Scenario]:

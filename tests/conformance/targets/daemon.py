@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar
 
+import pytest
 from helpers.daemon import port as port_table
 from helpers.net import Net, wait_until
 
@@ -151,3 +152,26 @@ class TapTarget(LinkTarget):
 
     def table(self, name: str, port: Port) -> str:
         return port_table(name, self.kind, host_side(name), self.hosts, **port.keys)
+
+
+class OffloadLinkTarget(LinkTarget):
+    """The same, with the kernel forwarding what it may."""
+
+    name = "link, offload"
+    title = "framebridge, links, offload"
+    has_streams = True
+
+    def _reload(self, **bridge: Any) -> None:
+        super()._reload(**{"offload": "auto", **bridge})
+        if self._daemon.ask("BridgeShow")[0]["offload_state"] != "on":
+            pytest.skip(self._daemon.ask("BridgeShow")[0]["offload_state"])
+
+
+class OffloadTapTarget(OffloadLinkTarget, TapTarget):
+    """Taps, as well."""
+
+    name = "tap, offload"
+    title = "framebridge, taps, offload"
+    kind = "tap"
+    abilities: ClassVar = TapTarget.abilities
+    make_devices = TapTarget.make_devices
