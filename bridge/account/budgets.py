@@ -36,6 +36,11 @@ class Budgets:
         """The budgets in force, those of storm control included."""
         return tuple(self._budgets.values())
 
+    @property
+    def names_by_serial(self) -> dict[int, str]:
+        """The names that the data plane's states belong to."""
+        return {serial: name for name, serial in self._serials.items()}
+
     def set(self, budget: BudgetConfig) -> None:
         """Add a budget, or change one and keep its state; that of another unit begins anew."""
         before = self._budgets.get(budget.name)

@@ -31,6 +31,7 @@ from bridge.account.window import (
     Window,
     difference,
     growth,
+    total,
     without_port,
 )
 from bridge.clock import Clock
@@ -114,6 +115,15 @@ class Meter:
             times=read_times(self._core.thread_id),
             clock_jumps=bill.clock_jumps,
         )
+
+    def price_of(self, port: str, frame_class: str) -> tuple[float, float] | None:
+        """Tell what frames of a port and class cost so far: cycles a frame, and a further copy; None: none came."""
+        charges = self.read(stations=False).charges
+        amounts = [amount for key, amount in charges.items() if key[::2] == (port, frame_class)]
+        spent = total(amounts)
+        if not spent.frames:
+            return None
+        return spent.direct / spent.frames, spent.induced / max(1, spent.copies - spent.frames)
 
     async def calibrate(self) -> None:
         """Wait until the cycles per second are known; they may not be just after the start."""

@@ -7,7 +7,7 @@ commands that only talk to a daemon start fast; what a command needs beyond the 
 
 from __future__ import annotations
 
-from bridge.cli import cost, fdb, life, mirror, offload, port
+from bridge.cli import cost, fdb, life, mirror, offload, port, trace
 
 COMMANDS = (
     *life.BEGIN,
@@ -15,6 +15,7 @@ COMMANDS = (
     *fdb.COMMANDS,
     *mirror.COMMANDS,
     *offload.COMMANDS,
+    *trace.COMMANDS,
     *cost.COMMANDS,
     *life.LOOK,
 )

@@ -14,7 +14,7 @@ Refuses: nothing of its own; what the data plane refuses (OSError) leaves the sn
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from bridge.account.budgets import Budgets
 from bridge.account.ledger import Ledger
@@ -23,7 +23,7 @@ from bridge.account.storm_budgets import storm_budgets
 from bridge.config.bridge import BridgeConfig
 from bridge.config.port import PortConfig
 from bridge.config.vlan import VlanConfig
-from bridge.core._core import Bridge, Snapshot
+from bridge.core._core import Bridge, Port, Snapshot
 from bridge.events import Emit
 from bridge.fdb.learning import Learning
 from bridge.mirror.mirrors import Mirrors
@@ -156,7 +156,9 @@ class DataPlane:
             closings(self.budgets.configs, self.mirrors.configs, self.vlans.values()),
             self.bridge.heartbeat_ports,
         )
-        snapshot = self._snapshot()
+        snapshot = self._snapshot(self._ports.open_ports)
+        if self.mirrors:
+            self.mirrors.add_to(snapshot, self._ports.attached, self._mirror_targets, self._hz, self._core)
         with self._offload.closed(snapshot):
             self._core.apply(snapshot)
             for attachment in self._ports:
@@ -166,7 +168,16 @@ class DataPlane:
             self._protection.set_ports(carrying)
         self._restore()
 
-    def _snapshot(self) -> Snapshot:
+    def rehearsed(self, stand_ins: Mapping[int, Port]) -> tuple[Snapshot, dict[int, str]]:
+        """Write down what is in force for ports that stand in for those of these indexes; mirrors by serial."""
+        snapshot = self._snapshot(stand_ins)
+        return snapshot, self.mirrors.rehearse(snapshot, self._ports.attached, self._mirror_targets, self._hz)
+
+    @property
+    def _mirror_targets(self) -> set[str]:
+        return {name for name in self._ports.attached if self._ports[name].config.mode == "mirror"}
+
+    def _snapshot(self, ports: Mapping[int, Port]) -> Snapshot:
         bridge = self.bridge
         snapshot = Snapshot(
             reserved_pass=bridge.reserved,
@@ -188,11 +199,8 @@ class DataPlane:
             if not vlan.learning:
                 snapshot.set_vlan_learning(vlan.vid, False)
         for attachment in self._ports:
-            attachment.add_to(snapshot)
-        attached = self._ports.attached
+            if attachment.index in ports:
+                attachment.add_to(snapshot, ports[attachment.index])
         if self.budgets:
-            self.budgets.add_to(snapshot, self._ports.indexes, attached, self._hz)
-        if self.mirrors:
-            targets = {name for name in attached if self._ports[name].config.mode == "mirror"}
-            self.mirrors.add_to(snapshot, attached, targets, self._hz, self._core)
+            self.budgets.add_to(snapshot, self._ports.indexes, self._ports.attached, self._hz)
         return snapshot

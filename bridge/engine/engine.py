@@ -37,6 +37,7 @@ from bridge.core._core import Port
 from bridge.devices.devices import Devices
 from bridge.engine.actions import Actions
 from bridge.engine.parts import Parts
+from bridge.engine.rehearsal import Outcome, Rehearsal
 from bridge.errors import ApplyError, FramebridgeError, PortError
 from bridge.events import Subscription
 from bridge.fdb.file import SAVE_EVERY
@@ -239,6 +240,13 @@ class Engine:
     def own_address(self) -> int:
         """The bridge's own MAC address."""
         return self._parts.protection.own_address
+
+    async def rehearse(self, port: str, frame: bytes) -> Outcome:
+        """Tell what would become of a frame that came in by a port, without sending it."""
+        parts = self._parts
+        async with parts.turns:
+            rehearsal = Rehearsal(parts.core, parts.ports, parts.data_plane, port, frame)
+        return await asyncio.to_thread(rehearsal.play)
 
     # -- the FDB -----------------------------------------------------------------------------------
 

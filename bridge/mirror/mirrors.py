@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from bridge.config.mirror import WHAT, MirrorConfig, mirror_table
 from bridge.config.vids import format_vids
-from bridge.core._core import Bridge, MirrorState, Snapshot
+from bridge.core._core import Bridge, Capture, MirrorState, Snapshot
 from bridge.core.values import MirrorRow
 from bridge.errors import MirrorError
 from bridge.mirror.recorder import Recorder
@@ -119,40 +119,58 @@ class Mirrors:
         `targets` are the ports that take copies.
         """
         names = {index: name for name, index in ports.items()}
-        sources = [index for name, index in ports.items() if name not in targets]
         before = {state.serial: state for state in core.mirrors()} if self._written else {}
         written = set()
+        for name, row in self._snapshot_rows(ports, targets, hz):
+            if recorder := self._recorders.get(name):
+                recorder.set_names(names, [*row.ports])
+            snapshot.add_mirror(row)
+            written.add(name)
+            before.pop(row.serial, None)
+        self._past |= {serial: self._total(serial, state) for serial, state in before.items()}
+        self._written = frozenset(written)
+
+    def rehearse(
+        self, snapshot: Snapshot, ports: Mapping[str, int], targets: Collection[str], hz: float
+    ) -> dict[int, str]:
+        """Write them down where no copy reaches a file; returns their names by serial."""
+        names = {}
+        for name, row in self._snapshot_rows(ports, targets, hz):
+            snapshot.add_mirror(row._replace(capture=Capture()) if row.capture else row)
+            names[row.serial] = name
+        return names
+
+    def _snapshot_rows(
+        self, ports: Mapping[str, int], targets: Collection[str], hz: float
+    ) -> Iterator[tuple[str, MirrorRow]]:
+        sources = [index for name, index in ports.items() if name not in targets]
         for name, mirror in sorted(self._mirrors.items()):
             recorder = self._recorders.get(name)
             options: dict[str, Any] = {"capture": recorder.capture} if recorder else {}
             watched = [ports[port] for port in mirror.ports if port in ports] if mirror.ports else sources
-            if recorder:
-                recorder.set_names(names, watched)
-            elif mirror.to_port in ports:
+            if not recorder and mirror.to_port in ports:
                 options = {"target": ports[mirror.to_port]}
-            else:
+            if not options:
                 continue
             frames, drops = WHAT[mirror.what]
             unit, limit = (mirror.rate.unit, mirror.rate.limit) if mirror.rate else ("bits", 0.0)
-            row = MirrorRow(
-                self._serials[name],
-                ports=watched,
-                rx=mirror.direction != "tx",
-                tx=mirror.direction != "rx",
-                vids=mirror.vids or None,
-                frames=frames,
-                drops=drops,
-                snaplen=mirror.snaplen,
-                unit=unit,
-                rate=limit / hz,
-                burst=max(1.0, limit * BURST),
-                **options,
+            yield (
+                name,
+                MirrorRow(
+                    self._serials[name],
+                    ports=watched,
+                    rx=mirror.direction != "tx",
+                    tx=mirror.direction != "rx",
+                    vids=mirror.vids or None,
+                    frames=frames,
+                    drops=drops,
+                    snaplen=mirror.snaplen,
+                    unit=unit,
+                    rate=limit / hz,
+                    burst=max(1.0, limit * BURST),
+                    **options,
+                ),
             )
-            snapshot.add_mirror(row)
-            written.add(name)
-            before.pop(self._serials[name], None)
-        self._past |= {serial: self._total(serial, state) for serial, state in before.items()}
-        self._written = frozenset(written)
 
     def _total(self, serial: int, state: MirrorState | None) -> MirrorState:
         """Add what was counted before the target went away and came back."""

@@ -178,17 +178,15 @@ class Attachment:
             self.filter = None
             self.set_filter()
 
-    def add_to(self, snapshot: Snapshot) -> None:
-        """Write the port into a snapshot, if it is attached."""
-        if self.port is None:
-            return
+    def add_to(self, snapshot: Snapshot, port: Port) -> None:
+        """Write the port into a snapshot; `port` is its own, or the one that stands in for it in a rehearsal."""
         config = self.config
         own: dict[str, Any] = {"mtu": self.mtu, "up": self.state == "up", "blocked": self.state == "blocked"}
         if config.mode == "mirror":  # to the data plane: of no VLAN, and sends only
             own |= {"mode": "trunk", "direction": "egress"}
         configured = {name: getattr(config, name) for name in PortRow._fields if hasattr(config, name)}
-        snapshot.add_port(self.port, PortRow(**configured | own))
-        secure(snapshot, self.port, config.security)
+        snapshot.add_port(port, PortRow(**configured | own))
+        secure(snapshot, port, config.security)
 
 
 def mtu_mismatches(attachments: Iterable[Attachment]) -> dict[tuple[str, int, str, int], int]:

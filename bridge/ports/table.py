@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from bridge.clock import Clock
 from bridge.config.port import PortConfig
-from bridge.core._core import PORTS_MAX
+from bridge.core._core import PORTS_MAX, Port
 from bridge.devices.device import Device
 from bridge.errors import PortError
 from bridge.ports.attachment import Attachment
@@ -86,6 +86,11 @@ class PortTable:
             for name, attachment in self._attachments.items()
             if attachment.port is not None
         }
+
+    @property
+    def open_ports(self) -> dict[int, Port]:
+        """The data plane's ports of those that are attached, by index."""
+        return {attachment.index: attachment.port for attachment in self if attachment.port is not None}
 
     @property
     def carrying(self) -> dict[int, PortConfig]:

@@ -82,6 +82,8 @@ def to_text(rows: Sequence[Row], layout: str) -> str:
         return "\n".join(cell(row["text"]) for row in rows)
     if layout == "blocks":
         return "\n\n".join(map(block, rows))
+    if layout == "trace":
+        return steps(rows)
     if layout == "port":
         rows = [{**row, "options": _options(row)} for row in rows]
     return table(rows, COLUMNS.get(layout, ()))
@@ -121,6 +123,20 @@ def block(row: Row) -> str:
     (_, title), *rest = row.items()
     width = max((len(key) for key, _ in rest), default=0)
     return "\n".join([cell(title), *(f"  {key:<{width}}  {cell(value, key)}" for key, value in rest)])
+
+
+def steps(rows: Sequence[Row]) -> str:
+    """Render what stages do, a line each: where, what, and in brackets what decides it."""
+    body = [[cell(row["stage"]), cell(row["port"]), _with_key(row)] for row in rows]
+    widths = [max(map(len, texts)) for texts in zip(*body, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, texts, widths)).rstrip() for texts in body)
+
+
+def _with_key(row: Row) -> str:
+    if row["decided_by"] is None:
+        return cell(row["text"])
+    line = f", line {row['line']}" if row["line"] else ""
+    return f"{cell(row['text'])} ({cell(row['decided_by'])}{line})"
 
 
 def event(row: Row) -> str:

@@ -15,6 +15,7 @@ from bridge.config.plan import plan
 from bridge.config.port import PortConfig
 from bridge.config.vids import format_vids
 from bridge.config.whole import Config
+from bridge.engine.rehearsal import Outcome, Step
 from bridge.errors import ApplyError, PortError
 from bridge.events import Events, Subscription
 from bridge.fdb.rows import Filters
@@ -100,6 +101,10 @@ class FakeEngine:
             for port in config.ports
             if port.kind == "link"
         ]
+
+    async def rehearse(self, port: str, frame: bytes) -> Outcome:
+        step = Step("admit", port, "admitted", f"{len(frame)} bytes in VLAN 10", key=f"port[{port}].vlan")
+        return Outcome([step], "broadcast", 2)
 
     own_address = 0x020000000099
     offload = FakeOffload()

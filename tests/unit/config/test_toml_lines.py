@@ -11,6 +11,7 @@ from helpers.profiles import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.config.document import key_lines
 from bridge.config.lines import KeyPath, error_line, find_line, format_path, line_map
 
 
@@ -241,3 +242,41 @@ def test_random_documents(text: str) -> None:
     for path, line in lines.items():
         if isinstance(path[-1], str):
             assert line == next(number for number, row in enumerate(rows, 1) if path[-1] in row)
+
+
+def test_keys_are_found_by_the_names_that_messages_call_them() -> None:
+    text = """\
+[bridge]
+name = "x"
+
+[[port]]
+name = "a"
+vlan.access = 10
+
+[[port]]
+name = "t"
+vlan = { trunk = [10] }
+[port.storm_control]
+broadcast = "5%"
+
+[[fdb]]
+vlan = 10
+mac = "0200.0000.0001"
+kind = "drop"
+
+[[fdb]]
+mac = "nobody"
+"""
+    lines = key_lines(text)
+    assert lines["bridge.name"] == 2
+    assert (lines["port[a].name"], lines["port[a].vlan"]) == (5, 6)
+    assert (lines["port[t].vlan"], lines["port[t].storm_control"]) == (10, 11)
+    assert lines["fdb[02:00:00:00:00:01 vlan 10]"] == 14
+    assert "port[a].storm_control" not in lines
+
+
+@pytest.mark.parametrize(
+    "text", ["port = 3", "port = [1, 2]", "fdb = [[1], {}]", "fdb = 'x'", "[[port]]\nname = []"]
+)
+def test_a_file_of_other_shapes_has_lines_too(text: str) -> None:
+    assert key_lines(text)

@@ -1114,3 +1114,21 @@ def test_a_path_that_cannot_be_used_is_named_with_the_way_out(
 
     assert caught.value.problems[0].path == "bridge.control_socket"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_trace_has_the_line_of_the_key_and_the_cost_of_the_class(wire: Wire) -> None:
+    found = rows(wire.call("TraceFrame", port="guests", frame="ff" * 60))
+    assert [row["text"] for row in found] == [
+        "60 bytes in VLAN 10",
+        "not measured: no frame of class broadcast from port guests so far",
+    ]
+    text = CONFIG.splitlines()
+    assert text[found[0]["line"] - 1].startswith("vlan")
+    assert found[1]["line"] is None
+
+
+@pytest.mark.parametrize(
+    ("frame", "why"), [("0g", "hexadecimal"), ("f", "hexadecimal"), ("00" * 65536, "at most")]
+)
+def test_a_trace_of_no_frame_is_refused(wire: Wire, frame: str, why: str) -> None:
+    assert why in wire.call("TraceFrame", port="guests", frame=frame)["parameters"]["message"]

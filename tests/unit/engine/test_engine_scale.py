@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from bridge.config.port import PortConfig
 from bridge.config.static_entry import StaticEntry
 from bridge.config.vlan import VlanConfig
 from bridge.config.whole import Config
-from bridge.core._core import Snapshot
+from bridge.core._core import Port, Snapshot
 from bridge.engine.engine import Engine
 from bridge.errors import ApplyError
 
@@ -31,9 +31,9 @@ class Counted(Engine):
         self.made = 0
         make = self._parts.data_plane._snapshot
 
-        def counted() -> Snapshot:
+        def counted(ports: Mapping[int, Port]) -> Snapshot:
             self.made += 1
-            return make()
+            return make(ports)
 
         self._parts.data_plane._snapshot = counted  # type: ignore[method-assign]
 
