@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bridge import __version__
 from bridge.cli.command import Command, Options, ask, show
-from bridge.cli.grammar import Grammar
+from bridge.cli.grammar import Grammar, UsageError
 from bridge.control.client import Client, find_socket
 from bridge.control.protocol import Message, Row
 from bridge.errors import ControlError
@@ -20,7 +20,14 @@ def run(options: Options, words: list[str]) -> int:
     """Be the daemon."""
     from bridge.daemon import daemon
 
-    return daemon.main(Grammar(names=("file",)).read(words)["file"], verbose=options.verbose)
+    keep = options.keep.split(",") if options.keep else ()
+    for word in keep:
+        if word not in daemon.KEEPING:
+            raise UsageError(
+                f"--keep takes words of {', '.join(daemon.KEEPING)}, with commas between, not {word!r}"
+            )
+    file = Grammar(names=("file",)).read(words)["file"]
+    return daemon.main(file, verbose=options.verbose, keep=keep)
 
 
 def check(options: Options, words: list[str]) -> int:
@@ -121,12 +128,15 @@ def lab(_: Options, arguments: list[str]) -> int:
 BEGIN = (
     Command(
         "run",
-        "FILE",
+        "FILE [--keep netns,offload]",
         "be the bridge that FILE describes, in the foreground",
         run,
         """\
 It is ready when its control socket exists. SIGTERM or Ctrl-C ends it and removes what it made; SIGHUP makes
 it read FILE again. -v logs more.
+
+It needs CAP_NET_ADMIN and CAP_NET_RAW, for ports with a `netns` CAP_SYS_ADMIN, for [bridge] offload CAP_BPF, and
+gives up at its start what FILE does not ask for. --keep netns, --keep offload: a later configuration may ask for it.
 
 example:
   framebridge run /etc/framebridge/dmz.toml

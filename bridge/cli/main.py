@@ -65,6 +65,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-v", "--verbose", action="store_true")
         self.add_argument("-i", "--interval")
         self.add_argument("--once", action="store_true")
+        self.add_argument("--keep")
         self.add_argument("-h", "--help", action="store_true")
         self.add_argument("-V", "--version", action="store_true")
 

@@ -102,6 +102,15 @@ COMMANDS = (
         _bridge_notes,
     ),
     Command(
+        "facts",
+        "",
+        "what the daemon runs on, as whom, and which capabilities it holds",
+        query("Facts", "blocks"),
+        """\
+The data thread holds none. What the daemon gave up when it started is gone for good: see `framebridge run -h`.
+""",
+    ),
+    Command(
         "port show",
         "[PORT]",
         "ports: configuration, state, totals",

@@ -30,6 +30,12 @@ class MetricsConfig:
     )  # VLANs with series of their own at most, the dearest; the others are summed up
     talkers: int = key(0, checks.integer(0, 1000))  # the same for source addresses, which are not summed up
 
+    @property
+    def needs_low_port(self) -> bool:
+        """Whether its TCP port is one that takes a capability."""
+        port = self.address.rpartition(":")[2]
+        return bool(port) and int(port) < 1024
+
 
 KEYS = keys(MetricsConfig)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 
-from bridge import __version__
+from bridge import __version__, privileges
 from bridge.config import document as configs
 from bridge.config.bridge import bridge_table
 from bridge.config.edit import refuse_new_places
@@ -24,6 +25,23 @@ from bridge.mac import format_mac
 async def version(context: Context) -> list[Row]:
     """Version, bridge name and process of the daemon."""
     return [{"version": __version__, "bridge": context.engine.config.bridge.name, "pid": os.getpid()}]
+
+
+@method()
+async def facts(context: Context) -> list[Row]:
+    """Say what the daemon runs on, as whom, and which capabilities it holds."""
+    engine = context.engine
+    return [
+        {
+            "version": __version__,
+            "bridge": engine.config.bridge.name,
+            "pid": os.getpid(),
+            "python": platform.python_version(),
+            "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+            **privileges.facts(engine.thread_number),
+            "offload_state": engine.offload.state,
+        }
+    ]
 
 
 @method()

@@ -4,6 +4,8 @@ Order matters, and each step undoes itself when a later one fails: read the file
 that a second daemon is refused before it touches a port; start the engine; open the socket, which is how the
 world knows that the bridge is ready; wait. The end goes backwards.
 
+What the process may is cut down to what the file asks for before there is a second thread (`privileges`).
+
 Thread: control. Logs to stderr. Signals: SIGTERM and SIGINT end cleanly (exit status 0), a second one ends at
 once; SIGHUP reads the file again. Exit status 1: it was refused, or the data thread died; the reason is told.
 A service manager hears what goes on, and its watchdog is fed only while the data thread makes progress.
@@ -16,9 +18,10 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
+from bridge import privileges
 from bridge.bounded_server import raise_descriptor_limit
 from bridge.config.document import load
 from bridge.config.whole import Config
@@ -36,32 +39,35 @@ if TYPE_CHECKING:
 DESCRIPTORS = (
     8192  # of this process, if it may have so many: for the most ports, mirrors and clients there can be
 )
+KEEPING = {"netns": privileges.NAMESPACES, "offload": privileges.OFFLOAD}  # words of `run --keep`
 CHECK_SECONDS = 10.0  # between looks at the data thread, if no watchdog asks for more
 
 logger = logging.getLogger(__package__)
 
 
-def main(config_path: str, *, verbose: bool = False) -> int:
-    """Run a bridge in the foreground until a signal ends it; returns the exit status."""
+def main(config_path: str, *, verbose: bool = False, keep: Collection[str] = ()) -> int:
+    """Run a bridge in the foreground until a signal ends it; returns the exit status. `keep`: words of KEEPING."""
     from bridge.engine.engine import Engine  # the data plane, which nothing but a daemon needs
 
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=form)
     logging.getLogger("bridge").setLevel(logging.DEBUG if verbose else logging.INFO)
     raise_descriptor_limit(DESCRIPTORS)
-    return asyncio.run(serve(config_path, Engine))
+    return asyncio.run(serve(config_path, Engine, keep=keep))
 
 
 async def serve(
     config_path: str,
     make_engine: Callable[[Config], Engine],
     *,
+    keep: Collection[str] = (),
     notifier: Notifier | None = None,
     check_seconds: float = CHECK_SECONDS,
 ) -> int:
     """Run one bridge; returns 0 after a signal, 1 after a fault. FramebridgeError: it could not start."""
     notifier = notifier or Notifier.from_environment()
     config = load(config_path)
+    privileges.restrict(_needed(config).union(*(KEEPING[word] for word in keep)))
     signals = Signals()
     with signals.caught(), SocketPath(config.bridge.socket_path) as socket_path:
         engine = make_engine(config)
@@ -84,6 +90,18 @@ async def serve(
             await server.close()
             await engine.stop()
             logger.info("stopped")
+
+
+def _needed(config: Config) -> frozenset[str]:
+    """Give the capabilities that a configuration takes."""
+    needed = privileges.PORTS
+    if any(port.netns for port in config.ports):
+        needed |= privileges.NAMESPACES
+    if config.bridge.offload != "off":
+        needed |= privileges.OFFLOAD
+    if config.metrics.needs_low_port:
+        needed |= privileges.LOW_PORTS
+    return needed
 
 
 class Signals:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pyroute2.netlink.exceptions import NetlinkError
 
+from bridge import privileges
 from bridge.errors import FramebridgeError
 
 
@@ -53,11 +54,8 @@ class DeviceError(FramebridgeError):
 
 
 TUN = "/dev/net/tun"
-NEEDED = 1 << 12 | 1 << 13  # CAP_NET_ADMIN, CAP_NET_RAW; include/uapi/linux/capability.h
-NOT_PERMITTED = "; framebridge needs the capabilities CAP_NET_ADMIN and CAP_NET_RAW"
 NO_DEVICE = "; create the device first, or correct `device` and `netns`"
 WAYS_OUT = {
-    errno.EPERM: NOT_PERMITTED,
     errno.ENODEV: NO_DEVICE,
     errno.ENXIO: NO_DEVICE,
     errno.EBADFD: "; the device went away meanwhile",
@@ -71,25 +69,21 @@ def explain(error: OSError | NetlinkError, device: str, netns: str | None, actio
     """Turn a failed system call or netlink request into a sentence with the way out."""
     code = error_code(error)
     reason = os.strerror(code) if code > 0 else str(error)
-    way_out = _why_denied() if code == errno.EACCES else WAYS_OUT.get(code, "")
+    if code == errno.EPERM:
+        way_out = privileges.way_out(privileges.PORTS)
+    else:
+        way_out = _why_denied() if code == errno.EACCES else WAYS_OUT.get(code, "")
     return DeviceError(device, netns, f"cannot {action}: {reason}{way_out}")
 
 
 def _why_denied() -> str:
     """Explain EACCES: capabilities, if this process lacks them, else the mode of /dev/net/tun."""
-    if not has_capabilities() or os.access(TUN, os.R_OK | os.W_OK, effective_ids=True):
-        return NOT_PERMITTED
+    if privileges.missing(privileges.PORTS) or os.access(TUN, os.R_OK | os.W_OK, effective_ids=True):
+        return privileges.way_out(privileges.PORTS)
     mode = stat.S_IMODE(Path(TUN).stat().st_mode)
     return (
         f"; {TUN} has mode {mode:04o}: let this user read and write it (`chmod 0666 {TUN}`, or a udev rule)"
     )
-
-
-def has_capabilities() -> bool:
-    """Whether this process has CAP_NET_ADMIN and CAP_NET_RAW."""
-    status = Path("/proc/self/status").read_text()
-    held = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
-    return held & NEEDED == NEEDED
 
 
 def error_code(error: Exception) -> int:

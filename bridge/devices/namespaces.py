@@ -31,6 +31,7 @@ from pyroute2 import netns as kernel_netns
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted
 from pyroute2.netlink.rtnl import RTMGRP_LINK
 
+from bridge import privileges
 from bridge.devices.counters import open_table, read_tx_dropped
 from bridge.devices.device import Device, DeviceError, error_code
 from bridge.devices.netlink import close_netlink, open_netlink, parse
@@ -136,7 +137,7 @@ class Namespace:
             await room.leave()
             if error.errno == errno.ENOENT:
                 raise self._absent() from error
-            way = "; framebridge needs the capability CAP_SYS_ADMIN" if error.errno == errno.EPERM else ""
+            way = privileges.way_out(privileges.NAMESPACES) if error.errno == errno.EPERM else ""
             message = f"cannot enter it: {os.strerror(error.errno or 0)}{way}"
             raise DeviceError("", self._netns, message) from error
         except BaseException:

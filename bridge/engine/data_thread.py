@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
+from bridge import privileges
 from bridge.config.vids import format_vids
 from bridge.core._core import Bridge
 from bridge.errors import ConfigError, FramebridgeError, Problem
@@ -43,6 +44,11 @@ class DataThread:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._cpus: Collection[int] = ()
+
+    @property
+    def number(self) -> int | None:
+        """Number of the thread, as in /proc/PID/task; None: it does not run."""
+        return self._thread.native_id if self._thread is not None else None
 
     @property
     def is_running(self) -> bool:
@@ -84,6 +90,7 @@ class DataThread:
         try:
             if self._cpus:
                 os.sched_setaffinity(0, self._cpus)
+            privileges.drop_all()  # all it does is done with descriptors that it was given
             self._core.run()
             failure: BaseException = FramebridgeError("it ended without being told to")
         except BaseException as error:

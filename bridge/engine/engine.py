@@ -216,6 +216,11 @@ class Engine:
         """Turns of the data thread's loop so far."""
         return self._parts.core.progress
 
+    @property
+    def thread_number(self) -> int | None:
+        """Number of the data thread, as in /proc/PID/task; None: it does not run."""
+        return self._parts.thread.number
+
     def wake(self) -> None:
         """Make the data thread take a turn."""
         self._parts.core.wake()

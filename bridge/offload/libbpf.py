@@ -15,6 +15,7 @@ from ctypes import c_char_p, c_int, c_size_t, c_uint32, c_void_p
 from pathlib import Path
 from typing import Any
 
+from bridge import privileges
 from bridge.errors import FramebridgeError
 
 SONAME = "libbpf.so.1"
@@ -185,7 +186,7 @@ class Object:
 
 def _reason(error: OSError) -> str:
     if error.errno in (errno.EPERM, errno.EACCES):
-        return f"{error.strerror}; framebridge needs the capability CAP_BPF (or CAP_SYS_ADMIN), beside CAP_NET_ADMIN"
+        return f"{error.strerror}{privileges.way_out(privileges.OFFLOAD | privileges.PORTS)}"
     if error.errno in (errno.EINVAL, errno.ENOTSUP):
         return f"{error.strerror}; Linux 5.17 or newer is needed"
     return error.strerror or str(error)

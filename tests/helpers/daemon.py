@@ -26,6 +26,7 @@ from helpers import net as nets
 from helpers.net import HERE, Namespace, Program
 
 COMMAND = (sys.executable, "-m", "bridge")
+RUN = (*COMMAND, "run", "--keep", "netns,offload")  # stories add such ports while it runs
 # Nobody, who may read everything (a checkout under /root, too) and nothing more.
 CAPABILITIES = "-all,+dac_read_search"
 NOBODY = (
@@ -237,11 +238,16 @@ def is_answered(socket: Path) -> bool:
 
 @contextlib.contextmanager
 def daemon(
-    directory: Path, space: Namespace, text: str, socket: Path, always: Row | None = None
+    directory: Path,
+    space: Namespace,
+    text: str,
+    socket: Path,
+    always: Row | None = None,
+    command: Sequence[str] = RUN,
 ) -> Iterator[Daemon]:
     """A daemon in `space` that answers; killed at the end of the block if `finish` did not end it."""
     file = directory / f"{socket.stem}.toml"
     file.write_text(text)
-    with nets.program([*COMMAND, "run", str(file)], space) as program:
+    with nets.program([*command, str(file)], space) as program:
         program.wait_ready(lambda: is_answered(socket), "the daemon to answer", READY_SECONDS)
         yield Daemon(program, file, socket, always or {})

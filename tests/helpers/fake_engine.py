@@ -107,6 +107,7 @@ class FakeEngine:
         return Outcome([step], "broadcast", 2)
 
     own_address = 0x020000000099
+    thread_number = None
     offload = FakeOffload()
 
     def unblock(self, port: str) -> bool:

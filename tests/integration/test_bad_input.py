@@ -296,7 +296,8 @@ def test_nobody_may_not_open_devices(net: Net, public: Path, mode: int, why: int
     nobody = ("unshare", "--mount", "sh", "-c", place, str(tun), *NOBODY)
     middle, guest = net.namespace(), net.namespace()
     net.veth("eth1", "eth0", middle, guest)
-    needs = "framebridge needs the capabilities CAP_NET_ADMIN and CAP_NET_RAW"
+    unit = "start it as root or as the unit framebridge@.service does"
+    needs = f"framebridge lacks the capabilities CAP_NET_ADMIN and CAP_NET_RAW: {unit}"
     ports = {
         port(
             "a", "tap", "tap0", access=10
@@ -304,7 +305,7 @@ def test_nobody_may_not_open_devices(net: Net, public: Path, mode: int, why: int
         link("a", "eth1", access=10): "device 'eth1': cannot attach a link port: Operation not permitted; "
         + needs,
         tap("a", guest, access=10): f"namespace '{guest.name}': cannot enter it: Operation not permitted; "
-        "framebridge needs the capability CAP_SYS_ADMIN",
+        f"framebridge lacks the capability CAP_SYS_ADMIN: {unit}",
     }
 
     said = [refused_start(middle, public, table, command=nobody) for table in ports]

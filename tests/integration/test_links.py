@@ -20,6 +20,7 @@ from pyroute2 import netns as kernel_netns
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import tuntap
 
+from bridge import privileges
 from bridge.devices import device as module
 from bridge.devices.device import Created, Device, DeviceError, explain
 from bridge.devices.devices import Devices
@@ -281,10 +282,20 @@ async def test_a_machine_without_tun(net: Net) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EPERM, "no"), NetlinkError(errno.EPERM, "no")])
-def test_without_privilege_the_capabilities_are_named(error: OSError | NetlinkError) -> None:
+def test_without_privilege_the_capabilities_are_named(
+    error: OSError | NetlinkError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privileges, "held", frozenset)
     assert str(explain(error, "eth0", None, "set it up")) == (
         "device 'eth0': cannot set it up: Operation not permitted; "
-        "framebridge needs the capabilities CAP_NET_ADMIN and CAP_NET_RAW"
+        "framebridge lacks the capabilities CAP_NET_ADMIN and CAP_NET_RAW: "
+        "start it as root or as the unit framebridge@.service does"
+    )
+    monkeypatch.setattr(privileges, "held", lambda: frozenset({"CAP_NET_ADMIN"}))
+    assert "lacks the capability CAP_NET_RAW:" in str(explain(error, "eth0", None, "set it up"))
+    monkeypatch.setattr(privileges, "held", lambda: privileges.PORTS)
+    assert str(explain(error, "eth0", None, "set it up")).endswith(
+        "; framebridge holds CAP_NET_ADMIN and CAP_NET_RAW: the container or a security module forbids it"
     )
 
 
@@ -301,8 +312,10 @@ def test_with_all_capabilities_the_mode_of_the_tun_device_is_named(
         f"device 'tap0': cannot set the tap up: Permission denied; {tun} has mode 0600: let this user read and "
         f"write it (`chmod 0666 {tun}`, or a udev rule)"
     )
-    monkeypatch.setattr(module, "has_capabilities", lambda: False)
-    assert str(explain(error, "tap0", None, "set the tap up")).endswith(" CAP_NET_ADMIN and CAP_NET_RAW")
+    monkeypatch.setattr(privileges, "held", frozenset)
+    assert "lacks the capabilities CAP_NET_ADMIN and CAP_NET_RAW:" in str(
+        explain(error, "tap0", None, "set the tap up")
+    )
 
 
 def test_a_process_without_capabilities_is_told_so(net: Net) -> None:
@@ -330,7 +343,7 @@ asyncio.run(main())
     assert "Device(index=1, name='lo'" in child.output
     assert "device 'lo': cannot set mtu 1400: Operation not permitted" in child.output
     assert f"namespace '{space.name}': cannot enter it: Operation not permitted" in child.output
-    assert child.output.count("framebridge needs the capabilit") == 2
+    assert child.output.count("framebridge lacks the capabilit") == 2
 
 
 # -- threads ---------------------------------------------------------------------------------------

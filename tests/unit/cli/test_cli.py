@@ -542,7 +542,7 @@ def test_words_may_be_shortened_and_show_left_out(
 
 
 def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
-    assert run(f"f ad {MAC} v 10 p guests sti", capsys)[0] == 0
+    assert run(f"fd ad {MAC} v 10 p guests sti", capsys)[0] == 0
     assert shown("fdb show", capsys)[0]["state"] == "sticky"
 
 
