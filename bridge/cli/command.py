@@ -6,6 +6,7 @@ Raises UsageError for words that make no sense, FramebridgeError for what was re
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,9 @@ def ask(options: Options, method: str, parameters: Message | None = None) -> lis
 
 def show(options: Options, rows: Sequence[Row], layout: str, empty: str = "") -> None:
     """Write rows in the style that the options choose; `empty` tells people that there are none."""
-    render.write(rows, layout, sys.stdout, style=options.style)
+    width = None if options.details else shutil.get_terminal_size().columns  # 80 where it is no terminal
+    view = render.View(width, options.brief, options.colour)
+    render.write(rows, layout, sys.stdout, style=options.style, view=view)
     if empty and not rows and options.style == "text":
         print(empty, file=sys.stderr)
 

@@ -20,12 +20,12 @@ COST_HISTOGRAM = Grammar(keys={"since": TEXT}, flags=dict.fromkeys(HISTOGRAMS, "
 
 def stats(options: Options, words: list[str]) -> int:
     """Show counters; an option adds drops by reason, read at the same moment."""
-    rows = ask(options, "StatsShow", {**Grammar(option="port").read(words), "drops": options.drops or None})
+    rows = ask(options, "StatsShow", {**Grammar(option="port").read(words), "drops": options.details or None})
     if options.style != "text":
         show(options, rows, "blocks")
         return 0
     show(options, [row for row in rows if "reason" not in row], "blocks", "nothing to show")
-    if options.drops:
+    if options.details:
         print()
         show(options, [row for row in rows if "reason" in row], "drops", "no frame was dropped")
     return 0

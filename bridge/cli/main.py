@@ -11,6 +11,7 @@ import contextlib
 import errno
 import io
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -19,6 +20,7 @@ from bridge.cli.command import Command, Options
 from bridge.cli.commands import COMMANDS
 from bridge.cli.grammar import UsageError, match
 from bridge.errors import FramebridgeError
+from bridge.render.fill import fill
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # what is to be shown goes to a file
 USAGE = "framebridge [-j | -p] [-s SOCKET]"
@@ -34,6 +36,9 @@ means its show. `framebridge OBJECT COMMAND -h` explains a command.
 options:
   -s, --socket SOCKET  control socket of the daemon (default: $FRAMEBRIDGE_SOCKET, or the only one in
                        /run/framebridge)
+  -d, --details        all columns, however wide (`stats show`: with drops); else those that fit the terminal
+  -br, --brief         few columns
+  -c, --colour         states in colour
   -j, --json           JSON: a list of flat objects (monitor: one object per line)
   -p, --pretty         the same, indented
   -h, --help           this help
@@ -60,7 +65,9 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-j", "--json", dest="style", action="store_const", const="json", default="text")
         self.add_argument("-p", "--pretty", dest="style", action="store_const", const="pretty")
         self.add_argument("-a", "--all", action="store_true")
-        self.add_argument("-d", "--drops", action="store_true")
+        self.add_argument("-d", "--details", "--drops", dest="details", action="store_true")
+        self.add_argument("-br", "--brief", action="store_true")
+        self.add_argument("-c", "--colour", "--color", dest="colour", action="store_true")
         self.add_argument("--what-if", action="store_true")
         self.add_argument("-v", "--verbose", action="store_true")
         self.add_argument("-i", "--interval")
@@ -106,6 +113,10 @@ def explanation(commands: Sequence[Command]) -> str:
     )
 
 
+def _fitting(text: str) -> str:
+    return fill(text, shutil.get_terminal_size().columns)
+
+
 def dispatch(argv: Sequence[str]) -> int:
     """Do what a command line says; raises UsageError or FramebridgeError."""
     if (raw := raw_arguments(argv)) is not None:
@@ -115,11 +126,11 @@ def dispatch(argv: Sequence[str]) -> int:
     if not words and not options.help:
         raise UsageError(f"an object is missing\n{overview()}")
     if not words or words == ["help"]:
-        print(f"{INTRODUCTION}\n{overview()}\n{CONVENTIONS}", end="")
+        print(_fitting(f"{INTRODUCTION}\n{overview()}\n{CONVENTIONS}"), end="")
         return 0
     commands, rest = select(words)
     if options.help:
-        print(explanation(commands), end="")
+        print(_fitting(explanation(commands)), end="")
         return 0
     command = next(command for command in commands if len(commands) == 1 or command.words.endswith(" show"))
     try:

@@ -8,45 +8,31 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, TextIO
+from types import MappingProxyType
+from typing import Any, NamedTuple, TextIO
+
+from bridge.render.columns import LAYOUTS, chosen, cut, fit
 
 Row = dict[str, Any]
 
-# Columns of the tables for people, in order; a layout not named here shows every key.
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "port": (
-        *("port", "kind", "device", "netns", "state", "mode", "vlan", "native", "mtu", "filter"),
-        *("fdb_entries", "rx_frames", "tx_frames", "drops", "rx_missed", "options"),
-    ),
-    "vlan": ("vlan", "name", "tagged", "untagged", "fdb_entries", "mac_limit", "learning"),
-    "fdb": ("mac", "vlan", "port", "state", "age"),
-    "mirror": (
-        *("mirror", "ports", "direction", "vlans", "what", "to", "rate", "state", "reason"),
-        *("mirrored", "bytes", "lost", "over_rate", "file_bytes"),
-    ),
-    "offload": (
-        *(
-            "port",
-            "state",
-            "attached",
-            "offloaded",
-            "offloaded_tx",
-            "left",
-            "live",
-            "waiting",
-            "since",
-            "reason",
-        ),
-    ),
-    "budget": (
-        *("budget", "port", "vlan", "class", "flood", "talker", "per_second", "unit", "action"),
-        *("state", "spent", "dropped", "times_over"),
-    ),
-    "storm": ("port", "flood", "per_second", "unit", "state", "spent", "dropped", "times_over"),
-    "drops": ("port", "direction", "reason", "frames", "meaning"),
+STATE_COLOURS = {  # SGR of ECMA-48; of the words of a column `state`
+    **dict.fromkeys(("up", "on", "open", "within", "mirroring"), "32"),
+    **dict.fromkeys(("blocked", "partly open", "over", "absent", "closed"), "33"),
+    **dict.fromkeys(("down", "missing", "failed"), "31"),
 }
+
+
+class View(NamedTuple):
+    """How text is shown: at most so many characters wide (None: as wide as it is), in brief, in colour."""
+
+    width: int | None = None
+    brief: bool = False
+    colour: bool = False
+
+
+WHOLE = View()
 
 
 @cache
@@ -55,7 +41,7 @@ def port_options() -> dict[str, object]:
     from bridge.config.port import PortConfig, port_row
 
     usual = port_row(PortConfig("", ""))
-    return {"reason": None} | {key: usual[key] for key in usual if key not in COLUMNS["port"]}
+    return {"reason": None} | {key: usual[key] for key in usual if key not in LAYOUTS["port"].columns}
 
 
 def to_json(value: object, *, pretty: bool = False) -> str:
@@ -69,14 +55,16 @@ def write_json(parts: Iterable[Sequence[Row]], stream: TextIO) -> None:
     stream.write(f"[{','.join(texts)}]\n")
 
 
-def write(rows: Sequence[Row], layout: str, stream: TextIO, *, style: str = "text") -> None:
-    """Write rows in a style (text | json | pretty); `layout` picks the form of the text."""
-    text = to_json(list(rows), pretty=style == "pretty") if style != "text" else to_text(rows, layout)
+def write(
+    rows: Sequence[Row], layout: str, stream: TextIO, *, style: str = "text", view: View = WHOLE
+) -> None:
+    """Write rows in a style (text | json | pretty); `layout` picks the form of the text, `view` what is shown of it."""
+    text = to_json(list(rows), pretty=style == "pretty") if style != "text" else to_text(rows, layout, view)
     if text:
         stream.write(f"{text}\n")
 
 
-def to_text(rows: Sequence[Row], layout: str) -> str:
+def to_text(rows: Sequence[Row], layout: str, view: View = WHOLE) -> str:
     """Render rows for people: `lines` of finished sentences, `blocks` of many values, otherwise a table."""
     if layout == "lines":
         return "\n".join(cell(row["text"]) for row in rows)
@@ -86,7 +74,8 @@ def to_text(rows: Sequence[Row], layout: str) -> str:
         return steps(rows)
     if layout == "port":
         rows = [{**row, "options": _options(row)} for row in rows]
-    return table(rows, COLUMNS.get(layout, ()))
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    return table(rows, chosen(layout, keys, brief=view.brief), view, layout)
 
 
 def _options(row: Row) -> str:
@@ -95,27 +84,45 @@ def _options(row: Row) -> str:
     return " ".join(key if row[key] is True else f"{key}={cell(row[key])}" for key in told)
 
 
-def table(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
+def table(rows: Sequence[Row], columns: Sequence[str] = (), view: View = WHOLE, layout: str = "") -> str:
     """Align rows under headings; numbers to the right, text to the left, no blanks at the ends of lines."""
     if not rows:
         return ""
     columns = columns or list(dict.fromkeys(key for row in rows for key in row))
     body = [[cell(row.get(column), column) for column in columns] for row in rows]
+    if view.width is not None:
+        kept = fit(layout, columns, body, view.width)
+        body = [
+            [text for text, column in zip(texts, columns, strict=True) if column in kept] for texts in body
+        ]
+        columns, body = kept, cut(body, kept, view.width)
     right = [all(_is_number(row.get(column)) for row in rows) for column in columns]
-    return align(columns, body, right)
+    return align(columns, body, right, STATE_COLOURS if view.colour else {})
 
 
-def align(columns: Sequence[str], body: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
-    """Align texts under headings; `right` tells which columns are numbers."""
+def align(
+    columns: Sequence[str],
+    body: Sequence[Sequence[str]],
+    right: Sequence[bool],
+    colours: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Align texts under headings; `right` tells which columns are numbers, `colours` are of words in `state`."""
     widths = [max(map(len, texts)) for texts in zip(columns, *body, strict=True)]
 
-    def line(texts: Iterable[str]) -> str:
-        aligned = zip(texts, widths, right, strict=True)
-        return "  ".join(
-            text.rjust(width) if flag else text.ljust(width) for text, width, flag in aligned
-        ).rstrip()
+    def line(texts: Sequence[str], *, is_heading: bool = False) -> str:
+        aligned = [
+            text.rjust(width) if flag else text.ljust(width)
+            for text, width, flag in zip(texts, widths, right, strict=True)
+        ]
+        aligned[-1] = aligned[-1].rstrip()
+        if colours and not is_heading:
+            aligned = [
+                f"\x1b[{colours[text]}m{shown}\x1b[0m" if column == "state" and text in colours else shown
+                for column, text, shown in zip(columns, texts, aligned, strict=True)
+            ]
+        return "  ".join(aligned).rstrip()
 
-    return "\n".join(line(texts) for texts in (columns, *body))
+    return "\n".join((line(columns, is_heading=True), *map(line, body)))
 
 
 def block(row: Row) -> str:

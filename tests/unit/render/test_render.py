@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.render import table as render
+from bridge.render.columns import LAYOUTS
 
 ROWS: list[dict[str, Any]] = [
     {"port": "guests", "frames": 7, "share": 0.25, "netns": None},
@@ -43,7 +44,7 @@ def test_known_layouts_leave_out_what_does_not_fit_a_terminal() -> None:
 
     heading = written([row], "port").splitlines()[0].split()
 
-    assert heading == list(render.COLUMNS["port"])
+    assert heading == list(LAYOUTS["port"].columns)
     assert not {"index", "tpid"} & set(heading)
 
 
