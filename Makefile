@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 export FRAMEBRIDGE_STRICT := 1
 
 .PHONY: build demo check test test-all format lint types test-quick test-whole test-storms test-overload test-benchmarks test-dist \
-        test-sanitized test-sanitized-storms test-conformance test-vm bench bench-compare bench-baseline bench-accounting \
+        fuzz test-sanitized test-sanitized-storms test-conformance test-vm bench bench-compare bench-baseline bench-accounting \
         bench-lab docs debug clean system-packages
 
 # Debian packages the lab and the tests use; skipped where they are installed or there is no apt.
@@ -43,10 +43,10 @@ check: build  # while working: a minute or three
 	@tests/run $(LANE) test-quick
 
 test: build  # before a landing, and in CI: a quarter of an hour
-	@tests/run $(LANE) test-whole test-storms test-sanitized test-benchmarks test-dist
+	@tests/run $(LANE) test-whole test-storms test-sanitized fuzz test-benchmarks test-dist
 
 test-all: build  # other switches, second wires, storms for minutes, another kernel: an hour and more
-	@tests/run $(LANE) test-whole test-storms test-sanitized test-benchmarks test-dist \
+	@tests/run $(LANE) test-whole test-storms test-sanitized fuzz test-benchmarks test-dist \
 	    test-conformance test-overload test-sanitized-storms test-vm
 
 format: build
@@ -125,6 +125,35 @@ test-sanitized: debug
 
 test-sanitized-storms: debug
 	tests/run-sanitized $(DEBUG) $(BIN)/python -m "storm" $(ARGS)
+
+# Inputs that nobody thought of: the core, its parsers and what ports receive under libFuzzer and sanitizers, and what
+# files and the control socket say under atheris; a minute for all of them, `make fuzz SECONDS=3600` for longer. Without
+# clang, or without a wheel of atheris, those targets are skipped, with a line that says so.
+SECONDS := 60
+FUZZ := build/fuzz
+FUZZ_FLAGS := -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer \
+    -fno-strict-aliasing -D_GNU_SOURCE -Icsrc -Itests/fuzz -Wall -Wextra -Werror -Wno-unused-parameter \
+    -Wno-missing-field-initializers
+FUZZ_TARGETS := $(addprefix $(FUZZ)/,core parsers received)
+FUZZ_OBJECTS := $(patsubst csrc/%.c,$(FUZZ)/%.o,$(filter-out %.bpf.c,$(wildcard csrc/*/*.c)))
+$(FUZZ_OBJECTS): $(FUZZ)/%.o: csrc/%.c $(wildcard csrc/*/*.h)
+	@mkdir -p $(@D)
+	@clang -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) -c $< -o $@
+
+$(FUZZ)/libcore.a: $(FUZZ_OBJECTS)
+	@rm -f $@
+	@ar -rcs $@ $^
+
+$(FUZZ_TARGETS): $(FUZZ)/%: tests/fuzz/%.c $(wildcard tests/fuzz/*.h) csrc/port/link.c csrc/port/tap.c $(FUZZ)/libcore.a
+	clang -fsanitize=fuzzer $(FUZZ_FLAGS) $< $(FUZZ)/libcore.a -pthread -o $@
+
+fuzz: build
+	@$(PIP) --no-build-isolation -e '.[fuzz]' || echo "no atheris from the index"
+	@rm -f $(FUZZ_TARGETS); \
+	if echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -fsanitize=fuzzer -x c - -o /dev/null 2>/dev/null; then \
+	    $(MAKE) --no-print-directory -j$$(nproc) $(FUZZ_TARGETS); \
+	fi
+	FRAMEBRIDGE_FUZZ_SECONDS=$(SECONDS) $(PYTEST) -rPs tests/fuzz/fuzz_targets.py $(ARGS)
 
 # The same scenarios through framebridge on both its wires and through Open vSwitch; see docs/differences.md.
 test-conformance: build

@@ -14,7 +14,7 @@
  *
  * Ownership: descriptor and bytes belong to the port (or pool) that delivered them until the batch is released. Nothing
  * outlives a batch, so a flood can hand out the same descriptor many times.
- * Invariants: BR_FRAME_MIN bytes are writable from `data`; all headers up to layer 4 of a super-frame are in the first
+ * Invariants: BR_FRAME_ROOM bytes are writable from where a port delivers `data`; all headers up to layer 4 of a super-frame are in the first
  *      BR_HEAD_LEN bytes of the head; csum_start and hdr_len count from `data`, and whoever moves `data` moves them.
  */
 #ifndef BR_FRAME_H
@@ -30,6 +30,7 @@ enum {
     BR_ETH_ALEN = 6,
     BR_TAG_LEN = 4,           /* TPID and TCI; IEEE 802.1Q clause 9.3 */
     BR_FRAME_MIN = 60,        /* 64 on the wire less the FCS; IEEE 802.3 clause 4A.4.2 */
+    BR_FRAME_ROOM = BR_FRAME_MIN + 2 * BR_TAG_LEN, /* padding goes behind what two tags left when they were taken out */
     BR_HEADROOM = 64,         /* what the pool leaves in front: a tag, a vnet header, and alignment */
     BR_HEAD_CAP = 2048,       /* one head buffer: headroom and every frame of a 1500-byte LAN */
     BR_HEAD_LEN = BR_HEAD_CAP - BR_HEADROOM, /* so much of a frame */

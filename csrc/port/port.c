@@ -9,7 +9,7 @@
 #include "frame/vnet.h"
 
 /* What a frame takes of a buffer beside its bytes, at most. */
-enum { BR_READ_SPARE = BR_HEADROOM + BR_FRAME_MIN + BR_READ_LINE };
+enum { BR_READ_SPARE = BR_HEADROOM + BR_FRAME_ROOM + BR_READ_LINE };
 
 /* VIRTIO_NET_HDR_GSO_UDP_L4 came with Linux 6.2 (include/linux/virtio_net.h); before, it is EINVAL. */
 bool br_port_takes_uso(void)

@@ -125,18 +125,20 @@ enum {
     BR_READ_AT = BR_HEADROOM - BR_VNET_HLEN, /* from where a frame begins: its vnet header goes here, */
     BR_READ_LEN = BR_VNET_HLEN + BR_TAIL_CAP, /* and so much is read, the longest super-frame and more */
     BR_READ_LINE = 64,
+    BR_READ_SLACK = BR_FRAME_ROOM - BR_FRAME_MIN, /* bytes of the room in front of a frame that the one before may pad */
 };
 
 int br_read_buffer_open(struct br_read_buffer *buffer, uint32_t burst);
 void br_read_buffer_close(struct br_read_buffer *buffer);
 
-/* The descriptor of a frame of which `len` bytes, vnet header included, were read to at + BR_READ_AT. */
+/* The descriptor of a frame of which `len` bytes, vnet header included, were read to at + BR_READ_AT. What is in front of
+ * it begins with the slack of the frame before. */
 static inline struct br_frame br_read_frame(uint8_t *at, ssize_t len)
 {
     return (struct br_frame){
         .data = at + BR_HEADROOM,
         .len = len > BR_VNET_HLEN ? (uint32_t)len - BR_VNET_HLEN : 0,
-        .headroom = BR_HEADROOM,
+        .headroom = BR_HEADROOM - BR_READ_SLACK,
         .vnet = br_vnet_read(at + BR_READ_AT),
     };
 }
