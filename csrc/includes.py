@@ -20,6 +20,7 @@ LAYERS = (
     "mirror",
     "account",
     "protect",
+    "multicast",
     "batch",
     "snapshot",
     "port",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.config import checks
+from bridge.config.heartbeats import heartbeat_ports
 from bridge.config.key import key, keys, write_keys
 from bridge.config.section import Section
 from bridge.config.table import Table
@@ -40,7 +41,7 @@ class BridgeConfig:
     address: int = key(0, checks.station, needs_restart=True)  # the bridge's own; 0: see own_address
     reserved: int = key(0, checks.reserved, name="pass_reserved")  # bit n set: 01-80-C2-00-00-0n is forwarded
     heartbeat_ports: tuple[int, ...] = key(
-        (5404, 5405), checks.udp_ports
+        (5404, 5405), heartbeat_ports
     )  # frames to these are of class heartbeat
 
     @property

@@ -11,6 +11,7 @@ from bridge.config import (
     bridge,
     budget,
     cost,
+    heartbeats,
     loop_detection,
     metrics,
     mirror,
@@ -32,5 +33,6 @@ SECTIONS: tuple[Section[Any], ...] = (
     metrics.SECTION,
     move_guard.SECTION,
     loop_detection.SECTION,
+    heartbeats.SECTION,
 )
 BY_TYPE: dict[type, Section[Any]] = {type(section.blank): section for section in SECTIONS}

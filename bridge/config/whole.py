@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from bridge.config.bridge import BridgeConfig
 from bridge.config.budget import BudgetConfig
 from bridge.config.cost import CostConfig
+from bridge.config.heartbeats import HeartbeatConfig
 from bridge.config.lines import KeyPath
 from bridge.config.loop_detection import NO_DETECTION, LoopDetectionConfig
 from bridge.config.metrics import MetricsConfig
@@ -38,6 +39,7 @@ class Config:
     mirrors: tuple[MirrorConfig, ...] = ()
     move_guard: MoveGuardConfig = NO_GUARD
     loop_detection: LoopDetectionConfig = NO_DETECTION
+    heartbeats: HeartbeatConfig = field(default_factory=HeartbeatConfig)
 
 
 def read_config(root: Table) -> Config:

@@ -1,6 +1,6 @@
 """A snapshot: the whole configuration of the data plane, written down piece by piece and then applied as one."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import final
 
 from bridge.core._handles import Port
@@ -18,6 +18,9 @@ class Snapshot:
         controlled: bool = False,
         age_ticks: int = 300,
         heartbeat_ports: Iterable[int] = (5404, 5405),
+        broadcast_ports: Collection[int] = (),
+        heartbeat_rate: float = 0,
+        heartbeat_burst: float = 0,
         waiting: str = "balanced",
         full_table: str = "evict",
         mac_limit: int = 0,
@@ -31,7 +34,9 @@ class Snapshot:
         `full_table`: evict | refuse, where the table, `mac_limit` or a VLAN's limit is full (csrc/fdb/evict.c).
         `mac_limit`: dynamic and sticky entries at most, 0: none. `vrrp_aware`, `local_first`: csrc/pipeline/moves.h.
 
-        `heartbeat_ports`: UDP destination ports whose frames are of class heartbeat.
+        `heartbeat_ports`: UDP destination ports whose frames are of class heartbeat, broadcasts excepted; those to
+        `broadcast_ports` are with their broadcasts. `heartbeat_rate`, `heartbeat_burst`: of each port, heartbeats a
+        second and at once; more are ordinary frames (csrc/multicast/heartbeat.h). Burst 0: there is no limit.
         `waiting`: a name of WAITINGS.
         `own_address`: of the bridge, never learned; 0: none. `instance`: 64 bits in its loop probes.
         """

@@ -49,10 +49,9 @@ cdef class Snapshot:
         self.captures = []
 
     def __init__(self, *, int reserved_pass=0, static_move="drop", bint controlled=False, int age_ticks=300,
-                 heartbeat_ports=(5404, 5405), waiting="balanced", full_table="evict", int mac_limit=0,
+                 heartbeat_ports=(5404, 5405), broadcast_ports=(), double heartbeat_rate=0, double heartbeat_burst=0,
+                 waiting="balanced", full_table="evict", int mac_limit=0,
                  bint vrrp_aware=False, bint local_first=False, uint64_t own_address=0, uint64_t instance=0):
-        cdef uint16_t udp
-
         check_range("reserved_pass", reserved_pass, 0, 0xFFFF)
         check_range("age_ticks", age_ticks, 0, 0x7FFF)
         check_range("mac_limit", mac_limit, 0, 0x7FFFFFFF)
@@ -67,10 +66,14 @@ cdef class Snapshot:
         self.raw.age_ticks = age_ticks
         self.raw.own_address = own_address
         self.raw.instance = instance
-        for number in heartbeat_ports:
+        if not heartbeat_rate >= 0 or not heartbeat_burst >= 0:
+            raise ValueError(f"rate and burst of heartbeats are 0 or more, not {heartbeat_rate!r} and {heartbeat_burst!r}")
+        self.raw.heartbeat.rate = heartbeat_rate
+        self.raw.heartbeat.burst = heartbeat_burst
+        br_beat_ports_begin(&self.raw.heartbeat.ports)
+        for number in (*heartbeat_ports, *broadcast_ports):
             check_range("heartbeat port", number, 1, 65535)
-            udp = number
-            br_udp_ports_add(&self.raw.heartbeat, udp)
+            br_beat_ports_add(&self.raw.heartbeat.ports, <int>number, number in broadcast_ports)
 
     def __dealloc__(self):
         if self.raw:

@@ -50,10 +50,11 @@ cdef extern from "frame/way.h" nogil:
 
 
 cdef extern from "frame/classify.h" nogil:
-    struct br_udp_ports:
+    struct br_beat_ports:
         pass
 
-    void br_udp_ports_add(br_udp_ports *set, uint16_t port)
+    void br_beat_ports_begin(br_beat_ports *ports)
+    void br_beat_ports_add(br_beat_ports *ports, uint16_t port, bint broadcast)
 
 
 cdef extern from "frame/mac.h" nogil:

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from bridge.core.frame cimport br_udp_ports
+from bridge.core.frame cimport br_beat_ports
 from bridge.core.port cimport br_port
 
 
@@ -131,6 +131,13 @@ cdef extern from "snapshot/port_config.h" nogil:
         bint blocked
 
 
+cdef extern from "snapshot/heartbeat_rules.h" nogil:
+    struct br_heartbeat_rules:
+        br_beat_ports ports
+        double rate
+        double burst
+
+
 cdef extern from "snapshot/snapshot.h" nogil:
     struct br_snapshot:
         uint16_t n_ports
@@ -150,7 +157,7 @@ cdef extern from "snapshot/snapshot.h" nogil:
         br_port_set *vlan
         uint32_t *vlan_limit
         uint64_t *vlan_learning_off
-        br_udp_ports heartbeat
+        br_heartbeat_rules heartbeat
         br_guards guards
         uint64_t own_address
         uint64_t instance

@@ -14,6 +14,7 @@ from bridge.config.actions import Action
 from bridge.config.bridge import BridgeConfig
 from bridge.config.budget import BudgetConfig
 from bridge.config.cost import CostConfig
+from bridge.config.heartbeats import HeartbeatConfig
 from bridge.config.loop_detection import LoopDetectionConfig
 from bridge.config.metrics import MetricsConfig
 from bridge.config.mirror import MirrorConfig
@@ -77,6 +78,9 @@ class Actions:
                 self._parts.protection.guard_moves(after)
             case "set_loop_detection", _, LoopDetectionConfig() as after:
                 self._parts.protection.detect_loops(after)
+            case "set_heartbeats", _, HeartbeatConfig() as after:
+                self._parts.data_plane.heartbeats = after
+                self._parts.data_plane.refresh()
             case "add_budget" | "set_budget", _, BudgetConfig() as after:
                 await self._parts.cost.calibrate()
                 self._parts.data_plane.budgets.set(after)

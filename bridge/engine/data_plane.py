@@ -21,6 +21,7 @@ from bridge.account.ledger import Ledger
 from bridge.account.meter import Meter
 from bridge.account.storm_budgets import storm_budgets
 from bridge.config.bridge import BridgeConfig
+from bridge.config.heartbeats import HeartbeatConfig, set_of_broadcast, set_of_ports
 from bridge.config.port import PortConfig
 from bridge.config.vlan import VlanConfig
 from bridge.core._core import Bridge, Port, Snapshot
@@ -35,6 +36,7 @@ from bridge.protect.protection import Protection
 
 log = logging.getLogger(__package__)
 
+HEARTBEAT_BURST = 1.0  # seconds: so much of the limit of a port may come at once
 NOMINAL_HZ = 1e9  # cycles per second where they cannot be told
 
 
@@ -57,6 +59,7 @@ class DataPlane:
         restore: Callable[[], object],
     ) -> None:
         self.bridge = bridge
+        self.heartbeats = HeartbeatConfig()
         self.vlans: dict[int, VlanConfig] = {}
         self.budgets = Budgets()
         self.mirrors = mirrors
@@ -154,7 +157,7 @@ class DataPlane:
             attachment.lift_filter()
         self._offload.set_closings(
             closings(self.budgets.configs, self.mirrors.configs, self.vlans.values()),
-            self.bridge.heartbeat_ports,
+            tuple(sorted(set_of_ports(self.bridge.heartbeat_ports))),
         )
         snapshot = self._snapshot(self._ports.open_ports)
         if self.mirrors:
@@ -184,7 +187,10 @@ class DataPlane:
             static_move=bridge.static_move,
             controlled=bridge.learning == "controlled",
             age_ticks=self._learning.age_ticks,
-            heartbeat_ports=bridge.heartbeat_ports,
+            heartbeat_ports=set_of_ports(bridge.heartbeat_ports),
+            broadcast_ports=set_of_broadcast(bridge.heartbeat_ports),
+            heartbeat_rate=self.heartbeats.limit.limit,
+            heartbeat_burst=max(1.0, self.heartbeats.limit.limit * HEARTBEAT_BURST),
             waiting=bridge.waiting,
             full_table=bridge.full_table,
             mac_limit=bridge.mac_limit,

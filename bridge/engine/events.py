@@ -7,6 +7,7 @@ Job: the one reader of the ring of events (csrc/count/event.h). Thread: control.
     budget_over, budget_under                                      Budgets: a limit was met, or is kept again
     probe                                                          Protection: a loop probe came back
     port_error, rx_refused                                         PortTable: a port failed, or lost its receive ring
+    heartbeat_limit                                                a port had more heartbeats than pass as such
     pair                                                           nobody yet: what it says is emitted
 
 Invariants: events are handled in the order of the ring, also across owners. They are taken in slices, so a storm delays
@@ -56,6 +57,7 @@ class CoreEvents:
             "probe": self._probed,
             "port_error": self._port_failed,
             "rx_refused": self._rx_refused,
+            "heartbeat_limit": self._heartbeats_limited,
             "pair": self._pair_stepped,
         }
 
@@ -96,6 +98,11 @@ class CoreEvents:
     def _rx_refused(self, event: Event) -> None:
         if (name := self._ports.rx_refused(event.port)) is not None:
             self._emit("rx-refused", port=name)
+
+    def _heartbeats_limited(self, event: Event) -> None:
+        if (name := self._ports.names().get(event.port)) is not None:
+            log.warning("port %s: more heartbeats than its limit; those above are ordinary frames", name)
+            self._emit("heartbeat-limit", port=name)
 
     def _pair_stepped(self, event: Event) -> None:
         steps = [name for bit, (name, _) in enumerate(PAIR_STEPS) if event.errno >> bit & 1]

@@ -131,8 +131,8 @@
     X(broadcast, "to all, and none of the others")                                                                    \
     X(arp_nd, "ARP, and neighbour discovery of IPv6")                                                                 \
     X(igmp_mld, "group membership: IGMP, MLD")                                                                        \
-    X(first_hop, "first-hop redundancy: VRRP, CARP, HSRP")                                                            \
-    X(heartbeat, "cluster heartbeat: UDP to a port named as such, corosync's by default")                             \
+    X(first_hop, "first-hop redundancy: VRRP, CARP, HSRP, GLBP")                                                      \
+    X(heartbeat, "heartbeat: BFD, OSPF to its groups, and UDP to a port named as such, corosync's by default")        \
     X(multicast, "to a group, and none of the others")                                                                \
     X(reserved, "to 01-80-C2-00-00-0X, passed or dropped")                                                            \
     X(dropped, "ended before it had an egress port")
@@ -167,6 +167,7 @@
     X(refused_full, "not learned: the table has no room")                                                             \
     X(budget_over, "a budget is spent")                                                                               \
     X(budget_under, "a spent budget has tokens again")                                                                \
+    X(heartbeat_limit, "more heartbeats came by a port than its limit: those above are ordinary frames")               \
     X(probe, "a loop probe of this bridge came back")                                                                 \
     X(port_error, "a port failed and is no longer polled")                                                            \
     X(pair, "the pair: a change of state, or something a peer did (key: epoch, port: state, error: steps)")           \

@@ -21,6 +21,14 @@ static inline uint64_t br_mac_read(const uint8_t *bytes)
     return word >> 16;
 }
 
+#define BR_MAC_BROADCAST 0xffffffffffffull
+
+/* Whether an address is a group's, all stations included; IEEE 802 clause 8.2.2. */
+static inline bool br_mac_is_group(uint64_t mac)
+{
+    return mac >> 40 & 1;
+}
+
 /* 01-80-C2-00-00-00..0F; IEEE 802.1Q-2022 table 8-1. */
 static inline bool br_mac_is_reserved(uint64_t mac)
 {

@@ -24,12 +24,17 @@ enum {
     BR_IP_AH = 51,
     BR_IP_ICMPV6 = 58,
     BR_IP_OPTIONS = 60,
+    BR_IP_OSPF = 89,
     BR_IP_VRRP = 112, /* CARP is the same to whoever does not look further */
     BR_IP_SCTP = 132,
     BR_IPV4_HLEN = 20, /* RFC 791: total length at 2, identification at 4, checksum at 10, addresses at 12 */
     BR_IPV6_HLEN = 40, /* RFC 8200: payload length at 4, addresses at 8 */
     BR_HSRP_PORT = 1985, /* RFC 2281 section 3; IPv6: 2029 */
     BR_HSRP6_PORT = 2029,
+    BR_GLBP_PORT = 3222,
+    BR_BFD_PORT = 3784, /* RFC 5881 section 4; echo: 3785, over several hops, RFC 5883: 4784 */
+    BR_BFD_ECHO_PORT = 3785,
+    BR_BFD_MULTIHOP_PORT = 4784,
     BR_MLD_QUERY = 130, /* RFC 2710 section 3.1 */
     BR_MLD_REPORT = 131,
     BR_MLD_DONE = 132,

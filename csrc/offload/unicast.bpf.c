@@ -54,7 +54,17 @@ MAP(drops, BPF_MAP_TYPE_PERCPU_ARRAY, BR_OFFLOAD_PORTS *BR_OFFLOAD_DROP_N, __u32
 /* The first bytes of a frame: both addresses, EtherType, and an IPv4 header up to its protocol; and room for more. It is
  * one object, alive as long as a decision takes: a buffer that comes later would be put where a pointer was saved, and
  * whoever has no CAP_PERFMON may not write there. */
-enum { HEAD_WORDS = 6, IPV4_FRAGMENT_AT = 20, IPV4_PROTOCOL_AT = 23, IP_HLEN = 20 };
+enum {
+    HEAD_WORDS = 6,
+    IPV4_FRAGMENT_AT = 20,
+    IPV4_PROTOCOL_AT = 23,
+    IPV4_TO_AT = 30,
+    IPV6_PROTOCOL_AT = 20,
+    IPV6_TO_AT = 38,
+    IP_HLEN = 20,
+    UDP_HLEN = 8,
+    HEADERS_MAX = 8, /* BR_PACKET_CHAIN_MAX of frame/packet.h */
+};
 struct head {
     __u32 word[HEAD_WORDS];
     union {
@@ -449,22 +459,18 @@ INLINE __u32 class_by_udp(struct __sk_buff *skb, struct head *head, __u32 at)
     if (bpf_skb_load_bytes(skb, at + 2, &head->port, sizeof(head->port)) < 0)
         return BR_CLASS_known_unicast;
     const __u32 port = bpf_ntohs(head->port);
-    if (port == BR_HSRP_PORT || port == BR_HSRP6_PORT)
+    if (port == BR_HSRP_PORT || port == BR_HSRP6_PORT || port == BR_GLBP_PORT)
         return BR_CLASS_first_hop;
+    if (port == BR_BFD_PORT || port == BR_BFD_ECHO_PORT || port == BR_BFD_MULTIHOP_PORT)
+        return BR_CLASS_heartbeat;
     const __u32 word_at = port >> 6;
     const __u64 *word = bpf_map_lookup_elem(&heartbeat, &word_at);
     return word && *word >> (port & 63) & 1 ? BR_CLASS_heartbeat : BR_CLASS_known_unicast;
 }
 
-INLINE __u32 class_by_transport(struct __sk_buff *skb, struct head *head, __u32 at, __u32 protocol)
+INLINE __u32 class_by_icmpv6(struct __sk_buff *skb, struct head *head, __u32 at, __u32 end)
 {
-    if (protocol == BR_IP_UDP)
-        return class_by_udp(skb, head, at);
-    if (protocol == BR_IP_VRRP)
-        return BR_CLASS_first_hop;
-    if (protocol == BR_IP_IGMP)
-        return BR_CLASS_igmp_mld;
-    if (protocol != BR_IP_ICMPV6 || bpf_skb_load_bytes(skb, at, head->more, 1) < 0)
+    if (at >= end || bpf_skb_load_bytes(skb, at, head->more, 1) < 0)
         return BR_CLASS_known_unicast;
     const __u8 type = head->more[0];
     if ((type >= BR_MLD_QUERY && type <= BR_MLD_DONE) || type == BR_MLD2_REPORT)
@@ -472,34 +478,68 @@ INLINE __u32 class_by_transport(struct __sk_buff *skb, struct head *head, __u32 
     return type >= BR_ND_RS && type <= BR_ND_REDIRECT ? BR_CLASS_arp_nd : BR_CLASS_known_unicast;
 }
 
-INLINE __u32 class_of_ipv6(struct __sk_buff *skb, struct head *head)
+INLINE __u32 class_by_transport(struct __sk_buff *skb, struct head *head, __u32 at, __u32 end, __u32 protocol,
+                                bool is_ipv6)
 {
-    __u32 protocol = ((const __u8 *)head->word)[ETH_HLEN + 6];
-    __u32 at = ETH_HLEN + 40;
-
-    if (protocol == BR_IP_TCP || skb->len < at)
+    if (protocol == BR_IP_IGMP)
+        return BR_CLASS_igmp_mld;
+    if (protocol == BR_IP_ICMPV6)
+        return class_by_icmpv6(skb, head, at, end);
+    if (protocol != BR_IP_UDP && protocol != BR_IP_VRRP)
         return BR_CLASS_known_unicast;
-    if (protocol == BR_IP_HOP_BY_HOP && skb->len >= at + 8 && bpf_skb_load_bytes(skb, at, head->more, 2) == 0) {
+    /* A heartbeat to a station has the address of a station. */
+    if (bpf_skb_load_bytes(skb, is_ipv6 ? IPV6_TO_AT : IPV4_TO_AT, head->more, 1) < 0 ||
+        head->more[0] >= (is_ipv6 ? 0xff : 0xe0))
+        return BR_CLASS_known_unicast;
+    if (protocol == BR_IP_VRRP)
+        return BR_CLASS_first_hop;
+    return at + UDP_HLEN > end ? BR_CLASS_known_unicast : class_by_udp(skb, head, at);
+}
+
+INLINE bool is_extension(__u32 protocol, bool is_ipv6)
+{
+    return protocol == BR_IP_AH || (is_ipv6 && (protocol == BR_IP_HOP_BY_HOP || protocol == BR_IP_ROUTING ||
+                                                protocol == BR_IP_FRAGMENT || protocol == BR_IP_OPTIONS));
+}
+
+/* The walk of frame/packet.h. */
+INLINE __u32 class_of_ip(struct __sk_buff *skb, struct head *head, bool is_ipv6)
+{
+    const __u8 *bytes = (const __u8 *)head->word;
+    const __u32 said = bpf_ntohl(head->word[4]);
+    const __u32 len = is_ipv6 ? said & 0xffff : said >> 16; /* of the packet, or of what is behind the header */
+    const __u32 header_len = is_ipv6 ? BR_IPV6_HLEN : (bytes[ETH_HLEN] & 0xf) * 4;
+    __u32 protocol = bytes[is_ipv6 ? IPV6_PROTOCOL_AT : IPV4_PROTOCOL_AT];
+    __u32 at = ETH_HLEN + header_len;
+    __u32 end = skb->len;
+
+    if (protocol == BR_IP_TCP)
+        return BR_CLASS_known_unicast;
+    if (at > end || bytes[ETH_HLEN] >> 4 != (is_ipv6 ? 6 : 4) || header_len < IP_HLEN || (!is_ipv6 && len && len < header_len))
+        return BR_CLASS_known_unicast;
+    if (!is_ipv6 && bpf_ntohl(head->word[IPV4_FRAGMENT_AT / 4]) >> 16 & 0x1fff)
+        return BR_CLASS_known_unicast;
+    if (len && ETH_HLEN + len + (is_ipv6 ? BR_IPV6_HLEN : 0) < end)
+        end = ETH_HLEN + len + (is_ipv6 ? BR_IPV6_HLEN : 0);
+    for (int i = 0; i < HEADERS_MAX && is_extension(protocol, is_ipv6); i++) {
+        if (at + 8 > end || bpf_skb_load_bytes(skb, at, head->more, 4) < 0)
+            return BR_CLASS_known_unicast;
+        if (protocol == BR_IP_FRAGMENT && (head->more[2] || head->more[3] & 0xf8))
+            return BR_CLASS_known_unicast;
+        at += protocol == BR_IP_FRAGMENT ? 8 : protocol == BR_IP_AH ? 8 + 4u * head->more[1] : 8 + 8u * head->more[1];
         protocol = head->more[0];
-        at += 8 + 8u * head->more[1];
+        if (at > end)
+            return BR_CLASS_known_unicast;
     }
-    return class_by_transport(skb, head, at, protocol);
+    return class_by_transport(skb, head, at, end, protocol, is_ipv6);
 }
 
 INLINE __u32 class_of(struct __sk_buff *skb, struct head *head)
 {
-    const __u8 *bytes = (const __u8 *)head->word;
-
-    if (skb->protocol == bpf_htons(ETH_P_IP)) {
-        const bool is_later_fragment = bpf_ntohl(head->word[IPV4_FRAGMENT_AT / 4]) >> 16 & 0x1fff;
-        const __u32 protocol = bytes[IPV4_PROTOCOL_AT];
-
-        if (protocol == BR_IP_TCP || is_later_fragment || skb->len < ETH_HLEN + IP_HLEN)
-            return BR_CLASS_known_unicast;
-        return class_by_transport(skb, head, ETH_HLEN + (bytes[ETH_HLEN] & 0xf) * 4, protocol);
-    }
-    if (skb->protocol == bpf_htons(ETH_P_IPV6))
-        return class_of_ipv6(skb, head);
+    if (skb->len < ETH_HLEN + IP_HLEN)
+        return skb->protocol == bpf_htons(ETH_P_ARP) ? BR_CLASS_arp_nd : BR_CLASS_known_unicast;
+    if (skb->protocol == bpf_htons(ETH_P_IP) || skb->protocol == bpf_htons(ETH_P_IPV6))
+        return class_of_ip(skb, head, skb->protocol == bpf_htons(ETH_P_IPV6));
     return skb->protocol == bpf_htons(ETH_P_ARP) ? BR_CLASS_arp_nd : BR_CLASS_known_unicast;
 }
 

@@ -13,7 +13,7 @@
  *      is a loop, a reflection or an impostor, and loses, for as long as the entry lives. Virtual addresses are exempt.
  *
  * Job: one decision, in the slow path of learning, about a frame whose source has a dynamic entry on another port.
- *      Headers are looked into as far as they lie in the frame, one hop-by-hop header of IPv6 and nothing else skipped.
+ *      Its headers are walked (frame/packet.h); one that does not lie in the frame decides nothing.
  */
 #ifndef BR_MOVES_H
 #define BR_MOVES_H
@@ -38,24 +38,18 @@ static inline bool br_igmp_is_report(uint8_t type)
 /* Whether a backup router, too, emits such a frame under the virtual address. */
 static inline bool br_frame_is_of_backup(const struct br_frame *frame)
 {
-    const uint8_t *ip = frame->data + BR_ETH_HLEN;
-    const uint32_t len = frame->len - BR_ETH_HLEN; /* admitted: at least a header */
+    struct br_packet packet;
+    uint16_t type;
+    uint32_t at;
 
-    if (br_frame_ethertype(frame) == BR_TYPE_IPV4) {
-        const uint32_t at = len ? (ip[0] & 0xfu) * 4 : 0;
-
-        return len >= 20 && at < len && ip[9] == BR_IP_IGMP && !(br_be16_read(ip + 6) & 0x1fff) &&
-               br_igmp_is_report(ip[at]);
-    }
-    if (br_frame_ethertype(frame) != BR_TYPE_IPV6 || len < 40)
+    if (!br_packet_unwrap(frame->data, frame->len, &type, &at) || (type != BR_TYPE_IPV4 && type != BR_TYPE_IPV6) ||
+        !br_packet_ip(frame->data, frame->len, at, type == BR_TYPE_IPV6, &packet) || packet.is_later ||
+        packet.transport >= packet.end)
         return false;
-    uint8_t protocol = ip[6];
-    uint32_t at = 40;
-    if (protocol == BR_IP_HOP_BY_HOP && at + 8 <= len) {
-        protocol = ip[at];
-        at += 8 + 8u * ip[at + 1];
-    }
-    return protocol == BR_IP_ICMPV6 && at < len && br_icmpv6_asks_or_joins(ip[at]);
+    const uint8_t message = frame->data[packet.transport];
+    if (type == BR_TYPE_IPV4)
+        return packet.protocol == BR_IP_IGMP && br_igmp_is_report(message);
+    return packet.protocol == BR_IP_ICMPV6 && br_icmpv6_asks_or_joins(message);
 }
 
 /* Whether the entry that a source has elsewhere stays there: BR_LEARN_BACKUP, BR_LEARN_LOCAL, or BR_LEARN_KNOWN: it may

@@ -26,7 +26,20 @@
 
 /* ---- lookup: R8 -------------------------------------------------------------------------------------------------- */
 
-static inline enum br_drop br_lookup_flood(const struct br_snapshot *snapshot, struct br_frame *frame,
+/* The class of a frame whose protocol may say more than where it goes; heartbeats above the limit of their port are
+ * ordinary frames. */
+static __attribute__((noinline)) void br_lookup_class(struct br_thread *thread, struct br_frame *frame,
+                                                      enum br_class other)
+{
+    const bool is_flooded = frame->flags & BR_FRAME_FLOOD;
+    enum br_class class = br_classify(frame, is_flooded, &thread->batch.snapshot->heartbeat.ports, other);
+
+    if (br_class_is_beat(class))
+        class = br_heartbeat_admit(&thread->heartbeats, &thread->batch, frame, class, other);
+    frame->class = (uint8_t)class;
+}
+
+static inline enum br_drop br_lookup_flood(struct br_thread *thread, struct br_frame *frame,
                                            uint64_t destination, enum br_flood_class flood_class)
 {
     static const uint8_t class[] = {
@@ -37,26 +50,27 @@ static inline enum br_drop br_lookup_flood(const struct br_snapshot *snapshot, s
 
     frame->flags |= BR_FRAME_FLOOD;
     frame->flood_class = (uint8_t)flood_class;
-    if (br_mac_is_reserved(destination & BR_FDB_MAC))
+    frame->class = class[flood_class];
+    if (BR_ACCOUNTING && !BR_LIKELY(br_is_plain_flood(frame, &thread->batch.snapshot->heartbeat.ports)))
+        br_lookup_class(thread, frame, (enum br_class)class[flood_class]);
+    if (__builtin_expect(br_mac_is_reserved(destination & BR_FDB_MAC), 0))
         frame->class = BR_CLASS_reserved;
-    else if (BR_ACCOUNTING)
-        frame->class = (uint8_t)br_classify(frame, &snapshot->heartbeat, class[flood_class]);
     return BR_PASS;
 }
 
-static inline enum br_drop br_lookup_frame(const struct br_thread *thread, const struct br_port_config *ingress,
+static inline enum br_drop br_lookup_frame(struct br_thread *thread, const struct br_port_config *ingress,
                                            const struct br_stations *stations, struct br_frame *frame)
 {
     const struct br_snapshot *snapshot = thread->batch.snapshot;
 
     if (stations->destination & BR_FDB_GROUP)
-        return br_lookup_flood(snapshot, frame, stations->destination,
+        return br_lookup_flood(thread, frame, stations->destination,
                                (stations->destination & BR_FDB_MAC) == BR_FDB_MAC ? BR_FLOOD_BROADCAST
                                                                                   : BR_FLOOD_MULTICAST);
     const struct br_fdb_entry *entry =
         br_fdb_find(&thread->fdb, stations->destination, stations->destination_bucket);
     if (!entry)
-        return br_lookup_flood(snapshot, frame, stations->destination, BR_FLOOD_UNKNOWN);
+        return br_lookup_flood(thread, frame, stations->destination, BR_FLOOD_UNKNOWN);
     const union br_fdb_value value = br_fdb_value(entry);
     if (value.kind == BR_FDB_DROP)
         return BR_DROP_fdb_drop;
@@ -66,8 +80,9 @@ static inline enum br_drop br_lookup_frame(const struct br_thread *thread, const
         return br_may_leave(ingress, &snapshot->port[value.port]);
     frame->egress = value.port;
     frame->outcome = BR_OUTCOME_FORWARDED;
-    if (BR_ACCOUNTING)
-        frame->class = (uint8_t)br_classify(frame, &snapshot->heartbeat, BR_CLASS_known_unicast);
+    frame->class = BR_CLASS_known_unicast;
+    if (BR_ACCOUNTING && !BR_LIKELY(br_is_plain(frame, &snapshot->heartbeat.ports)))
+        br_lookup_class(thread, frame, BR_CLASS_known_unicast);
     return BR_PASS;
 }
 

@@ -12,11 +12,11 @@
 
 #include "count/limits.h"
 #include "fdb/fdb.h"
-#include "frame/classify.h"
 #include "frame/vlan.h"
 #include "port/port.h"
 #include "snapshot/budget_rules.h"
 #include "snapshot/guard_rules.h"
+#include "snapshot/heartbeat_rules.h"
 #include "snapshot/mirror_rules.h"
 #include "snapshot/port_config.h"
 
@@ -39,7 +39,7 @@ struct br_snapshot {
     struct br_port_set vlan[BR_VLANS]; /* members */
     uint32_t vlan_limit[BR_VLANS];
     uint64_t vlan_learning_off[BR_VLANS / 64]; /* a bit for each VID */
-    struct br_udp_ports heartbeat;
+    struct br_heartbeat_rules heartbeat;
     struct br_guards guards;
     uint64_t own_address;              /* of the bridge, 0: none */
     uint64_t instance;                 /* in its loop probes */

@@ -33,6 +33,7 @@ int br_bridge_init(struct br_bridge *bridge, uint32_t fdb_capacity, uint32_t bur
     batch->events = &bridge->events;
     batch->burst = burst;
     br_loop_init(&bridge->loop);
+    br_heartbeat_init(&bridge->thread.heartbeats, bridge->loop.microsecond);
     batch->stamp = br_cycles_now();
     pthread_mutex_init(&bridge->call_lock, NULL);
     pthread_mutex_init(&bridge->state_lock, NULL);

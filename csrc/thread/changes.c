@@ -80,6 +80,7 @@ static bool br_shift_step(struct br_bridge *bridge, struct br_call *call)
         thread->budgets.state[i].stamp -= cycles;
         thread->budgets.state[i].last_over -= cycles;
     }
+    br_heartbeat_shift(&thread->heartbeats, cycles);
     return true;
 }
 

@@ -13,15 +13,17 @@ from helpers import frames
 from helpers.bridge import Lab, access, busy, charged, check_charges, trunk
 from helpers.net import wait_until
 from scapy.layers.hsrp import HSRP
-from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet import IP, TCP, UDP, IPOption_Router_Alert
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
     ICMPv6MLQuery,
     ICMPv6ND_NS,
     IPv6,
+    IPv6ExtHdrDestOpt,
     IPv6ExtHdrHopByHop,
 )
-from scapy.layers.l2 import ARP, Ether
+from scapy.layers.ipsec import AH
+from scapy.layers.l2 import ARP, Dot1AD, Ether
 from scapy.layers.vrrp import VRRP
 from scapy.packet import Raw
 
@@ -57,11 +59,26 @@ PACKETS = {
         Ether(src=A, dst="01:00:5e:00:00:12") / IP(dst="224.0.0.18", ttl=255) / VRRP(),
         Ether(src=A, dst="01:00:5e:00:00:02") / IP(dst="224.0.0.2") / UDP(sport=1985, dport=1985) / HSRP(),
         Ether(src=A, dst="33:33:00:00:00:12") / IPv6(dst="ff02::12", nh=112) / Raw(bytes(8)),
+        Ether(src=A, dst="01:00:5e:00:00:66")
+        / IP(dst="224.0.0.102")
+        / UDP(sport=3222, dport=3222)
+        / Raw(bytes(40)),
+        Ether(src=A, dst="01:00:5e:00:00:12") / IP(dst="224.0.0.18") / AH(nh=112) / VRRP(),
+        Ether(src=A, dst="01:00:5e:00:00:12")
+        / IP(dst="224.0.0.18", options=IPOption_Router_Alert())
+        / VRRP(),
+        Ether(src=A, dst="01:00:5e:00:00:12") / Dot1AD(vlan=7) / IP(dst="224.0.0.18") / VRRP(),
+        Ether(src=A, dst=B) / IP(dst="10.0.0.2", proto=112) / Raw(bytes(8)),  # unicast peers
     ],
     "heartbeat": [
         Ether(src=A, dst="01:00:5e:01:02:03") / IP(dst="239.1.2.3") / UDP(dport=5405) / Raw(bytes(40)),
         Ether(src=A, dst=B) / IP(dst="10.0.0.2") / UDP(dport=5404) / Raw(bytes(40)),
         Ether(src=A, dst=C) / IPv6(dst="fd00::3") / UDP(dport=5405) / Raw(bytes(40)),
+        Ether(src=A, dst=C) / IPv6(dst="fd00::3") / IPv6ExtHdrDestOpt() / UDP(dport=5405) / Raw(bytes(40)),
+        Ether(src=A, dst=B) / IP(dst="10.0.0.2") / UDP(dport=3784) / Raw(bytes(24)),
+        Ether(src=A, dst=B) / IP(dst="10.0.0.2") / UDP(dport=4784) / Raw(bytes(24)),
+        Ether(src=A, dst="01:00:5e:00:00:05") / IP(dst="224.0.0.5", proto=89) / Raw(bytes(44)),
+        Ether(src=A, dst="33:33:00:00:00:05") / IPv6(dst="ff02::5", nh=89) / Raw(bytes(40)),
     ],
     "broadcast": [
         Ether(src=A, dst="ff:ff:ff:ff:ff:ff") / IP(dst="10.255.255.255") / UDP(dport=137) / Raw(bytes(40)),
@@ -69,10 +86,18 @@ PACKETS = {
         / IP(dst="10.0.0.255", frag=100, proto=17)
         / Raw(b"\x15\x1d" * 9),
         Ether(src=A, dst="ff:ff:ff:ff:ff:ff", type=0x88B5) / Raw(bytes(46)),
+        Ether(src=A, dst="ff:ff:ff:ff:ff:ff") / IP(dst="224.0.0.18") / VRRP(),
+        Ether(src=A, dst="ff:ff:ff:ff:ff:ff") / IP(dst="255.255.255.255") / UDP(dport=5405) / Raw(bytes(40)),
     ],
     "multicast": [
         Ether(src=A, dst="01:00:5e:01:02:03") / IP(dst="239.1.2.3") / UDP(dport=9999) / Raw(bytes(40)),
         Ether(src=A, dst="33:33:00:00:00:01") / IPv6(dst="ff02::1") / ICMPv6EchoRequest(),
+        Ether(src=A, dst="01:00:5e:00:00:01") / IP(dst="224.0.0.1") / VRRP(),
+        Ether(src=A, dst="01:00:5e:00:00:12") / IP(dst="10.0.0.2") / VRRP(),
+        Ether(src=A, dst="01:00:5e:00:00:05") / IP(dst="239.0.0.5", proto=89) / Raw(bytes(44)),
+        Ether(src=A, dst="01:00:5e:00:00:12") / IP(dst="224.0.0.18") / UDP(dport=3784) / Raw(bytes(24)),
+        Ether(src=A, dst="01:00:5e:01:02:03") / IP(dst="255.255.255.255") / UDP(dport=5405) / Raw(bytes(24)),
+        Ether(src=A, dst="01:00:5e:00:00:12") / IP(dst="224.0.0.18", frag=100, proto=112) / Raw(b"\x31" * 16),
     ],
     "known_unicast": [Ether(src=A, dst=B) / IP(dst="10.0.0.2") / TCP(dport=5405)],
     "unknown_unicast": [Ether(src=A, dst=C) / IP(dst="10.0.0.3") / TCP()],
@@ -94,15 +119,25 @@ def test_classes_of_frames_that_scapy_makes(frame_class: str) -> None:
 def test_heartbeat_ports_are_configurable() -> None:
     bridge = _core.Bridge()
     ports = [bridge.open_memory(index) for index in range(2)]
-    snapshot = _core.Snapshot(heartbeat_ports=[7788])
+    snapshot = _core.Snapshot(heartbeat_ports=[7789], broadcast_ports=[7788])
     for port in ports:
         snapshot.add_port(port, PortRow(mode="access", pvid=10))
     bridge.apply(snapshot)
-    beat = Ether(src=A, dst="ff:ff:ff:ff:ff:ff") / IP() / UDP(dport=7788) / Raw(bytes(20))
-    other = Ether(src=A, dst="ff:ff:ff:ff:ff:ff") / IP() / UDP(dport=5405) / Raw(bytes(20))
-    ports[0].inject([bytes(beat), bytes(other)])
+    to_all = [
+        bytes(Ether(src=A, dst="ff:ff:ff:ff:ff:ff") / IP() / UDP(dport=port) / Raw(bytes(20)))
+        for port in (7788, 7789, 5405)
+    ]
+    to_group = [
+        bytes(Ether(src=A, dst="01:00:5e:01:02:03") / IP(dst="239.1.2.3") / UDP(dport=port) / Raw(bytes(20)))
+        for port in (7788, 7789, 5405)
+    ]
+    ports[0].inject([*to_all, *to_group])
     bridge.turn()
-    assert {row.frame_class: row.frames for row in bridge.bill().charges} == {"heartbeat": 1, "broadcast": 1}
+    assert {row.frame_class: row.frames for row in bridge.bill().charges} == {
+        "heartbeat": 3,
+        "broadcast": 2,
+        "multicast": 1,
+    }
     with pytest.raises(ValueError, match="heartbeat port"):
         _core.Snapshot(heartbeat_ports=[0])
 

@@ -290,7 +290,8 @@ static void world_bridge_options(struct input *in, struct br_snapshot *snapshot)
         snapshot->vlan_limit[world_vid(in)] = 3;
     if (switches & 0x2000)
         snapshot->vlan_learning_off[0] = in_16(in);
-    br_udp_ports_add(&snapshot->heartbeat, 5405);
+    br_beat_ports_begin(&snapshot->heartbeat.ports);
+    br_beat_ports_add(&snapshot->heartbeat.ports, 5405, false);
 }
 
 /* Nobody reads it any more, until it is drawn again. */

@@ -42,6 +42,31 @@ TYPES = {
     + bytes.fromhex("4500002000000000401100000a0000010a000002")
     + b"\x15\x1c\x15\x1c\x00\x0c\x00\x00",
     "vrrp": b"\x08\x00" + bytes.fromhex("4500001c00000000ff7000000a0000010a000002") + bytes(8),
+    "bfd_with_options": b"\x08\x00"
+    + bytes.fromhex("4600003800000000ff1100000a0000010a00000294040000")
+    + b"\xc0\x00\x0e\xc8\x00\x20\x00\x00"
+    + bytes(24),
+    "vrrp_in_ah": b"\x08\x00"
+    + bytes.fromhex("4500003400000000ff3300000a0000010a000002")
+    + b"\x70\x04"
+    + bytes(22)
+    + bytes(8),
+    "glbp_6": b"\x86\xdd"
+    + bytes.fromhex("60000000001c00ff")
+    + bytes(32)
+    + b"\x3c\x00"
+    + bytes(6)
+    + b"\x11\x00"
+    + bytes(6)
+    + b"\x0c\x96\x0c\x96\x00\x0c\x00\x00"
+    + bytes(4),
+    "fragment_6": b"\x86\xdd"
+    + bytes.fromhex("60000000001c2cff")
+    + bytes(32)
+    + b"\x11\x00\x00\x09"
+    + bytes(4)
+    + b"\x15\x1c\x15\x1c\x00\x0c\x00\x00"
+    + bytes(12),
     "nd": b"\x86\xdd" + bytes.fromhex("6000000000083aff") + bytes(32) + b"\x87" + bytes(7),
     "inner": b"\x81\x00\x00\x07\x88\xb5" + bytes(40),
     "inner_s": b"\x88\xa8\x00\x07\x88\xb5" + bytes(40),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.config.bridge import BridgeConfig
 from bridge.config.cost import CostConfig
+from bridge.config.heartbeats import HeartbeatConfig
 from bridge.config.loop_detection import LoopDetectionConfig
 from bridge.config.metrics import MetricsConfig
 from bridge.config.move_guard import MoveGuardConfig
@@ -54,6 +55,7 @@ MOVE_GUARDS = st.just(MoveGuardConfig()) | st.builds(
     action=st.sampled_from(["log", "hold", "block"]),
     recovery=RECOVERIES,
 )
+HEARTBEATS = st.builds(HeartbeatConfig, st.builds(Rate, st.just("frames"), st.integers(1, 10**6).map(float)))
 LOOP_DETECTIONS = st.just(LoopDetectionConfig()) | st.builds(
     LoopDetectionConfig,
     interval=st.floats(0.1, 3600),
@@ -261,4 +263,5 @@ def configs(draw: Draw, pools: Pools = WIDE) -> Config:
         metrics=draw(METRICS),
         move_guard=draw(MOVE_GUARDS),
         loop_detection=draw(LOOP_DETECTIONS),
+        heartbeats=draw(HEARTBEATS),
     )

@@ -23,6 +23,7 @@ TABLES = {  # heading on the page: the table with an unknown key
     "`[[mirror]]`": f"[[mirror]]\n{UNKNOWN} = 1",
     "`[move_guard]`": f"[move_guard]\n{UNKNOWN} = 1",
     "`[loop_detection]`": f"[loop_detection]\n{UNKNOWN} = 1",
+    "`[heartbeats]`": f"[heartbeats]\n{UNKNOWN} = 1",
     "`[cost]`": f"[cost]\n{UNKNOWN} = 1",
     "`[metrics]`": f"[metrics]\n{UNKNOWN} = 1",
 }

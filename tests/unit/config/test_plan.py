@@ -14,6 +14,7 @@ from bridge.config.actions import Action
 from bridge.config.bridge import BridgeConfig
 from bridge.config.cost import CostConfig
 from bridge.config.document import parse
+from bridge.config.heartbeats import HeartbeatConfig
 from bridge.config.loop_detection import LoopDetectionConfig
 from bridge.config.metrics import MetricsConfig
 from bridge.config.move_guard import MoveGuardConfig
@@ -42,6 +43,7 @@ class Model:
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     move_guard: MoveGuardConfig = field(default_factory=MoveGuardConfig)
     loop_detection: LoopDetectionConfig = field(default_factory=LoopDetectionConfig)
+    heartbeats: HeartbeatConfig = field(default_factory=HeartbeatConfig)
 
     def do(self, action: Action) -> None:
         before, after = action.before, action.after
@@ -62,6 +64,9 @@ class Model:
             case "set_loop_detection":
                 assert self.loop_detection == before
                 self.loop_detection = after
+            case "set_heartbeats":
+                assert self.heartbeats == before
+                self.heartbeats = after
             case "set_vlan":
                 self._swap(self.vlans, (before or after).vid, before, after)
             case "open_port":
@@ -111,6 +116,7 @@ class Model:
             self.metrics,
             move_guard=self.move_guard,
             loop_detection=self.loop_detection,
+            heartbeats=self.heartbeats,
         )
 
 

@@ -83,6 +83,9 @@ class Owner:
     def port_failed(self, index: int, errno: int) -> None:
         self.handed.append(("port_failed", (index, errno)))
 
+    def names(self) -> dict[int, str]:
+        return {1: "uplink"}
+
     def rx_refused(self, index: int) -> str | None:
         self.handed.append(("rx_refused", index))
         return "uplink" if index == 1 else None
@@ -94,7 +97,7 @@ class Owner:
 
 
 def test_every_kind_of_core_event_has_an_owner() -> None:
-    assert {name for name, _ in EVENTS} == {*OWNERS, "pair"}
+    assert {name for name, _ in EVENTS} == {*OWNERS, "pair", "heartbeat_limit"}
     for kind, owner in OWNERS.items():
         heard = Owner(Ring([event(kind)]))
         heard.events.take()
@@ -105,6 +108,14 @@ def test_what_the_pair_says_is_emitted() -> None:
     heard = Owner(Ring([event("pair")._replace(mac=7, port=2, errno=0b1100)]))
     heard.events.take()
     assert heard.emitted == [("pair", {"state": "active", "epoch": 7, "steps": ["announce", "conflict"]})]
+
+
+def test_heartbeats_above_a_limit_are_told_with_the_name_of_their_port() -> None:
+    heard = Owner(
+        Ring([event("heartbeat_limit")._replace(port=1), event("heartbeat_limit")._replace(port=7)])
+    )
+    heard.events.take()
+    assert heard.emitted == [("heartbeat-limit", {"port": "uplink"})]
 
 
 def test_owners_get_events_in_the_order_of_the_ring() -> None:
