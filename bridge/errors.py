@@ -39,7 +39,12 @@ class PortError(FramebridgeError):
 
     def __init__(self, port: str, message: str) -> None:
         self.port = port
+        self.reason = message
         super().__init__(f"port {port!r}: {message}")
+
+
+class MissingError(PortError):
+    """A port whose device, or the namespace that holds it, is not there; it may come."""
 
 
 class MirrorError(FramebridgeError):

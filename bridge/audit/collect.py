@@ -22,6 +22,8 @@ async def collect(devices: Devices, port: PortConfig, *, attached: bool = False)
         if isinstance(error.__cause__, PermissionError):
             return None
         finding, _, advice = str(error).partition("; ")
+        if error.is_missing:
+            advice += "; a bridge that starts runs without it and attaches it when it appears"
         return Finding(port.name, "error", "missing", finding, advice)
     return Subject(port, info, attached) if info else None
 

@@ -27,7 +27,7 @@ def run(options: Options, words: list[str]) -> int:
                 f"--keep takes words of {', '.join(daemon.KEEPING)}, with commas between, not {word!r}"
             )
     file = Grammar(names=("file",)).read(words)["file"]
-    return daemon.main(file, verbose=options.verbose, keep=keep)
+    return daemon.main(file, verbose=options.verbose, keep=keep, strict=options.strict)
 
 
 def check(options: Options, words: list[str]) -> int:
@@ -128,11 +128,12 @@ def lab(_: Options, arguments: list[str]) -> int:
 BEGIN = (
     Command(
         "run",
-        "FILE [--keep netns,offload]",
+        "FILE [--strict] [--keep netns,offload]",
         "be the bridge that FILE describes, in the foreground",
         run,
         """\
-It is ready when its control socket exists. SIGTERM or Ctrl-C ends it and removes what it made; SIGHUP makes
+It is ready when its control socket exists. A port whose device or namespace is missing is attached when that
+appears; with --strict a missing one is refused. SIGTERM or Ctrl-C ends it and removes what it made; SIGHUP makes
 it read FILE again. -v logs more.
 
 It needs CAP_NET_ADMIN and CAP_NET_RAW, for ports with a `netns` CAP_SYS_ADMIN, for [bridge] offload CAP_BPF, and

@@ -45,7 +45,9 @@ CHECK_SECONDS = 10.0  # between looks at the data thread, if no watchdog asks fo
 logger = logging.getLogger(__package__)
 
 
-def main(config_path: str, *, verbose: bool = False, keep: Collection[str] = ()) -> int:
+def main(
+    config_path: str, *, verbose: bool = False, keep: Collection[str] = (), strict: bool = False
+) -> int:
     """Run a bridge in the foreground until a signal ends it; returns the exit status. `keep`: words of KEEPING."""
     from bridge.engine.engine import Engine  # the data plane, which nothing but a daemon needs
 
@@ -53,7 +55,7 @@ def main(config_path: str, *, verbose: bool = False, keep: Collection[str] = ())
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=form)
     logging.getLogger("bridge").setLevel(logging.DEBUG if verbose else logging.INFO)
     raise_descriptor_limit(DESCRIPTORS)
-    return asyncio.run(serve(config_path, Engine, keep=keep))
+    return asyncio.run(serve(config_path, Engine, keep=keep, strict=strict))
 
 
 async def serve(
@@ -61,10 +63,14 @@ async def serve(
     make_engine: Callable[[Config], Engine],
     *,
     keep: Collection[str] = (),
+    strict: bool = False,
     notifier: Notifier | None = None,
     check_seconds: float = CHECK_SECONDS,
 ) -> int:
-    """Run one bridge; returns 0 after a signal, 1 after a fault. FramebridgeError: it could not start."""
+    """Run one bridge; returns 0 after a signal, 1 after a fault. FramebridgeError: it could not start.
+
+    `strict`: it does not start without the device of a port, which otherwise is attached when it appears.
+    """
     notifier = notifier or Notifier.from_environment()
     config = load(config_path)
     privileges.restrict(_needed(config).union(*(KEEPING[word] for word in keep)))
@@ -74,7 +80,7 @@ async def serve(
         service = Service(engine, config_path, notifier)
         server = ControlServer(service)
         try:
-            if not await signals.finish_unless_stopped(engine.start()):
+            if not await signals.finish_unless_stopped(engine.start(strict=strict)):
                 return 0
             await server.start(socket_path)
             notifier.ready(status_line(engine))

@@ -45,9 +45,11 @@ class Created(NamedTuple):
 class DeviceError(FramebridgeError):
     """A device or namespace that cannot be used: which, why, and the way out."""
 
-    def __init__(self, device: str, netns: str | None, message: str) -> None:
+    def __init__(self, device: str, netns: str | None, message: str, *, is_missing: bool = False) -> None:
+        """Make the error; `is_missing`: nothing is wrong but that it is not there."""
         self.device = device
         self.netns = netns
+        self.is_missing = is_missing
         subject = f"device {device!r}" if device else ""
         place = f"namespace {netns!r}" if netns else ""
         super().__init__(f"{' in '.join(filter(None, (subject, place)))}: {message}")
@@ -55,6 +57,7 @@ class DeviceError(FramebridgeError):
 
 TUN = "/dev/net/tun"
 NO_DEVICE = "; create the device first, or correct `device` and `netns`"
+MISSING = (errno.ENODEV, errno.ENXIO, errno.EBADFD)
 WAYS_OUT = {
     errno.ENODEV: NO_DEVICE,
     errno.ENXIO: NO_DEVICE,
@@ -73,7 +76,7 @@ def explain(error: OSError | NetlinkError, device: str, netns: str | None, actio
         way_out = privileges.way_out(privileges.PORTS)
     else:
         way_out = _why_denied() if code == errno.EACCES else WAYS_OUT.get(code, "")
-    return DeviceError(device, netns, f"cannot {action}: {reason}{way_out}")
+    return DeviceError(device, netns, f"cannot {action}: {reason}{way_out}", is_missing=code in MISSING)
 
 
 def _why_denied() -> str:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 class Devices:
     """Devices in namespaces; a namespace is in use from its first mention until `keep` drops it."""
 
-    def __init__(self, *, interval: float = 1.0, rcvbuf: int = 1 << 20) -> None:
+    def __init__(self, *, interval: float = 0.5, rcvbuf: int = 1 << 20) -> None:
         """`interval`: seconds between looks whether a namespace is there; `rcvbuf`: of watching sockets."""
         self._interval = interval
         self._rcvbuf = rcvbuf

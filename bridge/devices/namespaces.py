@@ -67,6 +67,10 @@ class Room:
             os.close(fd)
         return status.st_dev, status.st_ino
 
+    def exists(self) -> bool:
+        """Whether there is a namespace of the name, in so far as a look at its path tells."""
+        return self._path is None or os.path.lexists(self._path)
+
     def is_current(self) -> bool:
         """Whether the name still means the namespace this room is in."""
         if self._path is None:
@@ -130,6 +134,9 @@ class Namespace:
 
     async def _enter(self) -> None:
         room = Room(self._netns)
+        if not room.exists():
+            await room.leave()
+            raise self._absent()
         try:
             await room.enter()
             self._table = await room.run(open_table)
@@ -147,7 +154,7 @@ class Namespace:
 
     def _absent(self) -> DeviceError:
         message = f"there is none of that name; `ip netns add {self._netns}` makes it"
-        return DeviceError("", self._netns, message)
+        return DeviceError("", self._netns, message, is_missing=True)
 
     async def _leave(self) -> None:
         room, self._room = self._room, None
@@ -166,9 +173,10 @@ class Namespace:
                     await self._leave()
                     log.warning("namespace %s is gone", self._netns)
                 started.set()
-                await asyncio.sleep(self._interval)
                 with contextlib.suppress(DeviceError):
-                    await self._enter()
+                    await self._enter()  # another one may have the name already
+                if self._room is None:
+                    await asyncio.sleep(self._interval)
         finally:
             await self._leave()
 

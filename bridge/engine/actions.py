@@ -24,6 +24,7 @@ from bridge.config.static_entry import StaticEntry
 from bridge.config.vlan import VlanConfig
 from bridge.engine.data_thread import check_cpus
 from bridge.engine.parts import Parts
+from bridge.errors import FramebridgeError
 
 
 class Actions:
@@ -33,9 +34,16 @@ class Actions:
         self._parts = parts
 
     async def carry_out(
-        self, batch: Sequence[Action], done: list[Action] | None = None, *, strict: bool = True
+        self,
+        batch: Sequence[Action],
+        done: list[Action] | None = None,
+        *,
+        tolerate: type[FramebridgeError] | None = None,
     ) -> None:
-        """Carry out actions that may share a snapshot; each that is done goes to `done`."""
+        """Carry out actions that may share a snapshot; each that is done goes to `done`.
+
+        `tolerate`: errors with which a port is left without its device until that can be had.
+        """
         done = [] if done is None else done
         if batch[0].kind == "close_port":
             names = [action.subject for action in batch]
@@ -44,17 +52,17 @@ class Actions:
             done += batch
             return
         for action in batch:
-            await self._perform(action, strict=strict)
+            await self._perform(action, tolerate)
             done.append(action)
 
-    async def _perform(self, action: Action, *, strict: bool = True) -> None:
-        """Carry out one action, wholly or not at all. Not `strict`: a port may be left without its device.
+    async def _perform(self, action: Action, tolerate: type[FramebridgeError] | None) -> None:
+        """Carry out one action, wholly or not at all.
 
         `refresh` notes that the data plane does not know of it yet; the next `DataPlane.commit` applies it.
         """
         match action.kind, action.before, action.after:
             case "open_port", None, PortConfig() as after:
-                await self._parts.reconciler.open(after, strict=strict)
+                await self._parts.reconciler.open(after, tolerate)
             case "set_port", PortConfig(), PortConfig() as after:
                 await self._parts.reconciler.change(after)
             case "set_vlan", before, VlanConfig() as after:
@@ -91,7 +99,7 @@ class Actions:
             case "add_mirror" | "set_mirror", _, MirrorConfig() as after:
                 await self._parts.cost.calibrate()
                 await self._parts.data_plane.mirrors.set(
-                    after, strict=strict and self._parts.thread.is_running
+                    after, strict=tolerate is None and self._parts.thread.is_running
                 )
                 self._parts.data_plane.refresh()
             case "delete_mirror", MirrorConfig() as before, None:

@@ -115,7 +115,11 @@ class DataPlane:
         if state == "blocked":
             return  # reported with its reason by Blocks
         level = logging.INFO if state == "up" else logging.WARNING
-        log.log(level, "port %s is %s", attachment.config.name, state)
+        name = attachment.config.name
+        if state == "missing" and attachment.trouble:
+            log.warning("port %s is missing: %s; it is attached when that appears", name, attachment.trouble)
+        else:
+            log.log(level, "port %s is %s", name, state)
         self._emit(f"port-{state}", port=attachment.config.name)
 
     def report_removed(self, names: Collection[str]) -> None:

@@ -38,7 +38,7 @@ from bridge.devices.devices import Devices
 from bridge.engine.actions import Actions
 from bridge.engine.parts import Parts
 from bridge.engine.rehearsal import Outcome, Rehearsal
-from bridge.errors import ApplyError, FramebridgeError, PortError
+from bridge.errors import ApplyError, FramebridgeError, MissingError, PortError
 from bridge.events import Subscription
 from bridge.fdb.file import SAVE_EVERY
 from bridge.fdb.rows import Filters
@@ -88,15 +88,19 @@ class Engine:
 
     # -- life --------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Open all ports and forward; raises with everything undone."""
+    async def start(self, *, strict: bool = False) -> None:
+        """Open the ports and forward; raises with everything undone.
+
+        A port whose device is missing is attached when that appears; `strict`: it is refused.
+        """
+        tolerate = None if strict else MissingError
         loop = asyncio.get_running_loop()
         self.faults = loop.create_future()
         try:
             await _finish(self._parts.devices.open())
             async with self._parts.turns:
                 for batch in batches(plan(None, self.config)):
-                    await _finish(self._actions.carry_out(batch))
+                    await _finish(self._actions.carry_out(batch, tolerate=tolerate))
                 self._parts.data_plane.commit()
                 await self._actions.settle()
                 self._parts.fdb_file.open()
@@ -163,7 +167,7 @@ class Engine:
     async def _roll_back(self, done: Sequence[Action]) -> None:
         for batch in batches([action.inverse for action in reversed(done)]):
             try:
-                await self._actions.carry_out(batch, strict=False)
+                await self._actions.carry_out(batch, tolerate=FramebridgeError)
             except Exception:
                 log.exception("cannot carry out: %s", "; ".join(map(str, batch)))
         self._parts.data_plane.commit()

@@ -5,13 +5,15 @@ an event of a device only marks its port, and `reconcile` compares what is there
 one call at a time (the engine's lock). The data plane learns of it by the next `DataPlane.commit`.
 
 * up: attached, enabled, device up with carrier. down: anything less. missing: no such device.
-* Devices made here (taps, VLAN interfaces) go with their port; others are left as they are.
+* Devices made here (taps, VLAN interfaces) go with their port; others are left as they are. One that vanished, or whose
+  namespace did, is made again; whoever wants to replace it has REMAKE_AFTER for that.
 
-Refuses, as PortError: a port whose device cannot be had, unless it was in force before; then nothing is left of it.
+Refuses, as PortError: a port whose device cannot be had, unless that is tolerated (`open`); then nothing is left of it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 
@@ -21,13 +23,15 @@ from bridge.core._core import Bridge
 from bridge.devices.device import Device, DeviceError
 from bridge.devices.devices import Devices
 from bridge.engine.data_plane import DataPlane
-from bridge.errors import FramebridgeError, PortError
+from bridge.errors import FramebridgeError, MissingError, PortError
 from bridge.ports.attachment import Attachment
 from bridge.ports.kinds import attach
 from bridge.ports.table import RETRY_AFTER, PortTable
 from bridge.protect.blocking import Blocks
 
 log = logging.getLogger(__package__)
+
+REMAKE_AFTER = 0.5  # seconds that a device which vanished is left to whoever wants to replace it
 
 
 class PortReconciler:
@@ -51,17 +55,17 @@ class PortReconciler:
 
     # -- as the configuration wants
 
-    async def open(self, config: PortConfig, *, strict: bool) -> None:
-        """Open a port. Not `strict`: it may be left without its device."""
+    async def open(self, config: PortConfig, tolerate: type[FramebridgeError] | None) -> None:
+        """Open a port; with an error that is tolerated it is left without its device until that can be had."""
         attachment = self._ports.add(config)
         try:
             await attach(attachment, self._core, self._devices, create=True)
             await self._data_plane.limit_storms(config)
         except BaseException as error:
-            if strict or not isinstance(error, FramebridgeError):
+            if tolerate is None or not isinstance(error, tolerate):
                 await self.close([config.name])
                 raise
-            log.error("%s; it will be attached when that is over", error)
+            self._note_trouble(attachment, error)
             attachment.device = await attachment.find(self._devices)
         self._data_plane.refresh("port-added", config.name)
 
@@ -114,27 +118,44 @@ class PortReconciler:
             self._data_plane.detach([attachment])
         attachment.device, attachment.broken = found, False
         if lost:
+            attachment.trouble = ""
             self._data_plane.report_state(
                 attachment
             )  # also if its device, or another one, is attached at once
         if found is None:
             attachment.made = None  # somebody else removed it
-        elif attachment.port is None and not self._must_wait(attachment, found):
-            await self._attach_again(attachment)
+            if lost:
+                self._wait_for_others(attachment)
+        if attachment.port is None and not self._must_wait(attachment, found):
+            await self._attach_again(attachment, create=found is None)
         if (attachment.port, attachment.device) != before:
             self._data_plane.refresh()
 
-    def _must_wait(self, attachment: Attachment, device: Device) -> bool:
-        """Check whether this device failed a moment ago: one that fails at once must not keep us busy."""
-        is_same = attachment.failed is not None and attachment.failed.index == device.index
+    def _wait_for_others(self, attachment: Attachment) -> None:
+        """Leave a device that has just gone to whoever replaces it; then it is made again, if we may make it."""
+        attachment.failed, attachment.retry_at = None, self._clock.now() + REMAKE_AFTER
+        loop = asyncio.get_running_loop()
+        loop.call_later(REMAKE_AFTER, self._ports.mark_dirty, attachment.config.name)
+
+    def _must_wait(self, attachment: Attachment, device: Device | None) -> bool:
+        """Check whether this device failed or went a moment ago: one that fails at once must not keep us busy."""
+        failed = attachment.failed.index if attachment.failed else None
+        is_same = failed == (device.index if device else None)
         return is_same and self._clock.now() < attachment.retry_at
 
-    async def _attach_again(self, attachment: Attachment) -> None:
+    async def _attach_again(self, attachment: Attachment, *, create: bool) -> None:
         try:
-            await attach(attachment, self._core, self._devices, create=False)
+            await attach(attachment, self._core, self._devices, create=create)
             attachment.trouble = ""
         except PortError as error:
-            if str(error) != attachment.trouble:
-                attachment.trouble = str(error)
-                log.warning("%s; trying again every %g s", error, RETRY_AFTER)
+            self._note_trouble(attachment, error)
             attachment.device = await attachment.find(self._devices)
+
+    def _note_trouble(self, attachment: Attachment, error: BaseException) -> None:
+        """Tell once why a port is not attached; of a missing device its state tells."""
+        reason = error.reason if isinstance(error, PortError) else str(error)
+        if reason == attachment.trouble:
+            return
+        attachment.trouble = reason
+        if not isinstance(error, MissingError):
+            log.warning("%s; trying again every %g s", error, RETRY_AFTER)

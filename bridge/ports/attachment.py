@@ -49,7 +49,7 @@ class Attachment:
     filter: Program | None = None  # in the kernel; None: every frame reaches the port
     filter_refused: Program | None = None  # what the kernel did not take
     judged: bool = False  # the socket has a program of the offload, which holds back what the filter would
-    trouble: str = ""  # why it could not be attached, as last logged
+    trouble: str = ""  # why it could not be attached, as last told
     state_reported: str = ""
     blocked: str = ""  # why it is out of forwarding for a time
     dropped: Odometer | None = None  # of an attached tap: frames the kernel dropped in front of it

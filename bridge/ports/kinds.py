@@ -2,7 +2,8 @@
 
 One row a kind in OPENERS; what a kind can do besides is a row of config/kinds.py. Thread: control; devices are opened
 in the thread of their namespace (`Devices.run_in`). Invariant: an attempt that fails leaves no device and no descriptor
-behind. Refuses, as PortError: whatever `Devices` or the data plane refuses, with their way out.
+behind. Refuses, as PortError, or MissingError if the device is not there: whatever `Devices` or the data plane
+refuses, with their way out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from bridge.devices.counters import Odometer, tx_dropped_here
 from bridge.devices.device import DeviceError, explain
 from bridge.devices.devices import Devices
 from bridge.devices.netlink import release_tap
-from bridge.errors import PortError
+from bridge.errors import MissingError, PortError
 from bridge.ports.attachment import Attachment
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ async def attach(attachment: Attachment, core: Bridge, devices: Devices, *, crea
     try:
         await OPENERS[config.kind].open(attachment, core, devices, create)
     except DeviceError as error:
-        raise PortError(config.name, str(error)) from error
+        raise _port_error(config, error) from error
     if config.can.has_device:
         attachment.device = await attachment.find(devices)
     attachment.filter = attachment.filter_refused = None
@@ -56,7 +57,11 @@ async def check_all(ports: Iterable[PortConfig], devices: Devices) -> None:
         try:
             await check(devices, port)
         except DeviceError as error:
-            raise PortError(port.name, str(error)) from error
+            raise _port_error(port, error) from error
+
+
+def _port_error(port: PortConfig, error: DeviceError) -> PortError:
+    return (MissingError if error.is_missing else PortError)(port.name, str(error))
 
 
 async def _open_memory(attachment: Attachment, core: Bridge, _: Devices, __: bool) -> None:

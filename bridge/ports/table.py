@@ -151,9 +151,9 @@ class PortTable:
         self._is_marked.set()
 
     def mark_idle_dirty(self) -> None:
-        """Have those reconciled that are not attached though their device is there."""
+        """Have those reconciled that are not attached: their device may serve now, or may be made."""
         for name, attachment in self._attachments.items():
-            if attachment.port is None and attachment.device is not None:
+            if attachment.port is None:
                 self.mark_dirty(name)
 
     def device_changed(self, netns: str | None, device: Device, present: bool) -> None:

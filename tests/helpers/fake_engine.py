@@ -67,7 +67,7 @@ class FakeEngine:
         self.cost.core.spend(mac=0x020000000001, stage="rx", direct=900, frames=3, segments=6, bytes=180)
         clock.advance(1)
 
-    async def start(self) -> None:
+    async def start(self, *, strict: bool = False) -> None:
         self.calls.append("start")
         await self.apply(self._first, old=None)
 

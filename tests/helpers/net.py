@@ -30,6 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 from pyroute2 import IPRoute
+from pyroute2 import netns as kernel_netns
 
 from bridge.lab import netns
 from bridge.lab.netns import NETNS_DIR
@@ -209,6 +210,16 @@ def veth(
     finally:
         with contextlib.suppress(Exception):  # gone with its peer, its namespace or by the test itself
             a_space.delete_link(a)
+
+
+@contextlib.contextmanager
+def named(name: str) -> Iterator[Namespace]:
+    """An empty namespace of a given name."""
+    kernel_netns.create(name)
+    try:
+        yield Namespace(name)
+    finally:
+        Namespace(name).remove()
 
 
 # -- wires: what a test reads and writes -----------------------------------------------------------

@@ -121,7 +121,7 @@ def test_a_bad_file_starts_nothing_and_changes_nothing(
     file.write_text(changed.format(socket=directory / "bad.sock"))
     before = live.bridge.ask("PortShow")
 
-    started = run_command("run", str(file), space=live.space)
+    started = run_command("run", "--strict", str(file), space=live.space)
 
     assert started == (1, "", f"framebridge: {file}: {message}\n")
     assert live.bridge.refused("reload", str(file)) == started.err
@@ -169,7 +169,7 @@ def test_a_file_that_cannot_be_read(directory: Path) -> None:
 
 
 def refused_start(space: Namespace, directory: Path, *ports: str, command: Sequence[str] = COMMAND) -> str:
-    """What `run` says when it cannot start; it leaves no device and no socket."""
+    """What `run --strict` says when it cannot start; it leaves no device and no socket."""
     devices = space.devices()
     file = directory / "bad.toml"
     file.write_text(document(directory / "bad.sock", *ports))

@@ -8,15 +8,14 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.aio import story, until
-from helpers.net import Namespace, Net, attach_tap, make_name
-from pyroute2 import netns as kernel_netns
+from helpers.net import Namespace, Net, attach_tap, make_name, named
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import tuntap
 
@@ -57,17 +56,6 @@ async def opened(**options: Any) -> AsyncIterator[tuple[Devices, Watch]]:
         yield links, watch
     finally:
         await links.close()
-
-
-@contextmanager
-def named(name: str) -> Iterator[Namespace]:
-    """A namespace of a given name."""
-    kernel_netns.create(name)
-    space = Namespace(name)
-    try:
-        yield space
-    finally:
-        space.remove()
 
 
 def own_namespace() -> int:

@@ -29,15 +29,15 @@ from bridge.errors import FramebridgeError
 from helpers.fake_engine import FakeEngine
 
 class Plain(FakeEngine):
-    async def start(self):
-        await super().start()
+    async def start(self, **options):
+        await super().start(**options)
         print("started", flush=True)
     async def stop(self):
         print("stopped", flush=True)
         await super().stop()
 
 class SlowToStart(Plain):
-    async def start(self):
+    async def start(self, **options):
         print("started", flush=True)
         await asyncio.sleep(60)
 
@@ -61,8 +61,8 @@ class StuckThread(Plain):
         pass
 
 class Dying(Plain):
-    async def start(self):
-        await super().start()
+    async def start(self, **options):
+        await super().start(**options)
         asyncio.get_running_loop().call_later(0.2, self.faults.set_exception, OSError(5, "burst went wrong"))
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")

@@ -141,7 +141,7 @@ async def test_stop_without_start_is_nothing() -> None:
 async def test_a_start_that_fails_undoes_itself() -> None:
     engine = Engine(config(access("a"), GONE))
     with pytest.raises(PortError, match="port 'gone': device 'no-such-dev': cannot use it: No such device"):
-        await engine.start()
+        await engine.start(strict=True)
     assert engine.status.ports() == []
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("framebridge")]
     await engine.stop()
