@@ -19,7 +19,7 @@ from bridge.clock import Clock
 from bridge.config.whole import Config
 from bridge.devices.devices import Devices
 from bridge.events import Emit
-from bridge.ports.attachment import mtu_mismatches
+from bridge.ports.attachment import Attachment, mtu_mismatches
 from bridge.ports.table import PortTable
 
 log = logging.getLogger(__package__)
@@ -89,7 +89,7 @@ class Auditor:
 
     async def audit(self, config: Config) -> list[Finding]:
         """Judge the ports of a configuration, in force or not, and their devices as they are now."""
-        subjects = []
+        subjects: list[Subject | Finding | None] = []
         tallies = self._tallies()
         for port in config.ports:
             async with self._turns:
@@ -97,7 +97,15 @@ class Auditor:
                     return []
                 attachment = self._ports.get(port.name)
                 is_attached = attachment is not None and attachment.holds(port)
-                seen = await collect(self._devices, port, attached=is_attached)
+                if (
+                    attachment is not None
+                    and (finding := _whereabouts(attachment))
+                    and attachment.config == port
+                ):
+                    subjects.append(finding)
+                    continue
+                device = attachment.device if attachment is not None and is_attached else None
+                seen = await collect(self._devices, port, device.index if device else None)
                 if isinstance(seen, Subject) and (tally := tallies.get(port.name)):
                     refused, uncut = tally.values["rx_refused"] > 0, tally.tx_drops["gso_unsupported"] > 0
                     seen = replace(seen, refused=refused, uncut=uncut)
@@ -105,3 +113,28 @@ class Auditor:
         async with self._turns:
             await self._devices.keep(self._ports.namespaces)
         return audit(subjects, detects_loops=bool(config.loop_detection.interval))
+
+
+def _whereabouts(attachment: Attachment) -> Finding | None:
+    """Tell of a device that is not where the configuration says, which hides all else about it."""
+    config, device = attachment.config, attachment.device
+    if attachment.state == "missing":
+        finding, _, advice = (attachment.trouble or f"its device {config.device!r} is gone").partition("; ")
+        advice = advice or "make it again, or correct `device` and `netns`"
+        return Finding(config.name, "error", "missing", finding, f"{advice}; it is attached when it appears")
+    if attachment.port is None or device is None:
+        return None
+    if attachment.is_stray:
+        finding = f"its tap is in another network namespace now, as {device.name}, and the port follows it"
+        return Finding(
+            config.name,
+            "notice",
+            "moved",
+            finding,
+            "name that namespace in `netns` to find it after a restart",
+        )
+    if not device.is_called(config.device):
+        finding = f"its device is called {device.name} now, and the port follows it"
+        advice = f"a restart would look for {config.device}: correct `device`, or give it that name back"
+        return Finding(config.name, "warning", "renamed", finding, advice)
+    return None

@@ -10,14 +10,19 @@ from bridge.devices.devices import Devices
 from bridge.ports.kinds import check
 
 
-async def collect(devices: Devices, port: PortConfig, *, attached: bool = False) -> Subject | Finding | None:
-    """Look at the device of a port; a Finding: it is missing; None: there is none yet, or none that may be seen."""
+async def collect(
+    devices: Devices, port: PortConfig, attached: int | None = None
+) -> Subject | Finding | None:
+    """Look at the device of a port, whose index is known if it is attached.
+
+    A Finding: it is missing; None: there is none yet, or none that may be seen.
+    """
     if not port.device:
         return None
     try:
-        if not attached:
+        if attached is None:
             await check(devices, port)
-        info = await devices.inspect(port.device, port.netns)
+        info = await devices.inspect(attached or port.device, port.netns)
     except DeviceError as error:
         if isinstance(error.__cause__, PermissionError):
             return None
@@ -25,7 +30,7 @@ async def collect(devices: Devices, port: PortConfig, *, attached: bool = False)
         if error.is_missing:
             advice += "; a bridge that starts runs without it and attaches it when it appears"
         return Finding(port.name, "error", "missing", finding, advice)
-    return Subject(port, info, attached) if info else None
+    return Subject(port, info, attached is not None) if info else None
 
 
 async def audit_from_here(config: Config) -> list[Finding]:

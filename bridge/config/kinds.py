@@ -18,6 +18,7 @@ class PortKind:
     is_shared: bool = (
         False  # the kernel goes on using the device: its stack, a master, VLAN interfaces, offloads
     )
+    is_held: bool = False  # the descriptor is the device's other side, and leads to it wherever it goes
     brings_up: bool = False  # attaching sets the device up, and is its carrier
     reads_queue: bool = (
         False  # frames come out of the device's transmit queue, which has to have room for bursts
@@ -30,7 +31,15 @@ class PortKind:
 KINDS = {
     kind.name: kind
     for kind in (
-        PortKind("tap", has_device=True, brings_up=True, reads_queue=True, sets_mtu=True, offloads="queue"),
+        PortKind(
+            "tap",
+            has_device=True,
+            is_held=True,
+            brings_up=True,
+            reads_queue=True,
+            sets_mtu=True,
+            offloads="queue",
+        ),
         PortKind("link", has_device=True, is_shared=True, takes_filter=True, offloads="socket"),
         PortKind("memory", has_device=False),
     )

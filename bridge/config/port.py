@@ -31,6 +31,7 @@ FLOOD_CLASSES = ("unknown", "multicast", "broadcast")
 PRIORITY_TAGS = ("never", "if_nonzero", "always")
 DIRECTIONS = ("both", "ingress", "egress")
 HORIZON_MAX = 65535
+NAME_MAX = 15  # bytes of a device name; an alternative name, which a link may be given by, has up to 127
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class PortConfig:
     kind: str = key(REQUIRED, checks.choice(*KINDS), "what the port is")
     device: str = key(  # "" for memory
         "",
-        checks.text("a device name", 15, " /:%"),
+        checks.text("a device name", 127, " /:%"),
         "tap to make or attach to, or network device to bind to",
         syntax="DEVICE",
     )
@@ -223,6 +224,11 @@ def _check_device(table: Table, fields: dict[str, Any]) -> None:
                 table.fail(f"a {kind} port has no device; remove this key or change the kind", key)
     elif kind and "device" not in table:
         table.fail(f"a {kind} port needs a device; add device = '...'")
+    elif kind and not KINDS[kind].is_shared and (length := len(fields.get("device", "").encode())) > NAME_MAX:
+        message = (
+            f"{show(fields['device'])} has {length} bytes; a device name has at most {NAME_MAX}, shorten it"
+        )
+        table.fail(message, "device")
     if "netns" in table and "netns" not in fields:
         fields.pop("device", None)  # in an unknown namespace it cannot be compared with other ports' devices
 

@@ -84,7 +84,10 @@ async def check_audit(context: Context, toml: str, source: str = "") -> list[Row
 
 @method(changes=True)
 async def reload(context: Context, toml: str | None = None, source: str = "") -> list[Row]:
-    """Put a configuration in force: this text or, without it, the daemon's file. Rows: what was done."""
+    """Put a configuration in force: this text or, without it, the daemon's file. Rows: what was done.
+
+    Ports whose device was missing are tried again: `attach_port` and `missing_port` tell what became of them.
+    """
     is_trusted = TRUSTED.get()
 
     def read(before: Config) -> Config:
@@ -99,9 +102,17 @@ async def reload(context: Context, toml: str | None = None, source: str = "") ->
 
     context.notifier.reloading()
     try:
-        return await context.change(read)
+        rows = await context.change(read)
+        return rows + [_attached(*one) for one in await context.engine.attach_missing()]
     finally:
         context.notifier.ready(status_line(context.engine))
+
+
+def _attached(port: str, trouble: str) -> Row:
+    action, text = "attach_port", f"attach port {port}: its device is there"
+    if trouble:
+        action, text = "missing_port", f"port {port} is not attached: {trouble}"
+    return {"action": action, "subject": port, "text": text}
 
 
 @method()

@@ -32,7 +32,12 @@ class Device:
     up: bool
     carrier: bool
     kind: str | None
+    altnames: tuple[str, ...] = ()
     tx_dropped: int = field(default=0, compare=False)
+
+    def is_called(self, name: str) -> bool:
+        """Whether this is a name of it."""
+        return name == self.name or name in self.altnames
 
 
 class Created(NamedTuple):

@@ -10,12 +10,14 @@ Refuses: a device of the wrong kind, and every failed request, as `DeviceError` 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from pyroute2.netlink.exceptions import NetlinkError
 
 from bridge.devices import netlink
+from bridge.devices.claim import claim_link
 from bridge.devices.device import Created, Device, DeviceError, explain
 from bridge.devices.inspection import DeviceInfo
 from bridge.devices.namespaces import Namespace, Watcher
@@ -48,7 +50,7 @@ class Devices:
             await self._namespaces.pop(netns).close()
 
     def watch(self, callback: Watcher) -> None:
-        """Call `callback` for every link that comes, changes, goes, or (as two) takes another name."""
+        """Call `callback` for every link that comes, changes (its name, too) or goes."""
         self._watchers.append(callback)
 
     async def run_in(self, netns: str | None, function: Callable[..., T], *args: object) -> T:
@@ -63,9 +65,21 @@ class Devices:
         """Look a device up; None: there is none. A namespace that is missing is an error."""
         return await self._request(device, netns, "look it up", netlink.get, device)
 
-    async def inspect(self, device: str, netns: str | None = None) -> DeviceInfo | None:
+    async def get_index(self, index: int, netns: str | None = None) -> Device | None:
+        """Look the device of an index up; None: there is none. A namespace that is missing is an error."""
+        return await self._request(f"{index}", netns, "look it up", netlink.get, index)
+
+    async def identify(self, netns: str | None) -> tuple[int, int] | None:
+        """Tell which namespace a name means: device number and inode; raises DeviceError."""
+        return (await self._use(netns)).identity
+
+    async def claim_link(self, device: Device, netns: str | None) -> socket.socket | None:
+        """Claim a link for this process until what is returned is closed."""
+        return await self._request(device.name, netns, "claim it", claim_link, device.index)
+
+    async def inspect(self, device: str | int, netns: str | None = None) -> DeviceInfo | None:
         """Look at everything about a device that the audit judges; None: there is none."""
-        return await self._request(device, netns, "look at it", netlink.inspect, device)
+        return await self._request(f"{device}", netns, "look at it", netlink.inspect, device)
 
     async def check_tap(self, device: str, netns: str | None = None) -> None:
         """Refuse what `ensure_tap` would: a device that is there and no tap."""
@@ -81,9 +95,9 @@ class Devices:
         """Have a tap of this name, up, with this MTU. One made here is persistent: see `release_tap`."""
         return await self._request(device, netns, "set the tap up", netlink.ensure_tap, device, mtu, create)
 
-    async def ensure_link(self, device: str, netns: str | None = None) -> Created:
+    async def ensure_link(self, device: str, netns: str | None = None, *, create: bool = True) -> Created:
         """Have a device of this name; a missing `eth1.100` is made: a VLAN interface of `eth1`, up."""
-        return await self._request(device, netns, "use it", netlink.ensure_link, device)
+        return await self._request(device, netns, "use it", netlink.ensure_link, device, create)
 
     async def set_up(self, device: str, netns: str | None = None, *, up: bool = True) -> None:
         """Switch a device on or off."""

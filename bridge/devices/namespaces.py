@@ -40,6 +40,8 @@ log = logging.getLogger(__package__)
 
 T = TypeVar("T")
 
+OWN = "/proc/thread-self/ns/net"
+
 # Called with the namespace, the link as it is or was last seen, and whether it is there.
 Watcher = Callable[[str | None, Device, bool], None]
 
@@ -49,20 +51,20 @@ class Room:
 
     def __init__(self, netns: str | None) -> None:
         self._path = Path(kernel_netns.NETNS_RUN_DIR, netns) if netns is not None else None
-        self._identity: tuple[int, int] | None = None
+        self.identity: tuple[int, int] | None = None  # of the namespace: device number and inode
         self._executor = ThreadPoolExecutor(1, f"framebridge-netns-{netns or 'own'}")
 
     async def enter(self) -> None:
         """Move the thread into the namespace; raises OSError."""
-        if self._path is not None:
-            self._identity = await self.run(self._enter, self._path)
+        self.identity = await self.run(self._enter, self._path)
 
     @staticmethod
-    def _enter(path: Path) -> tuple[int, int]:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def _enter(path: Path | None) -> tuple[int, int]:
+        fd = os.open(path or OWN, os.O_RDONLY | os.O_CLOEXEC)
         try:
             status = os.fstat(fd)
-            kernel_netns.setns(fd)
+            if path is not None:
+                kernel_netns.setns(fd)
         finally:
             os.close(fd)
         return status.st_dev, status.st_ino
@@ -79,7 +81,7 @@ class Room:
             status = self._path.stat()
         except OSError:
             return False
-        return (status.st_dev, status.st_ino) == self._identity
+        return (status.st_dev, status.st_ino) == self.identity
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
         """Call `function` in the thread."""
@@ -131,6 +133,11 @@ class Namespace:
     def tx_dropped(self) -> dict[str, int]:
         """Give what each device did not take, by name; waits for nobody."""
         return read_tx_dropped(self._table) if self._table >= 0 else {}
+
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """Which namespace it is; None: it is missing."""
+        return self._room.identity if self._room is not None else None
 
     async def _enter(self) -> None:
         room = Room(self._netns)
@@ -239,8 +246,6 @@ class Namespace:
     def _put(self, link: Device) -> None:
         before = self._links.get(link.index)
         self._links[link.index] = link
-        if before is not None and before.name != link.name:
-            self._report(self._netns, replace(before, tx_dropped=link.tx_dropped), False)
         if before != link:
             self._report(self._netns, link, True)
 

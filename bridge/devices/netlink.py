@@ -22,6 +22,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from bridge.devices.device import Created, Device
 from bridge.devices.inspection import DeviceInfo, read_info
 
+NAME_MAX = 15  # bytes of a name, IFNAMSIZ without its NUL; altnames may be longer
 IFF_UP = 0x1  # include/uapi/linux/if.h
 TUN_TYPE_TAP = 2  # IFF_TAP, as IFLA_TUN_TYPE reports it
 TUNSETPERSIST = 0x400454CB  # include/uapi/linux/if_tun.h; the same on x86, arm64 and s390x
@@ -66,21 +67,26 @@ def parse(message: Any) -> Device:
         up=bool(message["flags"] & IFF_UP),
         carrier=bool(message.get("carrier")),
         kind=kind,
+        altnames=tuple(value for _, value in (message.get("prop_list") or {}).get("attrs", ())),
         tx_dropped=(message.get("stats64") or {}).get("tx_dropped", 0),
     )
 
 
-def _ask(ipr: IPRoute, device: str) -> Any:
-    """Return the kernel's message on a device; None: there is none."""
+def _ask(ipr: IPRoute, device: str | int) -> Any:
+    """Return the kernel's message on a device, by its index or any of its names; None: there is none."""
+    is_short = isinstance(device, str) and len(device.encode()) <= NAME_MAX
+    key = (
+        "index" if isinstance(device, int) else "ifname" if is_short else "altname"
+    )  # short ones may be either
     try:
-        return next(iter(ipr.link("get", ifname=device)))
+        return next(iter(ipr.link("get", **{key: device})))
     except NetlinkError as error:
         if error.code == errno.ENODEV:
             return None
         raise
 
 
-def _find(ipr: IPRoute, device: str) -> Device | None:
+def _find(ipr: IPRoute, device: str | int) -> Device | None:
     return None if (message := _ask(ipr, device)) is None else parse(message)
 
 
@@ -90,13 +96,13 @@ def _need(ipr: IPRoute, device: str) -> Device:
     return link
 
 
-def get(device: str) -> Device | None:
+def get(device: str | int) -> Device | None:
     """Look a device up; None: there is none."""
     with _socket() as ipr:
         return _find(ipr, device)
 
 
-def inspect(device: str) -> DeviceInfo | None:
+def inspect(device: str | int) -> DeviceInfo | None:
     """Look at everything about a device that the audit judges; None: there is none."""
     with _socket() as ipr:
         return None if (message := _ask(ipr, device)) is None else read_info(ipr, message)
@@ -109,10 +115,10 @@ def change(device: str, changes: dict[str, object]) -> None:
 
 
 def delete(device: str, index: int | None) -> bool:
-    """Remove the device unless another one (another index) took its name."""
+    """Remove the device: the one of this index, whatever it is called now, or the one of this name."""
     with _socket() as ipr:
-        link = _find(ipr, device)
-        if link is None or index not in (None, link.index):
+        link = _find(ipr, device if index is None else index)
+        if link is None:
             return False
         ipr.link("del", index=link.index)
         return True
@@ -167,9 +173,11 @@ def _find_parent(ipr: IPRoute, device: str) -> tuple[Device, int]:
     return parent, int(vid)
 
 
-def ensure_link(device: str) -> Created:
-    """Have a device of this name; a missing `eth1.100` is made."""
+def ensure_link(device: str, create: bool) -> Created:
+    """Have a device of this name; a missing `eth1.100` is made if `create` allows it."""
     with _socket() as ipr:
+        if not create:
+            return Created(_need(ipr, device), False)
         if (link := _find(ipr, device)) is not None:
             return Created(link, False)
         _add_vlan_interface(ipr, device, *_find_parent(ipr, device))

@@ -150,7 +150,7 @@ class DataPlane:
         self._ledger.carry(ports)
         self._cost.carry({attachment.index: attachment.config.name for attachment in leaving})
         for attachment in leaving:
-            attachment.dropped = None
+            attachment.release()
         for port in ports.values():
             self._core.close_port(port)
 

@@ -164,6 +164,11 @@ class Engine:
             self._parts.events.emit("reload", actions=len(actions))
         return actions
 
+    async def attach_missing(self) -> list[tuple[str, str]]:
+        """Try now to attach every port that is missing; returns each with what is in its way, or nothing."""
+        async with self._parts.turns:
+            return await _finish(self._parts.reconciler.attach_missing())
+
     async def _roll_back(self, done: Sequence[Action]) -> None:
         for batch in batches([action.inverse for action in reversed(done)]):
             try:

@@ -59,7 +59,7 @@ class PortReconciler:
         """Open a port; with an error that is tolerated it is left without its device until that can be had."""
         attachment = self._ports.add(config)
         try:
-            await attach(attachment, self._core, self._devices, create=True)
+            await attach(attachment, self._core, self._devices, self._ports.holder, create=True)
             await self._data_plane.limit_storms(config)
         except BaseException as error:
             if tolerate is None or not isinstance(error, tolerate):
@@ -111,11 +111,12 @@ class PortReconciler:
             return
         before = attachment.port, attachment.device
         found = await attachment.find(self._devices)
-        lost = attachment.port is not None and (
-            attachment.broken or found is None or not attachment.is_of(found)
-        )
+        lost = attachment.port is not None and (attachment.broken or found is None)
         if lost:
             self._data_plane.detach([attachment])
+            found = await attachment.find(self._devices)  # another one may have the name
+        elif attachment.port is not None and found is not None:
+            _tell_new_name(attachment, found)
         attachment.device, attachment.broken = found, False
         if lost:
             attachment.trouble = ""
@@ -131,6 +132,14 @@ class PortReconciler:
         if (attachment.port, attachment.device) != before:
             self._data_plane.refresh()
 
+    async def attach_missing(self) -> list[tuple[str, str]]:
+        """Try now to attach what is not attached; returns ports and what is in their way, nothing for success."""
+        tried = [one for one in self._ports if one.port is None and one.config.can.has_device]
+        for attachment in tried:
+            attachment.retry_at = 0.0
+        await self.reconcile(tried)
+        return [(one.config.name, "" if one.port is not None else one.trouble) for one in tried]
+
     def _wait_for_others(self, attachment: Attachment) -> None:
         """Leave a device that has just gone to whoever replaces it; then it is made again, if we may make it."""
         attachment.failed, attachment.retry_at = None, self._clock.now() + REMAKE_AFTER
@@ -145,7 +154,7 @@ class PortReconciler:
 
     async def _attach_again(self, attachment: Attachment, *, create: bool) -> None:
         try:
-            await attach(attachment, self._core, self._devices, create=create)
+            await attach(attachment, self._core, self._devices, self._ports.holder, create=create)
             attachment.trouble = ""
         except PortError as error:
             self._note_trouble(attachment, error)
@@ -159,3 +168,14 @@ class PortReconciler:
         attachment.trouble = reason
         if not isinstance(error, MissingError):
             log.warning("%s; trying again every %g s", error, RETRY_AFTER)
+
+
+def _tell_new_name(attachment: Attachment, found: Device) -> None:
+    """Log that the device of a port has another name or place than it was seen with."""
+    before = attachment.device
+    if before is None or before.name == found.name:
+        return
+    place = ", in another network namespace" if attachment.is_stray else ""
+    log.warning(
+        "port %s follows its device %s, now %s%s", attachment.config.name, before.name, found.name, place
+    )

@@ -140,6 +140,7 @@ class Offload:
             if (
                 attachment.port is not None
                 and attachment.device is not None
+                and not attachment.is_stray
                 and not why_never(attachment.config)
             ):
                 able.setdefault(attachment.config.netns, {})[attachment.config.name] = attachment

@@ -6,8 +6,10 @@ devices. Thread: control. Refuses, as PortError: an MTU that the device refuses.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +17,7 @@ from typing import Any, TypeVar
 from bridge.config.port import PortConfig
 from bridge.core._core import Port, Snapshot
 from bridge.core.values import PortRow
+from bridge.devices import stray
 from bridge.devices.counters import Odometer
 from bridge.devices.device import Device, DeviceError
 from bridge.devices.devices import Devices
@@ -52,6 +55,9 @@ class Attachment:
     trouble: str = ""  # why it could not be attached, as last told
     state_reported: str = ""
     blocked: str = ""  # why it is out of forwarding for a time
+    home: tuple[int, int] | None = None  # the namespace it was attached in, as netns(7) tells them apart
+    is_stray: bool = False  # a tap that was moved to another namespace since
+    claim: socket.socket | None = None  # keeps other daemons from a link
     dropped: Odometer | None = None  # of an attached tap: frames the kernel dropped in front of it
     is_gone: bool = False  # the device attached is gone, and `dropped` is its last word
 
@@ -83,6 +89,13 @@ class Attachment:
             return None
         return "off" if self.filter is None else "on"
 
+    @property
+    def identity(self) -> tuple[tuple[int, int], int] | None:
+        """The device attached, as no other has it: namespace and index. None: there is none, or it is elsewhere."""
+        if self.port is None or self.device is None or self.home is None or self.is_stray:
+            return None
+        return self.home, self.device.index
+
     def is_of_index(self, ifindex: int) -> bool:
         """Tell whether the device last seen has this number."""
         return self.device is not None and self.device.index == ifindex
@@ -92,11 +105,40 @@ class Attachment:
         return self.device is not None and self.device.index == device.index
 
     async def find(self, devices: Devices) -> Device | None:
-        """Look for the device; None: it or its namespace is missing."""
+        """Look for the device: the one attached, whatever it is called and, if we hold it, wherever it is now.
+
+        While none is attached, the one of the name. None: it or its namespace is missing.
+        """
         try:
-            return await devices.get(self.config.device, self.config.netns)
+            if self.port is None or self.device is None:
+                return await devices.get(self.config.device, self.config.netns)
+            if not self.is_stray and await devices.identify(self.config.netns) == self.home:
+                found = await devices.get_index(self.device.index, self.config.netns)
+                if found is not None:
+                    return found
         except DeviceError:
+            pass
+        return await self._follow() if self.port is not None else None
+
+    async def _follow(self) -> Device | None:
+        """Find a tap that was moved to another namespace, by its descriptor."""
+        if not self.config.can.is_held or self.port is None:
             return None
+        found = await asyncio.to_thread(stray.look, self.port.fd)
+        if found is None or (self.home == found.namespace and not self.is_stray):
+            return None  # it, or the name of its namespace, is gone
+        self.is_stray = found.namespace != self.home
+        if self.dropped is not None:
+            self.dropped.read(found.device.tx_dropped)
+            self.is_gone = self.is_stray
+        return found.device
+
+    def release(self) -> None:
+        """Let go of what a port holds besides its descriptors; it is detached."""
+        self.dropped, self.is_stray = None, False
+        if self.claim is not None:
+            self.claim.close()
+            self.claim = None
 
     def holds(self, port: PortConfig) -> bool:
         """Check whether the device of this port is attached here."""
@@ -106,7 +148,8 @@ class Attachment:
         """Count the frames that the kernel dropped in front of an attached tap; `tables` by namespace."""
         if self.dropped is None:
             return 0
-        count = None if self.is_gone else tables(self.config.netns).get(self.config.device)
+        name = self.device.name if self.device else self.config.device
+        count = None if self.is_gone else tables(self.config.netns).get(name)
         return self.dropped.passed if count is None else self.dropped.read(count)
 
     def note_gone(self, device: Device) -> None:
@@ -124,16 +167,16 @@ class Attachment:
     async def configure_mtu(self, devices: Devices, mtu: int | None) -> None:
         """Give the device the MTU configured, or back its own, if the kind does so; raises PortError.
 
-        A device that is gone gets its MTU when it is attached again.
+        A device that is gone gets its MTU when it is attached again; in another namespace it is its owner's.
         """
-        if not self.config.can.sets_mtu or mtu == self.config.mtu or self.device is None:
+        if not self.config.can.sets_mtu or mtu == self.config.mtu or self.device is None or self.is_stray:
             return
         if self.config.mtu is None:
             self.own_mtu = self.device.mtu
         if (wanted := mtu or self.own_mtu) is None:
             return
         try:
-            await devices.set_mtu(self.config.device, self.config.netns, wanted)
+            await devices.set_mtu(self.device.name, self.config.netns, wanted)
         except DeviceError as error:
             if await self.find(devices) is not None:
                 raise PortError(self.config.name, str(error)) from error

@@ -32,10 +32,17 @@ class Opener(NamedTuple):
     check: Callable[[Devices, str, str | None], Awaitable[None]]  # refuses what `open` would, as DeviceError
 
 
-async def attach(attachment: Attachment, core: Bridge, devices: Devices, *, create: bool) -> None:
+Holder = Callable[[tuple[tuple[int, int], int]], str | None]  # the port that is attached to a device
+
+
+async def attach(
+    attachment: Attachment, core: Bridge, devices: Devices, holder: Holder, *, create: bool
+) -> None:
     """Open the device of a port, which is made if that is needed and `create` allows it; raises PortError."""
     config = attachment.config
     try:
+        if config.can.has_device:
+            await _refuse_shared(attachment, devices, holder)
         await OPENERS[config.kind].open(attachment, core, devices, create)
     except DeviceError as error:
         raise _port_error(config, error) from error
@@ -44,6 +51,22 @@ async def attach(attachment: Attachment, core: Bridge, devices: Devices, *, crea
     attachment.filter = attachment.filter_refused = None
     attachment.judged = False
     attachment.ready = True
+
+
+async def _refuse_shared(attachment: Attachment, devices: Devices, holder: Holder) -> None:
+    """Refuse, as DeviceError, a device that another port has, by whatever name of it or of its namespace."""
+    config = attachment.config
+    attachment.home = await devices.identify(config.netns)
+    found = await devices.get(config.device, config.netns)
+    if found is None or attachment.home is None:
+        return
+    if (other := holder((attachment.home, found.index))) is not None:
+        called = "" if found.name == config.device else f"it is {found.name}, and "
+        raise DeviceError(
+            config.device,
+            config.netns,
+            f"{called}port {other!r} has it already; a device is one port, which may carry several VLANs",
+        )
 
 
 async def check(devices: Devices, port: PortConfig) -> None:
@@ -78,7 +101,7 @@ async def _open_tap(attachment: Attachment, core: Bridge, devices: Devices, crea
     found = await attachment.find(devices) if is_first else None
     tap, made = await devices.ensure_tap(config.device, config.netns, config.mtu, create=create)
     try:
-        port, dropped = await _open_device(attachment, devices, _opening_tap(core))
+        port, dropped = await _open_device(attachment, devices, tap.name, _opening_tap(core))
     except DeviceError:
         if made:
             await devices.delete(config.device, config.netns, tap.index)
@@ -102,23 +125,27 @@ def _opening_tap(core: Bridge) -> Callable[[int, str], tuple[Port, int]]:
 
 async def _open_link(attachment: Attachment, core: Bridge, devices: Devices, create: bool) -> None:
     config = attachment.config
-    made = None
-    if create:
-        device, is_new = await devices.ensure_link(config.device, config.netns)
-        made = device if is_new else None
+    device, is_new = await devices.ensure_link(config.device, config.netns, create=create)
+    claim = None
     try:
-        attachment.port = await _open_device(attachment, devices, core.open_link)
+        claim = await devices.claim_link(device, config.netns)
+        attachment.port = await _open_device(attachment, devices, device.name, core.open_link)
     except DeviceError:
-        if made:
-            await devices.delete(config.device, config.netns, made.index)
+        if claim is not None:
+            claim.close()
+        if is_new:
+            await devices.delete(config.device, config.netns, device.index)
         raise
-    attachment.made = made
+    attachment.claim = claim
+    attachment.made = device if is_new else None
 
 
-async def _open_device(attachment: Attachment, devices: Devices, opener: Callable[[int, str], T]) -> T:
+async def _open_device(
+    attachment: Attachment, devices: Devices, name: str, opener: Callable[[int, str], T]
+) -> T:
     config = attachment.config
     try:
-        return await devices.run_in(config.netns, opener, attachment.index, config.device)
+        return await devices.run_in(config.netns, opener, attachment.index, name)
     except OSError as error:
         raise explain(error, config.device, config.netns, f"attach a {config.kind} port") from error
 

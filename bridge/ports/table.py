@@ -151,18 +151,28 @@ class PortTable:
         self._is_marked.set()
 
     def mark_idle_dirty(self) -> None:
-        """Have those reconciled that are not attached: their device may serve now, or may be made."""
+        """Have those reconciled that nothing else tells of.
+
+        Those that are not attached: their device may serve now, or may be made. And taps in other namespaces.
+        """
         for name, attachment in self._attachments.items():
-            if attachment.port is None:
+            if attachment.port is None or attachment.is_stray:
                 self.mark_dirty(name)
+
+    def holder(self, identity: tuple[tuple[int, int], int]) -> str | None:
+        """Find the port that is attached to a device."""
+        return next((name for name, one in self._attachments.items() if one.identity == identity), None)
 
     def device_changed(self, netns: str | None, device: Device, present: bool) -> None:
         """Mark the port whose device came, changed, or went."""
         for name, attachment in self._attachments.items():
-            if (attachment.config.netns, attachment.config.device) == (netns, device.name):
-                if not present and attachment.is_of(device):
-                    attachment.broken = True
-                    attachment.note_gone(device)
+            if attachment.config.netns != netns or attachment.is_stray:
+                continue
+            is_same = attachment.is_of(device)
+            if is_same and not present:
+                attachment.broken = not attachment.config.can.is_held  # else its descriptor tells
+                attachment.note_gone(device)
+            if is_same or (attachment.port is None and device.is_called(attachment.config.device)):
                 self.mark_dirty(name)
 
     def port_failed(self, index: int, errno: int) -> None:

@@ -89,6 +89,9 @@ class FakeEngine:
             self.events.emit("reload", actions=len(actions))
         return actions
 
+    async def attach_missing(self) -> list[tuple[str, str]]:
+        return []
+
     def wake(self) -> None:
         self.progress += not self.is_stuck
 

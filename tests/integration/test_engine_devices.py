@@ -7,6 +7,8 @@ import contextlib
 import errno
 import gc
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 from helpers import frames
 from helpers.aio import QuickClock, story, until
-from helpers.net import HERE, Namespace, Net, PacketSocket, attach_tap, make_name, named
+from helpers.net import HERE, Namespace, Net, PacketSocket, attach_tap, make_name, named, packet_socket
 from pyroute2 import netns as kernel_netns
 
 from bridge.clock import Clock
@@ -355,16 +357,161 @@ async def test_a_kernel_that_takes_no_filter_leaves_the_dropping_to_the_bridge(
 
 
 @story
-async def test_a_device_with_another_name_is_another_device(net: Net) -> None:
+async def test_a_device_with_another_name_is_the_same_device(net: Net) -> None:
+    """A link and a tap are renamed while they carry traffic: nobody notices, and the audit tells."""
+    space, guest = net.namespace(), net.namespace()
+    net.veth("one", "two", space, space)
+    async with running(link("uplink", space, "one"), tap("guests", guest), memory("m")) as engine:
+        events = engine.subscribe()
+        space.set_link("one", ifname="other")
+        guest.set_link("tap0", ifname="eth0")
+        for port, name in (("uplink", "other"), ("guests", "eth0")):
+            device = engine._parts.ports[port]
+            await until(lambda device=device, name=name: device.device.name == name, f"the name of {port}")
+        found = {(one.port, one.check, one.finding) for one in await engine.audit(engine.config)}
+        assert found == {
+            ("guests", "renamed", "its device is called eth0 now, and the port follows it"),
+            ("uplink", "renamed", "its device is called other now, and the port follows it"),
+        }
+        await crosses(engine, "m", net.packet_socket("two", space), 1)
+        await crosses(engine, "m", net.packet_socket("eth0", guest), 2)
+        space.set_link("other", mtu=1300)
+        await until(lambda: engine.status.ports("uplink")[0]["mtu"] == 1300, "the mtu of the renamed")
+        assert balance(engine) == 0
+        events.put({"event": "end"})
+        told = {row["event"] async for row in until_end(events)}
+        assert told.isdisjoint({"port-missing", "port-down"})
+    assert guest.devices() == {"lo"}
+
+
+async def until_end(events: Subscription) -> AsyncIterator[dict[str, object]]:
+    while (row := await anext(events))["event"] != "end":
+        yield row
+
+
+@story
+async def test_a_tap_that_a_guest_moved_away_is_followed(net: Net) -> None:
+    """As container runtimes do: into another namespace and under another name; back again; and gone with the guest."""
+    home, guest = net.namespace(), net.namespace()
+    async with running(tap("guests", home), memory("m"), clock=QuickClock()) as engine:
+        port = engine._parts.ports["guests"]
+        home.netlink(
+            lambda ipr: ipr.link("set", index=port.device.index, net_ns_fd=guest.name, ifname="eth0")
+        )
+        await until(lambda: port.is_stray and port.device.name == "eth0", "the move noticed")
+        guest.set_link("eth0", state="up")  # a device that moves is down
+        await wait_state(engine, "guests", "up")
+        await asyncio.to_thread(guest.wait_carrier, "eth0")
+        with packet_socket("eth0", guest) as wire:
+            await crosses(engine, "m", wire, 1)
+        assert [one.check for one in await engine.audit(engine.config)] == ["moved"]
+        assert balance(engine) == 0
+
+        guest.set_link("eth0", net_ns_fd=home.name)
+        await until(lambda: not port.is_stray, "the way back noticed")
+        home.set_link("eth0", state="up")
+        await wait_state(engine, "guests", "up")
+        await asyncio.to_thread(home.wait_carrier, "eth0")
+        await crosses(engine, "m", net.packet_socket("eth0", home), 2)
+
+        home.set_link("eth0", net_ns_fd=guest.name)
+        await until(lambda: port.is_stray, "the second move noticed")
+        guest.remove()
+        await until(lambda: "tap0" in home.devices(), "the tap made again where it belongs")
+        await wait_state(engine, "guests", "up")
+        await asyncio.to_thread(home.wait_carrier, "tap0")
+        await crosses(engine, "m", net.packet_socket("tap0", home), 3)
+        assert balance(engine) == 0
+    assert home.devices() == {"lo"}
+
+
+@story
+async def test_a_device_is_one_port_whatever_it_is_called(net: Net) -> None:
+    """An altname, however long, finds it, and is followed; as another port's device it is refused."""
     space = net.namespace()
     net.veth("one", "two", space, space)
-    async with running(link("uplink", space, "one")) as engine:
-        space.set_link("one", state="down")
-        space.set_link("one", ifname="other")
+    long = "an-alternative-name-of-more-than-15-bytes"
+    index = space.link("one")["index"]
+    for name in ("alt0", long):
+        space.netlink(lambda ipr, name=name: ipr.link("property_add", index=index, altname=name))
+    async with running(link("uplink", space, long), memory("m")) as engine:
+        assert state(engine, "uplink") == "up"
+        await crosses(engine, "m", net.packet_socket("two", space), 1)
+        space.set_link("one", mtu=1400)
+        await until(lambda: engine.status.ports("uplink")[0]["mtu"] == 1400, "the mtu")
+        space.set_link("two", state="down")
+        await wait_state(engine, "uplink", "down")
+        for name in ("one", "alt0"):
+            with pytest.raises(ApplyError, match="port 'uplink' has it already; a device is one port"):
+                await engine.apply(
+                    config(link("uplink", space, long), memory("m"), link("twin", space, name))
+                )
+        space.delete_link("one")
         await wait_state(engine, "uplink", "missing")
-        space.set_link("other", ifname="one")
-        space.set_link("one", state="up")
+
+
+@story
+async def test_the_own_namespace_by_its_name_is_the_own_namespace(net: Net) -> None:
+    """Two ports on one device, one of which says the name of the namespace that the bridge lives in."""
+    net.veth("one", "two")
+    space = net.namespace()  # has /run/netns made
+    own = Path("/run/netns", make_name())
+    own.touch()
+    subprocess.run(["mount", "--bind", "/proc/thread-self/ns/net", str(own)], check=True)
+    try:
+        here = PortConfig("here", "link", device="one", pvid=VID)
+        engine = Engine(config(here, link("there", Namespace(own.name), "one"), tap("guests", space)))
+        with pytest.raises(PortError, match=r"port 'there': device 'one' in .*: port 'here' has it already"):
+            await engine.start()
+    finally:
+        subprocess.run(["umount", str(own)], check=True)
+        own.unlink()
+
+
+@story
+async def test_a_link_that_another_daemon_bridges_is_refused(net: Net) -> None:
+    """By whatever name, and until the other lets go; a claim of somebody who cannot be a daemon of ours is none."""
+    space = net.namespace()
+    net.veth("one", "two", space, space)
+    index = space.link("one")["index"]
+    space.netlink(lambda ipr: ipr.link("property_add", index=index, altname="alt0"))
+    second = Engine(config(link("other", space, "alt0")))
+    async with running(link("uplink", space, "one")):
+        with pytest.raises(PortError, match=rf"another framebridge \(pid {os.getpid()}\) bridges it"):
+            await second.start()
+    async with running(link("other", space, "alt0")) as engine:
+        assert state(engine, "other") == "up"
+    nobody = "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); "
+    nobody += f"s.bind(chr(0) + 'framebridge/link/{index}'); s.listen(); print('bound', flush=True); sys.stdin.read()"
+    squatter = await asyncio.to_thread(
+        space.run,
+        subprocess.Popen,
+        [sys.executable, "-c", nobody],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert squatter.stdout.readline() == b"bound\n"
+        async with running(link("uplink", space, "one")) as engine:
+            assert state(engine, "uplink") == "up"
+    finally:
+        squatter.communicate()
+
+
+@story
+async def test_a_reload_tries_what_is_missing(net: Net) -> None:
+    """`attach_missing` tells of each port what is in its way, or that it is there."""
+    space = net.namespace()
+    async with running(link("uplink", space, "one"), memory("m")) as engine:
+        ((port, trouble),) = await engine.attach_missing()
+        assert (port, trouble.partition(";")[0]) == (
+            "uplink",
+            f"device 'one' in namespace '{space.name}': cannot use it: No such device",
+        )
+        net.veth("one", "two", space, space)
+        await engine.attach_missing()
         await wait_state(engine, "uplink", "up")
+        assert await engine.attach_missing() == []
 
 
 @story
@@ -525,6 +672,7 @@ async def test_a_bridge_starts_without_what_is_missing_and_tells_once(
             await wait_state(engine, "uplink", "up")
             space = net.enter_context(named(name))
             await wait_state(engine, "guests", "up")
+            await asyncio.to_thread(space.wait_carrier, "tap0")
             guest = net.packet_socket("tap0", space)
             net.packet_socket("two", here).send(data := frames.ethernet(frames.BROADCAST, frames.host(1)))
             await until(lambda: data in [frame.data for frame in guest.waiting()], "a frame that crosses")
@@ -555,6 +703,7 @@ async def test_a_tap_that_vanished_is_made_again(net: Net) -> None:
             await wait_event(events, "port-missing")
             await wait_event(events, "port-up")
             assert space.link("tap0")["mtu"] == 1400
+            await asyncio.to_thread(space.wait_carrier, "tap0")
             await crosses(engine, "m", net.packet_socket("tap0", space), station)
         assert balance(engine) == 0
     assert space.devices() == {"lo"}
