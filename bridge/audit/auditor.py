@@ -133,7 +133,7 @@ def _whereabouts(attachment: Attachment) -> Finding | None:
             finding,
             "name that namespace in `netns` to find it after a restart",
         )
-    if not device.is_called(config.device):
+    if not device.is_called(config.place[0]):
         finding = f"its device is called {device.name} now, and the port follows it"
         advice = f"a restart would look for {config.device}: correct `device`, or give it that name back"
         return Finding(config.name, "warning", "renamed", finding, advice)

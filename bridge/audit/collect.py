@@ -22,7 +22,8 @@ async def collect(
     try:
         if attached is None:
             await check(devices, port)
-        info = await devices.inspect(attached or port.device, port.netns)
+        device, netns = port.place
+        info = await devices.inspect(attached or device, netns)
     except DeviceError as error:
         if isinstance(error.__cause__, PermissionError):
             return None

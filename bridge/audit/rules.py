@@ -104,7 +104,7 @@ def _rule(function: Rule) -> Rule:
 
 def _command(subject: Subject, *words: object) -> str:
     """Write a command as it is typed; it may have to be said in another namespace."""
-    netns = subject.port.netns
+    netns = subject.port.place[1]
     text = shlex.join([*(("ip", "netns", "exec", netns) if netns else ()), *map(str, words)])
     return f"`{text}`"
 

@@ -67,6 +67,28 @@ def text(what: str, limit: int, forbidden: str = "") -> Check:
     return check
 
 
+_namespace_name = text("a network namespace", 255, "/")
+_namespace_path = text("a path of a network namespace", 255)
+
+
+def _network_namespace(value: object) -> str:
+    """Check for a namespace: a name as of ip-netns(8), an absolute path, or the number of a process that is in it."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 22:
+        return f"/proc/{value}/ns/net"
+    if isinstance(value, str) and value.startswith("/"):
+        path: str = _namespace_path(value)
+        if ".." in PurePosixPath(path).parts or path.endswith("/"):
+            raise BadValueError(
+                f"expected the path of a network namespace, a file, without '..', got {show(value)}"
+            )
+        return str(PurePosixPath(path))
+    name: str = _namespace_name(value)
+    return name
+
+
+network_namespace = ValueType(_network_namespace, syntax="NETNS", expected="a network namespace")
+
+
 def _boolean(value: object) -> bool:
     if isinstance(value, bool):
         return value

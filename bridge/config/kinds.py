@@ -18,6 +18,10 @@ class PortKind:
     is_shared: bool = (
         False  # the kernel goes on using the device: its stack, a master, VLAN interfaces, offloads
     )
+    is_made: bool = False  # its device is made where there is none, with `mac` and `persist`
+    is_pair: bool = (
+        False  # `device` and `netns` are the guest's end of a pair; the port is on the other one, here
+    )
     is_held: bool = False  # the descriptor is the device's other side, and leads to it wherever it goes
     brings_up: bool = False  # attaching sets the device up, and is its carrier
     reads_queue: bool = (
@@ -34,6 +38,7 @@ KINDS = {
         PortKind(
             "tap",
             has_device=True,
+            is_made=True,
             is_held=True,
             brings_up=True,
             reads_queue=True,
@@ -41,6 +46,17 @@ KINDS = {
             offloads="queue",
         ),
         PortKind("link", has_device=True, is_shared=True, takes_filter=True, offloads="socket"),
+        PortKind(
+            "veth",
+            has_device=True,
+            is_made=True,
+            is_pair=True,
+            is_shared=True,
+            brings_up=True,
+            sets_mtu=True,
+            takes_filter=True,
+            offloads="socket",
+        ),
         PortKind("memory", has_device=False),
     )
 }

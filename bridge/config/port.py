@@ -8,6 +8,7 @@ Refuses, with ConfigError and nothing else, whatever the data plane could not ho
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,7 @@ from bridge.config.translation import Translation, carried_outside, flaws, trans
 from bridge.config.vids import format_vids, written_runs
 from bridge.declared import PORTS_MAX
 from bridge.errors import ConfigError, Problem
+from bridge.mac import format_mac
 
 MODES = ("access", "trunk", "tunnel", "mirror")
 FLOOD_CLASSES = ("unknown", "multicast", "broadcast")
@@ -43,11 +45,13 @@ class PortConfig:
     device: str = key(  # "" for memory
         "",
         checks.text("a device name", 127, " /:%"),
-        "tap to make or attach to, or network device to bind to",
+        "tap to make or attach to, the guest's end of a veth, or network device to bind to",
         syntax="DEVICE",
     )
     netns: str | None = key(  # None: the daemon's own
-        None, checks.text("a network namespace", 255, "/"), "network namespace that holds the device"
+        None,
+        checks.network_namespace,
+        "network namespace of the device: its name, or a path like /proc/PID/ns/net",
     )
     mode: str = "access"  # access | trunk | tunnel | mirror: of no VLAN, takes copies
     pvid: int = 0  # VLAN of an access or tunnel port, native VLAN of a trunk; 0: none
@@ -57,6 +61,18 @@ class PortConfig:
     translations: tuple[Translation, ...] = ()  # trunk: by VLAN
     mtu: int | None = key(  # None: the device's own, 1500 for memory
         None, checks.integer(68, 65521), "layer-3 bytes", syntax="BYTES", row=None
+    )
+    mac: int = key(  # 0: derived
+        0,
+        checks.station,
+        "with tap or veth: the address of the guest's interface",
+        row=lambda mac: format_mac(mac) if mac else None,
+    )
+    persist: bool = key(
+        False,
+        checks.boolean,
+        "with tap or veth: what was made stays when the port or the bridge ends",
+        row=None,
     )
     learning: bool = key(True, checks.boolean, "learn source addresses")
     priority_tags: str = key(
@@ -119,9 +135,22 @@ class PortConfig:
         return carried_outside(self.members, self.translations)
 
     @property
+    def place(self) -> tuple[str, str | None]:
+        """The device that the port is attached to, and its namespace: of a pair our end."""
+        return (pair_end(self.name), None) if self.can.is_pair else (self.device, self.netns)
+
+    @property
     def attachment(self) -> tuple[str, str, str | None]:
         """What the port is attached to; another attachment is another port."""
         return self.kind, self.device, self.netns
+
+
+def pair_end(port: str) -> str:
+    """Name our end of the pair of a port: `veth-guests`, shortened by a digest where that is too long."""
+    name = f"veth-{port}"
+    if len(name) <= NAME_MAX:
+        return name
+    return f"veth-{port[:4]}-{hashlib.blake2b(port.encode(), digest_size=2).hexdigest()}"
 
 
 # -- reading
@@ -224,11 +253,15 @@ def _check_device(table: Table, fields: dict[str, Any]) -> None:
                 table.fail(f"a {kind} port has no device; remove this key or change the kind", key)
     elif kind and "device" not in table:
         table.fail(f"a {kind} port needs a device; add device = '...'")
-    elif kind and not KINDS[kind].is_shared and (length := len(fields.get("device", "").encode())) > NAME_MAX:
-        message = (
-            f"{show(fields['device'])} has {length} bytes; a device name has at most {NAME_MAX}, shorten it"
-        )
-        table.fail(message, "device")
+    elif kind and KINDS[kind].is_made and (length := len(fields.get("device", "").encode())) > NAME_MAX:
+        name = show(fields["device"])
+        table.fail(f"{name} has {length} bytes; a device name has at most {NAME_MAX}, shorten it", "device")
+    if kind and not KINDS[kind].is_made:
+        for key in ("mac", "persist"):
+            if fields.get(key):
+                table.fail(
+                    f"a {kind} port makes no device for a guest; remove this key or change the kind", key
+                )
     if "netns" in table and "netns" not in fields:
         fields.pop("device", None)  # in an unknown namespace it cannot be compared with other ports' devices
 

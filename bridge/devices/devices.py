@@ -10,6 +10,8 @@ Refuses: a device of the wrong kind, and every failed request, as `DeviceError` 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Callable, Collection
 from typing import TypeVar
@@ -20,7 +22,9 @@ from bridge.devices import netlink
 from bridge.devices.claim import claim_link
 from bridge.devices.device import Created, Device, DeviceError, explain
 from bridge.devices.inspection import DeviceInfo
-from bridge.devices.namespaces import Namespace, Watcher
+from bridge.devices.namespaces import Namespace, Watcher, open_namespace
+from bridge.devices.netlink import Pair
+from bridge.mac import format_mac
 
 T = TypeVar("T")
 
@@ -90,10 +94,53 @@ class Devices:
         await self._request(device, netns, "use it", netlink.check_link, device)
 
     async def ensure_tap(
-        self, device: str, netns: str | None = None, mtu: int | None = None, *, create: bool = True
+        self,
+        device: str,
+        netns: str | None = None,
+        mtu: int | None = None,
+        *,
+        mac: int | None = None,
+        create: bool = True,
     ) -> Created:
-        """Have a tap of this name, up, with this MTU. One made here is persistent: see `release_tap`."""
-        return await self._request(device, netns, "set the tap up", netlink.ensure_tap, device, mtu, create)
+        """Have a tap of this name, up, with this MTU; one that is made gets this address.
+
+        One made here is persistent: see `set_persist`.
+        """
+        action = "set the tap up"
+        return await self._request(device, netns, action, netlink.ensure_tap, device, mtu, mac, create)
+
+    async def check_pair(self, device: str, netns: str | None = None) -> None:
+        """Refuse a namespace that is missing, where the guest's end of a pair is to be."""
+        await self._use(netns)
+
+    async def ensure_pair(self, pair: Pair, netns: str | None, *, create: bool = True) -> Created:
+        """Have a veth pair: our end here, the guest's in its namespace; both up. Gives our end."""
+        if not create:
+            found = await self.get(pair.ours)
+            if found is None:
+                raise explain(OSError(errno.ENODEV, ""), pair.ours, None, "use it")
+            return Created(found, False)
+        namespace = await self.run_in(netns, open_namespace)
+        try:
+            created = await self._request(
+                pair.ours, None, "make the pair", netlink.ensure_pair, pair, namespace
+            )
+        finally:
+            os.close(namespace)
+        try:
+            await self._request(pair.guest, netns, "set it up", netlink.change, pair.guest, {"state": "up"})
+        except BaseException:
+            if created.made:
+                await self.delete(pair.ours, None, created.link.index)
+            raise
+        return created
+
+    async def set_mac(self, device: str, netns: str | None, mac: int) -> None:
+        """Change the address of a device."""
+        changes: dict[str, object] = {"address": format_mac(mac)}
+        await self._request(
+            device, netns, f"give it the address {format_mac(mac)}", netlink.change, device, changes
+        )
 
     async def ensure_link(self, device: str, netns: str | None = None, *, create: bool = True) -> Created:
         """Have a device of this name; a missing `eth1.100` is made: a VLAN interface of `eth1`, up."""

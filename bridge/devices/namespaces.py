@@ -50,6 +50,7 @@ class Room:
     """One thread that lives in one namespace, and which namespace that is."""
 
     def __init__(self, netns: str | None) -> None:
+        # An absolute path stays what it is.
         self._path = Path(kernel_netns.NETNS_RUN_DIR, netns) if netns is not None else None
         self.identity: tuple[int, int] | None = None  # of the namespace: device number and inode
         self._executor = ThreadPoolExecutor(1, f"framebridge-netns-{netns or 'own'}")
@@ -60,6 +61,9 @@ class Room:
 
     @staticmethod
     def _enter(path: Path | None) -> tuple[int, int]:
+        if path is not None and not path.is_file():  # opening a device or a FIFO may do more than open it
+            code = errno.EINVAL if os.path.lexists(path) else errno.ENOENT
+            raise OSError(code, os.strerror(code))
         fd = os.open(path or OWN, os.O_RDONLY | os.O_CLOEXEC)
         try:
             status = os.fstat(fd)
@@ -161,6 +165,8 @@ class Namespace:
 
     def _absent(self) -> DeviceError:
         message = f"there is none of that name; `ip netns add {self._netns}` makes it"
+        if str(self._netns).startswith("/"):
+            message = "there is none at that path; start the guest that it belongs to"
         return DeviceError("", self._netns, message, is_missing=True)
 
     async def _leave(self) -> None:
@@ -254,3 +260,8 @@ class Namespace:
         if (link := self._links.pop(index, None)) is not None:
             last = last or link
             self._report(self._netns, replace(link, tx_dropped=last.tx_dropped), False)
+
+
+def open_namespace() -> int:
+    """Open the namespace of this thread."""
+    return os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)

@@ -14,17 +14,24 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from bridge.devices.device import Created, Device
 from bridge.devices.inspection import DeviceInfo, read_info
+from bridge.mac import format_mac
 
 NAME_MAX = 15  # bytes of a name, IFNAMSIZ without its NUL; altnames may be longer
 IFF_UP = 0x1  # include/uapi/linux/if.h
 TUN_TYPE_TAP = 2  # IFF_TAP, as IFLA_TUN_TYPE reports it
+IFF_NOARP = 0x80
+_OF_NO_USE_HERE: dict[str, Any] = {  # an end that only the bridge reads: no ARP, no IPv6 address of its own
+    "flags": IFF_NOARP,
+    "change": IFF_NOARP,
+    "IFLA_AF_SPEC": {"attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", 1]]}]]},
+}
 TUNSETPERSIST = 0x400454CB  # include/uapi/linux/if_tun.h; the same on x86, arm64 and s390x
 
 
@@ -136,8 +143,8 @@ def _refuse_no_tap(link: Device) -> None:
         raise UnusableError(f'it is no tap but {link.kind or "a NIC"}; bridge it with kind = "link"')
 
 
-def ensure_tap(device: str, mtu: int | None, create: bool) -> Created:
-    """Have a tap of this name, up, with this MTU; it is made if `create` allows it."""
+def ensure_tap(device: str, mtu: int | None, mac: int | None, create: bool) -> Created:
+    """Have a tap of this name, up, with this MTU; it is made, with this address, if `create` allows it."""
     with _socket() as ipr:
         made = create and _find(ipr, device) is None
         if made:
@@ -147,6 +154,8 @@ def ensure_tap(device: str, mtu: int | None, create: bool) -> Created:
         changes: dict[str, object] = {} if link.up else {"state": "up"}
         if mtu not in (None, link.mtu):
             changes["mtu"] = mtu
+        if made and mac:
+            changes["address"] = format_mac(mac)
         try:
             if changes:
                 ipr.link("set", index=link.index, **changes)
@@ -201,9 +210,44 @@ def _add_vlan_interface(ipr: IPRoute, device: str, parent: Device, vid: int) -> 
             raise
 
 
-def release_tap(fd: int) -> None:
-    """Make an attached tap vanish with its last descriptor (TUNSETPERSIST 0)."""
-    fcntl.ioctl(fd, TUNSETPERSIST, 0)
+def set_persist(fd: int, persist: bool) -> None:
+    """Have an attached tap stay, or vanish with its last descriptor."""
+    fcntl.ioctl(fd, TUNSETPERSIST, int(persist))
+
+
+class Pair(NamedTuple):
+    """A veth pair to be made; `label` marks our end as made for this port."""
+
+    ours: str
+    guest: str
+    mac: int
+    mtu: int | None
+    label: str
+
+
+def ensure_pair(pair: Pair, namespace: int) -> Created:
+    """Have a pair, our end up and of no use to the kernel here, the other in the namespace of a descriptor.
+
+    One that was made for the port before, and was left by a daemon that was killed or told to, is taken over.
+    """
+    with _socket() as ipr:
+        if (message := _ask(ipr, pair.ours)) is not None:
+            found = parse(message)
+            if found.kind != "veth" or message.get("ifalias") != pair.label:
+                raise UnusableError("it is there already and not of this port; remove it, or rename the port")
+            ipr.link("set", index=found.index, state="up", **({"mtu": pair.mtu} if pair.mtu else {}))
+            return Created(_need(ipr, pair.ours), False)
+        mtu = {"mtu": pair.mtu} if pair.mtu else {}
+        peer = {"ifname": pair.guest, "net_ns_fd": namespace, "address": format_mac(pair.mac), **mtu}
+        ipr.link("add", ifname=pair.ours, kind="veth", peer=peer, **mtu)
+        link = _need(ipr, pair.ours)
+        try:
+            ipr.link("set", index=link.index, ifalias=pair.label, **_OF_NO_USE_HERE)
+            ipr.link("set", index=link.index, state="up")
+        except NetlinkError:
+            ipr.link("del", index=link.index)
+            raise
+        return Created(_need(ipr, pair.ours), True)
 
 
 def open_netlink() -> int:

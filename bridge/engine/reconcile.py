@@ -73,6 +73,7 @@ class PortReconciler:
         """Change what can be changed without opening the device anew."""
         attachment = self._ports[config.name]
         await attachment.configure_mtu(self._devices, config.mtu)
+        await attachment.configure_made(self._devices, config)
         await self._data_plane.limit_storms(config)
         attachment.config = config
         self._data_plane.refresh("port-changed", config.name)

@@ -143,7 +143,7 @@ class Offload:
                 and not attachment.is_stray
                 and not why_never(attachment.config)
             ):
-                able.setdefault(attachment.config.netns, {})[attachment.config.name] = attachment
+                able.setdefault(attachment.config.place[1], {})[attachment.config.name] = attachment
         return {
             name: attachment
             for group in able.values()
@@ -159,7 +159,7 @@ class Offload:
         program = None
         try:
             program = self._programs.load(attachment.index, attachment.config.can.offloads)
-            await self._devices.run_in(attachment.config.netns, program.attach, ifindex)
+            await self._devices.run_in(attachment.config.place[1], program.attach, ifindex)
             if attachment.config.can.offloads == "socket":
                 for fd in {attachment.port.spare_fd, attachment.port.fd} - {-1}:
                     program.filter(fd)
@@ -181,7 +181,7 @@ class Offload:
         attachment = one.attachment
         self._close_port(one)
         with contextlib.suppress(DeviceError, OSError):
-            await self._devices.run_in(attachment.config.netns, one.program.detach, one.ifindex)
+            await self._devices.run_in(attachment.config.place[1], one.program.detach, one.ifindex)
         one.program.close()
         if attachment.judged and attachment.port is not None:
             attachment.judged = False
@@ -266,7 +266,7 @@ class Offload:
         others = [
             other.attachment
             for other in self._attached.values()
-            if other is not one and other.attachment.config.netns == config.netns
+            if other is not one and other.attachment.config.place[1] == config.place[1]
         ]
         return Plan(
             takes=not takes,

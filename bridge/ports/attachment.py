@@ -21,7 +21,9 @@ from bridge.devices import stray
 from bridge.devices.counters import Odometer
 from bridge.devices.device import Device, DeviceError
 from bridge.devices.devices import Devices
+from bridge.devices.netlink import set_persist
 from bridge.errors import PortError
+from bridge.mac import stable_mac
 from bridge.ports import vlan_filter
 from bridge.ports.vlan_filter import Program
 from bridge.protect.security import secure
@@ -41,6 +43,7 @@ class Attachment:
 
     config: PortConfig
     index: int
+    bridge: str = ""  # the name of the bridge
     port: Port | None = None  # None: not attached
     device: Device | None = None  # the device as last seen; None: missing, or a memory port
     made: Device | None = None  # a device made for this port that does not vanish with it
@@ -60,6 +63,11 @@ class Attachment:
     claim: socket.socket | None = None  # keeps other daemons from a link
     dropped: Odometer | None = None  # of an attached tap: frames the kernel dropped in front of it
     is_gone: bool = False  # the device attached is gone, and `dropped` is its last word
+
+    @property
+    def guest_address(self) -> int:
+        """The address of an interface that is made for a guest: as configured, or the same after each start."""
+        return self.config.mac or stable_mac(self.bridge, self.config.name)
 
     @property
     def state(self) -> str:
@@ -111,9 +119,10 @@ class Attachment:
         """
         try:
             if self.port is None or self.device is None:
-                return await devices.get(self.config.device, self.config.netns)
-            if not self.is_stray and await devices.identify(self.config.netns) == self.home:
-                found = await devices.get_index(self.device.index, self.config.netns)
+                return await devices.get(*self.config.place)
+            netns = self.config.place[1]
+            if not self.is_stray and await devices.identify(netns) == self.home:
+                found = await devices.get_index(self.device.index, netns)
                 if found is not None:
                     return found
         except DeviceError:
@@ -162,7 +171,25 @@ class Attachment:
         """Remove the device if it was made for this port and is still the same; raises DeviceError."""
         made, self.made = self.made, None
         if made is not None:
-            await devices.delete(made.name, self.config.netns, made.index)
+            await devices.delete(made.name, self.config.place[1], made.index)
+
+    async def configure_made(self, devices: Devices, wanted: PortConfig) -> None:
+        """Give a device that we make another address, and say whether it stays; raises PortError."""
+        if not self.config.can.is_made or self.port is None:
+            return
+        before, after = self.config, wanted
+        if after.persist != before.persist:
+            if self.config.can.is_held:
+                set_persist(self.port.fd, after.persist)
+            else:
+                self.made = None if after.persist else self.device
+        if after.mac == before.mac or self.is_stray:
+            return
+        device = self.config.device if self.config.can.is_pair or self.device is None else self.device.name
+        try:
+            await devices.set_mac(device, self.config.netns, after.mac or stable_mac(self.bridge, after.name))
+        except DeviceError as error:
+            raise PortError(self.config.name, str(error)) from error
 
     async def configure_mtu(self, devices: Devices, mtu: int | None) -> None:
         """Give the device the MTU configured, or back its own, if the kind does so; raises PortError.
@@ -176,7 +203,9 @@ class Attachment:
         if (wanted := mtu or self.own_mtu) is None:
             return
         try:
-            await devices.set_mtu(self.device.name, self.config.netns, wanted)
+            await devices.set_mtu(self.device.name, self.config.place[1], wanted)
+            if self.config.can.is_pair:
+                await devices.set_mtu(self.config.device, self.config.netns, wanted)
         except DeviceError as error:
             if await self.find(devices) is not None:
                 raise PortError(self.config.name, str(error)) from error

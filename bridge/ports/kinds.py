@@ -16,7 +16,7 @@ from bridge.core._core import Bridge, Port
 from bridge.devices.counters import Odometer, tx_dropped_here
 from bridge.devices.device import DeviceError, explain
 from bridge.devices.devices import Devices
-from bridge.devices.netlink import release_tap
+from bridge.devices.netlink import Pair, set_persist
 from bridge.errors import MissingError, PortError
 from bridge.ports.attachment import Attachment
 
@@ -55,16 +55,16 @@ async def attach(
 
 async def _refuse_shared(attachment: Attachment, devices: Devices, holder: Holder) -> None:
     """Refuse, as DeviceError, a device that another port has, by whatever name of it or of its namespace."""
-    config = attachment.config
-    attachment.home = await devices.identify(config.netns)
-    found = await devices.get(config.device, config.netns)
+    device, netns = attachment.config.place
+    attachment.home = await devices.identify(netns)
+    found = await devices.get(device, netns)
     if found is None or attachment.home is None:
         return
     if (other := holder((attachment.home, found.index))) is not None:
-        called = "" if found.name == config.device else f"it is {found.name}, and "
+        called = "" if found.name == device else f"it is {found.name}, and "
         raise DeviceError(
-            config.device,
-            config.netns,
+            device,
+            netns,
             f"{called}port {other!r} has it already; a device is one port, which may carry several VLANs",
         )
 
@@ -99,7 +99,9 @@ async def _open_tap(attachment: Attachment, core: Bridge, devices: Devices, crea
     config = attachment.config
     is_first = config.mtu is not None and attachment.own_mtu is None
     found = await attachment.find(devices) if is_first else None
-    tap, made = await devices.ensure_tap(config.device, config.netns, config.mtu, create=create)
+    tap, made = await devices.ensure_tap(
+        config.device, config.netns, config.mtu, mac=attachment.guest_address, create=create
+    )
     try:
         port, dropped = await _open_device(attachment, devices, tap.name, _opening_tap(core))
     except DeviceError:
@@ -107,8 +109,10 @@ async def _open_tap(attachment: Attachment, core: Bridge, devices: Devices, crea
             await devices.delete(config.device, config.netns, tap.index)
         raise
     attachment.port = port
-    if made:
-        release_tap(port.fd)
+    if made or config.persist:
+        set_persist(port.fd, config.persist)
+    if config.mac and not made:
+        await devices.set_mac(tap.name, config.netns, config.mac)
     if is_first:
         attachment.own_mtu = found.mtu if found else TAP_MTU
     attachment.dropped, attachment.is_gone = Odometer(dropped), False
@@ -121,6 +125,25 @@ def _opening_tap(core: Bridge) -> Callable[[int, str], tuple[Port, int]]:
         return core.open_tap(index, device), tx_dropped_here(device)
 
     return open_tap
+
+
+async def _open_veth(attachment: Attachment, core: Bridge, devices: Devices, create: bool) -> None:
+    config = attachment.config
+    ours, home = config.place
+    label = f"framebridge {attachment.bridge} {config.name}"
+    pair = Pair(ours, config.device, attachment.guest_address, config.mtu, label)
+    device, is_new = await devices.ensure_pair(pair, config.netns, create=create)
+    try:
+        if config.mac and not is_new:
+            await devices.set_mac(config.device, config.netns, config.mac)
+        attachment.claim = await devices.claim_link(device, home)
+        attachment.port = await _open_device(attachment, devices, device.name, core.open_link)
+    except DeviceError:
+        attachment.release()
+        if is_new:
+            await devices.delete(ours, home, device.index)
+        raise
+    attachment.made = None if config.persist else device
 
 
 async def _open_link(attachment: Attachment, core: Bridge, devices: Devices, create: bool) -> None:
@@ -143,15 +166,16 @@ async def _open_link(attachment: Attachment, core: Bridge, devices: Devices, cre
 async def _open_device(
     attachment: Attachment, devices: Devices, name: str, opener: Callable[[int, str], T]
 ) -> T:
-    config = attachment.config
+    device, netns = attachment.config.place
     try:
-        return await devices.run_in(config.netns, opener, attachment.index, name)
+        return await devices.run_in(netns, opener, attachment.index, name)
     except OSError as error:
-        raise explain(error, config.device, config.netns, f"attach a {config.kind} port") from error
+        raise explain(error, device, netns, f"attach a {attachment.config.kind} port") from error
 
 
 OPENERS = {
     "tap": Opener(_open_tap, Devices.check_tap),
+    "veth": Opener(_open_veth, Devices.check_pair),
     "link": Opener(_open_link, Devices.check_link),
     "memory": Opener(_open_memory, _check_nothing),
 }

@@ -28,7 +28,8 @@ RETRY_AFTER = 1.0  # seconds before a device that failed is tried again
 class PortTable:
     """The ports of one bridge; iterating gives them in the order of their arrival."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, bridge: str = "") -> None:
+        self._bridge = bridge
         self.former: dict[str, int] = {}  # indexes of ports closed in the change under way
         self._clock = clock
         self._attachments: dict[str, Attachment] = {}
@@ -111,7 +112,9 @@ class PortTable:
 
     def add(self, config: PortConfig) -> Attachment:
         """Make the attachment of a port."""
-        attachment = self._attachments[config.name] = Attachment(config, self._choose_index(config.name))
+        attachment = self._attachments[config.name] = Attachment(
+            config, self._choose_index(config.name), self._bridge
+        )
         return attachment
 
     def _choose_index(self, name: str) -> int:
@@ -165,15 +168,16 @@ class PortTable:
 
     def device_changed(self, netns: str | None, device: Device, present: bool) -> None:
         """Mark the port whose device came, changed, or went."""
-        for name, attachment in self._attachments.items():
-            if attachment.config.netns != netns or attachment.is_stray:
+        for port, attachment in self._attachments.items():
+            name, place = attachment.config.place
+            if place != netns or attachment.is_stray:
                 continue
             is_same = attachment.is_of(device)
             if is_same and not present:
                 attachment.broken = not attachment.config.can.is_held  # else its descriptor tells
                 attachment.note_gone(device)
-            if is_same or (attachment.port is None and device.is_called(attachment.config.device)):
-                self.mark_dirty(name)
+            if is_same or (attachment.port is None and device.is_called(name)):
+                self.mark_dirty(port)
 
     def port_failed(self, index: int, errno: int) -> None:
         """Mark a port that the data plane cannot use any more."""

@@ -21,6 +21,7 @@ from helpers.net import HERE, Namespace, Net, PacketSocket, attach_tap, make_nam
 from pyroute2 import netns as kernel_netns
 
 from bridge.clock import Clock
+from bridge.config import checks
 from bridge.config.port import PortConfig
 from bridge.config.static_entry import StaticEntry
 from bridge.config.whole import Config
@@ -28,6 +29,7 @@ from bridge.devices.devices import Devices
 from bridge.engine.engine import Engine
 from bridge.errors import ApplyError, MissingError, PortError
 from bridge.events import Subscription
+from bridge.mac import format_mac, stable_mac
 from bridge.ports import vlan_filter
 
 pytestmark = pytest.mark.root
@@ -41,6 +43,10 @@ def tap(name: str, space: Namespace, device: str = "tap0", **options: Any) -> Po
 
 def link(name: str, space: Namespace, device: str, **options: Any) -> PortConfig:
     return PortConfig(name, "link", device=device, netns=space.name, **{"pvid": VID, **options})
+
+
+def veth(name: str, space: Namespace, device: str = "eth0", **options: Any) -> PortConfig:
+    return PortConfig(name, "veth", device=device, netns=space.name, **{"pvid": VID, **options})
 
 
 def memory(name: str, **options: Any) -> PortConfig:
@@ -239,6 +245,89 @@ async def test_another_port_takes_over_the_device_of_one_that_leaves(net: Net) -
             told.append(row["event"])
         assert "port-missing" not in told
         assert told.count("port-up") == 3
+
+
+# -- what is made for a guest ------------------------------------------------------------------------
+
+
+@story
+async def test_an_interface_of_a_guest_has_the_same_address_after_each_start(net: Net) -> None:
+    """Derived from machine, bridge and port; or the one configured, also live; IP addresses stay with `persist`."""
+    space, other = net.namespace(), net.namespace()
+    seen = set()
+    for _ in range(2):
+        async with running(tap("guests", space), veth("pods", other)):
+            seen.add((space.link("tap0")["address"], other.link("eth0")["address"]))
+    ((one, two),) = seen
+    assert one == format_mac(stable_mac("bridge0", "guests"))
+    assert two == format_mac(stable_mac("bridge0", "pods"))
+    assert one != two
+
+    mac = 0x02005E000042
+    async with running(tap("guests", space, mac=mac, persist=True), veth("pods", other)) as engine:
+        assert space.link("tap0")["address"] == format_mac(mac)
+        space.add_address("tap0", "10.0.0.1", 24)
+        kept = tap("guests", space, mac=mac + 1, persist=True)
+        await engine.apply(config(kept, veth("pods", other, mac=mac + 2, persist=True)))
+        assert space.link("tap0")["address"] == format_mac(mac + 1)
+        assert other.link("eth0")["address"] == format_mac(mac + 2)
+        index = space.link("tap0")["index"], other.link("eth0")["index"]
+    async with running(kept, veth("pods", other, persist=True)) as engine:
+        assert (space.link("tap0")["index"], other.link("eth0")["index"]) == index
+        assert [state(engine, name) for name in ("guests", "pods")] == ["up", "up"]
+        await engine.apply(config(tap("guests", space), veth("pods", other)))
+    assert (space.devices(), other.devices()) == ({"lo"}, {"lo"})
+
+
+@story
+async def test_a_pair_is_made_for_a_guest_and_comes_back_with_it(net: Net) -> None:
+    """By name, by path and by a process; MTU of both ends; the guest vanishes and returns; nothing is left."""
+    space = net.namespace()
+    assert space.name is not None
+    sleeper = await asyncio.to_thread(space.run, subprocess.Popen, ["sleep", "1000"])
+    try:
+        by_process = checks.network_namespace(sleeper.pid)
+        for netns in (by_process, f"/run/netns/{space.name}"):
+            async with running(veth("pods", Namespace(netns), mtu=1400), memory("m")) as engine:
+                assert (space.link("eth0")["mtu"], space.link("eth0")["up"]) == (1400, True)
+                await engine.apply(config(veth("pods", Namespace(netns), mtu=1300), memory("m")))
+                assert (space.link("eth0")["mtu"], engine.status.ports("pods")[0]["mtu"]) == (1300, 1300)
+                with packet_socket("eth0", space) as guest:
+                    await crosses(engine, "m", guest, 1)
+                    guest.send(frames.ethernet(frames.host(1), frames.host(2)))
+                    await until(lambda: engine.status.fdb(port="pods"), "the guest learned")
+                assert balance(engine) == 0
+            assert space.devices() == {"lo"}
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    async with running(veth("pods", space), memory("m"), clock=QuickClock()) as engine:
+        events = engine.subscribe()
+        space.delete_link("eth0")
+        await wait_event(events, "port-missing")
+        await wait_event(events, "port-up")
+        space.remove()
+        await wait_event(events, "port-missing")
+        kernel_netns.create(space.name)
+        await wait_event(events, "port-up")
+        await asyncio.to_thread(space.wait_carrier, "eth0")
+        await crosses(engine, "m", net.packet_socket("eth0", space), 3)
+    assert space.devices() == {"lo"}
+
+
+@story
+async def test_a_pair_that_cannot_be_made_leaves_nothing(net: Net) -> None:
+    """Its name here is somebody else's, or its name there; a file that is no namespace."""
+    space = net.namespace()
+    net.veth("veth-pods", "eth0", HERE, space)
+    for port, why in (
+        (veth("pods", space), "'veth-pods': it is there already and not of this port"),
+        (veth("other", space), "cannot make the pair: File exists"),
+        (veth("other", Namespace("/dev/null")), "cannot enter it: Invalid argument"),
+    ):
+        with pytest.raises(PortError, match=why):
+            await Engine(config(port)).start()
+        assert "veth-other" not in HERE.devices()
 
 
 # -- links -----------------------------------------------------------------------------------------

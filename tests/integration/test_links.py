@@ -23,7 +23,7 @@ from bridge import privileges
 from bridge.devices import device as module
 from bridge.devices.device import Created, Device, DeviceError, explain
 from bridge.devices.devices import Devices
-from bridge.devices.netlink import release_tap
+from bridge.devices.netlink import set_persist
 
 pytestmark = pytest.mark.root
 
@@ -88,7 +88,7 @@ async def test_an_absent_tap_is_made_with_its_mtu_and_vanishes_with_its_descript
 
         fd = await links.run_in(space.name, attach_tap, "tap0")
         await until(lambda: getattr(watch.last(space.name, "tap0"), "carrier", False), "carrier of tap0")
-        release_tap(fd)
+        set_persist(fd, False)
         os.close(fd)
         await until(lambda: watch.last(space.name, "tap0") is None, "tap0 gone")
         assert space.devices() == {"lo"}

@@ -8,6 +8,7 @@ counted accordingly.
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from model import Frame, Offload
 from bridge.config.port import PortConfig
 from bridge.core import _core
 from bridge.core.values import PortRow
+from bridge.devices.namespaces import open_namespace
+from bridge.devices.netlink import Pair, ensure_pair
 from bridge.ports import vlan_filter
 
 A, B = frames.host(1), frames.host(2)
@@ -151,6 +154,23 @@ class LinkOutside(KernelOutside):
         return bridge.open_link(0, "a", slots=64)
 
 
+class VethOutside(LinkOutside):
+    """A pair made for a guest, whose end is used as any link's far end is."""
+
+    def open(self, bridge: _core.Bridge) -> _core.Port:
+        namespace = open_namespace()
+        try:
+            HERE.run(ensure_pair, Pair("a", "b", 0x020000000001, 1500, "framebridge test"), namespace)
+        finally:
+            os.close(namespace)
+        self.net.callback(HERE.delete_link, "a")
+        HERE.set_link("b", state="up")
+        for device in self.devices:
+            HERE.wait_carrier(device)
+        self.socket = self.net.packet_socket("b", vnet=True)
+        return bridge.open_link(0, "a", slots=64)
+
+
 class HeldTapOutside(KernelOutside):
     """A link on a tap that another process holds, as QEMU does: what is sent has whatever header the guest likes."""
 
@@ -260,10 +280,11 @@ KINDS = {
     "memory": MemoryOutside,
     "tap": TapOutside,
     "link": LinkOutside,
+    "veth": VethOutside,
     "held tap": HeldTapOutside,
     "refused": RefusedOutside,
 }
-DEVICES = ["tap", "link"]
+DEVICES = ["tap", "link", "veth"]
 HELD = ["held tap", "refused"]
 
 

@@ -529,7 +529,7 @@ def test_bridge(line: str, message: str) -> None:
         (
             "name = 'p'\nkind = 'tup'",
             3,
-            "port[0].kind: expected 'tap' or 'link' or 'memory', got 'tup'; did you mean",
+            "port[0].kind: expected 'tap' or 'link' or 'veth' or 'memory', got 'tup'; did you mean",
         ),
         ("name = 'p'\nkind = 'tap'", 1, "port[0]: a tap port needs a device; add device = '...'"),
         ("name = 'p'\nkind = 'link'", 1, "port[0]: a link port needs a device"),
