@@ -52,6 +52,7 @@ NUMBERS = {f"CAP_{name.upper()}": number for number, name in enumerate(NAMES)}
 
 PORTS = frozenset({"CAP_NET_ADMIN", "CAP_NET_RAW"})  # taps and netlink; packet sockets
 NAMESPACES = frozenset({"CAP_SYS_ADMIN"})  # setns(2)
+PROCESSES = frozenset({"CAP_SYS_PTRACE"})  # the namespaces of other processes, as /proc/PID/ns/net
 OFFLOAD = frozenset({"CAP_BPF"})  # bpf(2)
 LOW_PORTS = frozenset({"CAP_NET_BIND_SERVICE"})  # below 1024
 

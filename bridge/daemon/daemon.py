@@ -45,9 +45,7 @@ CHECK_SECONDS = 10.0  # between looks at the data thread, if no watchdog asks fo
 logger = logging.getLogger(__package__)
 
 
-def main(
-    config_path: str, *, verbose: bool = False, keep: Collection[str] = (), strict: bool = False
-) -> int:
+def main(config_path: str, *, verbose: bool = False, keep: Collection[str] = (), strict: bool = False) -> int:
     """Run a bridge in the foreground until a signal ends it; returns the exit status. `keep`: words of KEEPING."""
     from bridge.engine.engine import Engine  # the data plane, which nothing but a daemon needs
 
@@ -103,6 +101,8 @@ def _needed(config: Config) -> frozenset[str]:
     needed = privileges.PORTS
     if any(port.netns for port in config.ports):
         needed |= privileges.NAMESPACES
+    if any((port.netns or "").startswith("/proc/") for port in config.ports):
+        needed |= privileges.PROCESSES
     if config.bridge.offload != "off":
         needed |= privileges.OFFLOAD
     if config.metrics.needs_low_port:

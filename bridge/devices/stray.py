@@ -23,9 +23,13 @@ IFREQ_LEN = 40
 
 
 class Found(NamedTuple):
-    """A device, and the namespace it is in (device number and inode, as netns(7) tells namespaces apart)."""
+    """A device, and the namespace it is in (device number and inode, as netns(7) tells namespaces apart).
 
-    device: Device
+    `device` is None where this process may not enter that.
+    """
+
+    name: str
+    device: Device | None
     namespace: tuple[int, int]
 
 
@@ -36,14 +40,17 @@ def look(fd: int) -> Found | None:
         namespace = fcntl.ioctl(fd, TUNGETDEVNETNS)
     except OSError:
         return None
-    (name,) = struct.unpack_from("16s", request)
+    (raw,) = struct.unpack_from("16s", request)
+    name = raw.rstrip(b"\0").decode()
     try:
         status = os.fstat(namespace)
         with ThreadPoolExecutor(1, "framebridge-stray") as visitor:
-            device = visitor.submit(_visit, namespace, name.rstrip(b"\0").decode()).result()
+            device = visitor.submit(_visit, namespace, name).result()
+    except PermissionError:
+        device = None
     finally:
         os.close(namespace)
-    return Found(device, (status.st_dev, status.st_ino)) if device else None
+    return Found(name, device, (status.st_dev, status.st_ino))
 
 
 def _visit(namespace: int, name: str) -> Device | None:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from bridge.config.port import PortConfig
@@ -137,7 +137,9 @@ class Attachment:
         if found is None or (self.home == found.namespace and not self.is_stray):
             return None  # it, or the name of its namespace, is gone
         self.is_stray = found.namespace != self.home
-        if self.dropped is not None:
+        if found.device is None and self.device is not None:  # nobody may look: it is taken to be up
+            return replace(self.device, name=found.name, up=True, carrier=True)
+        if self.dropped is not None and found.device is not None:
             self.dropped.read(found.device.tx_dropped)
             self.is_gone = self.is_stray
         return found.device
