@@ -146,6 +146,15 @@ class Ledger:
                 tally.add(self._kernel.take_port(port.index))
             tally.miss("tap_full", dropped.get(name, 0))
 
+    @property
+    def removed(self) -> Tally:
+        """What ports did that are no more."""
+        return self._removed
+
+    def continue_from(self, name: str, tally: Tally) -> None:
+        """Add to a port what was counted of it by another process."""
+        self._past.setdefault(name, Tally()).add(tally)
+
     def close(self, name: str) -> None:
         """Move the counters of a port that is no more to the total."""
         self._removed.add(self._past.pop(name, Tally()))

@@ -27,7 +27,9 @@ def run(options: Options, words: list[str]) -> int:
                 f"--keep takes words of {', '.join(daemon.KEEPING)}, with commas between, not {word!r}"
             )
     file = Grammar(names=("file",)).read(words)["file"]
-    return daemon.main(file, verbose=options.verbose, keep=keep, strict=options.strict)
+    return daemon.main(
+        file, verbose=options.verbose, keep=keep, strict=options.strict, take_over=options.take_over
+    )
 
 
 def check(options: Options, words: list[str]) -> int:
@@ -128,13 +130,14 @@ def lab(_: Options, arguments: list[str]) -> int:
 BEGIN = (
     Command(
         "run",
-        "FILE [--strict] [--keep netns,offload]",
+        "FILE [--strict] [--take-over] [--keep netns,offload]",
         "be the bridge that FILE describes, in the foreground",
         run,
         """\
 It is ready when its control socket exists. A port whose device or namespace is missing is attached when that
-appears; with --strict a missing one is refused. SIGTERM or Ctrl-C ends it and removes what it made; SIGHUP makes
-it read FILE again. -v logs more.
+appears; with --strict a missing one is refused. With --take-over it goes on with the ports, the FDB and the
+counters of the daemon that answers on the control socket of FILE, which ends then; no guest notices.
+SIGTERM or Ctrl-C ends it and removes what it made; SIGHUP makes it read FILE again. -v logs more.
 
 It needs CAP_NET_ADMIN and CAP_NET_RAW, for ports with a `netns` CAP_SYS_ADMIN, for [bridge] offload CAP_BPF, and
 gives up at its start what FILE does not ask for. --keep netns, --keep offload: a later configuration may ask for it.

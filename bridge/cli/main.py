@@ -74,6 +74,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--once", action="store_true")
         self.add_argument("--keep")
         self.add_argument("--strict", action="store_true")
+        self.add_argument("--take-over", action="store_true")
         self.add_argument("-h", "--help", action="store_true")
         self.add_argument("-V", "--version", action="store_true")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__package__)
 
+GiveAway = Callable[[socket.socket], Awaitable[None]]  # the bridge, to the process at the other end
 TRUSTED: ContextVar[bool] = ContextVar("TRUSTED", default=False)  # the caller that is answered in this task
 
 
@@ -34,6 +36,7 @@ class Context:
         self.engine = engine
         self.config_path = config_path
         self.notifier = notifier
+        self.give_away: GiveAway | None = None  # set by the daemon
         self._changing = asyncio.Lock()
 
     async def change(self, edit: Callable[[Config], Config]) -> list[Row]:

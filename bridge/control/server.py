@@ -40,6 +40,7 @@ from bridge.control.protocol import (
 )
 from bridge.control.service import Service
 from bridge.control.socket_path import Peer, SocketPath, peer_of
+from bridge.control.takeover import Upgrade
 from bridge.errors import ControlError
 from bridge.events import Subscription
 
@@ -89,6 +90,12 @@ class ControlServer:
         self._path = path
         self._server.start(path.listen())
 
+    async def give_up(self) -> None:
+        """Answer nobody any more, and leave the socket where it is: another process answers on it."""
+        self._server.stop()
+        await self._server.close(self.limits.farewell)
+        self._path = None
+
     async def close(self) -> None:
         """Remove the socket, end monitors, let calls in progress end, hang up on everybody. Idempotent."""
         if self._path is None:
@@ -96,7 +103,7 @@ class ControlServer:
         self._path.withdraw()
         await self._server.close(self.limits.farewell)
 
-    async def answer(self, call: Call, peer: Peer) -> Iterable[Row] | Message | Subscription:
+    async def answer(self, call: Call, peer: Peer) -> Iterable[Row] | Message | Subscription | Upgrade:
         """Pass a call on to the service; ControlError if it fails."""
         return await self._service.call(call, may_change=self.may_change(peer), is_trusted=peer.is_trusted)
 
@@ -184,6 +191,8 @@ class _Client(Connection):
             answer = await self._server.answer(call, peer)
             if isinstance(answer, Subscription):
                 await self._monitor(answer)
+            elif isinstance(answer, Upgrade):
+                await self._upgrade(answer)
             elif not call.oneway:
                 await self._reply(answer, more=call.more)
         except ProtocolError:
@@ -199,6 +208,14 @@ class _Client(Connection):
         for reply in row_replies(answer, more=more):
             await self._send(reply)
             await asyncio.sleep(0)  # a long table must not keep the control thread to itself
+
+    async def _upgrade(self, answer: Upgrade) -> None:
+        """Leave the connection to another protocol, in which we speak first."""
+        self._is_finished = True
+        self.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await self._send(encode({"parameters": {"rows": []}}))
+        with self.socket.dup() as connection:
+            await answer.serve(connection)
 
     async def _monitor(self, events: Subscription) -> None:
         """Stream events until either end is over; input other than the end is an error."""

@@ -18,8 +18,8 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
 from bridge import __version__
-from bridge.control import cost, fdb, general, mirrors, offload, ports, trace
-from bridge.control.context import TRUSTED, Context
+from bridge.control import cost, fdb, general, mirrors, offload, ports, takeover, trace
+from bridge.control.context import TRUSTED, Context, GiveAway
 from bridge.control.methods import describe, find_method, method, published
 from bridge.control.protocol import (
     CONFIG_INVALID,
@@ -34,6 +34,7 @@ from bridge.control.protocol import (
     Message,
     Row,
 )
+from bridge.control.takeover import Upgrade
 from bridge.errors import ConfigError, ControlError, FramebridgeError
 from bridge.events import Subscription
 from bridge.systemd.notify import Notifier
@@ -62,7 +63,7 @@ async def get_interface_description(_: Context, interface: str) -> Message:
 
 
 METHODS = {one.name: one for one in (get_info, get_interface_description)} | published(
-    general, ports, mirrors, offload, fdb, cost, trace
+    general, ports, mirrors, offload, fdb, cost, trace, takeover
 )
 
 
@@ -74,9 +75,13 @@ class Service:
         self._onlooking = asyncio.Lock()
         self._rested = 0.0  # time of the loop
 
+    def set_give_away(self, give_away: GiveAway) -> None:
+        """Say how the bridge is given to another process."""
+        self._context.give_away = give_away
+
     async def call(
         self, call: Call, *, may_change: bool, is_trusted: bool = False
-    ) -> Iterable[Row] | Message | Subscription:
+    ) -> Iterable[Row] | Message | Subscription | Upgrade:
         """Answer a call with rows, other parameters, or a stream of events. Raises ControlError only.
 
         A caller who `is_trusted` could write the configuration file: a text of such a one is as good as the file.
@@ -91,7 +96,7 @@ class Service:
         turn = self._turn() if known.is_costly and not may_change else contextlib.nullcontext()
         try:
             async with turn:
-                answer: Iterable[Row] | Message | Subscription = await known.function(
+                answer: Iterable[Row] | Message | Subscription | Upgrade = await known.function(
                     self._context, **parameters
                 )
         except ControlError:

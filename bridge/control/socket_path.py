@@ -34,6 +34,7 @@ class SocketPath:
         self.path = path
         self._lock_path = f"{path}.lock"
         self._listening: os.stat_result | None = None
+        self._listener: socket.socket | None = None
         if len(os.fsencode(path + NEW)) > PATH_MAX:
             raise _socket_problem(f"{path} is longer than {PATH_MAX - len(NEW)} bytes; choose a shorter path")
         with _blamed_on(path):
@@ -50,6 +51,27 @@ class SocketPath:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+    @classmethod
+    def taken_over(cls, path: str, lock: int, listener: int) -> Self:
+        """Make the right of another process ours, which it gives up without a trace: its lock and its socket."""
+        made = cls.__new__(cls)
+        made.path, made._lock_path = path, f"{path}.lock"
+        made._lock, made._listening = lock, Path(path).lstat()
+        made._listener = socket.socket(fileno=listener)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+        return made
+
+    def descriptors(self) -> list[int]:
+        """Give the lock and the socket, for another process that takes them over."""
+        return [self._lock] if self._listener is None else [self._lock, self._listener.fileno()]
+
+    def give_up(self) -> None:
+        """Let go of the path without a trace: it is another process's."""
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock, self._listening = -1, None
 
     def _make_directory(self) -> None:
         with _umask(0o022):
@@ -94,6 +116,8 @@ class SocketPath:
 
     def listen(self) -> socket.socket:
         """Make the socket, mode 0660 from its first moment, and put it in its place ready to answer."""
+        if self._listener is not None:  # taken over
+            return self._listener
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with _blamed_on(self.path), _umask(0o117):
@@ -106,6 +130,7 @@ class SocketPath:
         except BaseException:
             listener.close()
             raise
+        self._listener = listener
         return listener
 
     def withdraw(self) -> None:

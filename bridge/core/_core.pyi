@@ -29,6 +29,7 @@ from bridge.core.values import Offload as Offload
 from bridge.core.values import OffloadTalker as OffloadTalker
 from bridge.core.values import PacketHeaders as PacketHeaders
 from bridge.core.values import PortCounters as PortCounters
+from bridge.core.values import PortPlace as PortPlace
 from bridge.core.values import PortRow as PortRow
 from bridge.core.values import SlowBatch as SlowBatch
 from bridge.core.values import Taken as Taken
@@ -89,6 +90,9 @@ class Bridge:
     def open_tap(self, index: int, device: str) -> Port:
         """Attach to tap `device` (created if absent, then it vanishes with the port)."""
     def open_link(self, index: int, device: str, *, slots: int = 2048) -> Port: ...
+    def adopt_tap(self, index: int, device: str, place: PortPlace) -> Port:
+        """Make a port of the descriptors of another process, which belong to it then; OSError (EBADF): no tap's."""
+    def adopt_link(self, index: int, device: str, place: PortPlace) -> Port: ...
     def open_memory(self, index: int, *, slots: int = 1024, vnet: bool = True) -> MemoryPort: ...
     def open_replay(self, index: int, frames: Sequence[bytes]) -> Port:
         """A source that plays `frames` in order without end and a sink that only counts: for benchmarks."""
@@ -126,6 +130,10 @@ class Bridge:
     def fdb_hash(self) -> tuple[int, int, int]:
         """Slots of the FDB, and the two words of the secret that its hash is keyed with."""
     def offload_talkers(self, maps: OffloadMaps) -> list[OffloadTalker]: ...
+    def fdb_dump(self) -> bytes:
+        """Give the whole table: 13 bytes an entry, key, port, tick and kind, each with its first byte first."""
+    def fdb_load(self, dump: bytes) -> int:
+        """Put the learned and sticky entries of a dump into the table, as learned; returns how many had room."""
     def fdb_set_many(self, entries: Sequence[tuple[int, int, int, str]]) -> list[bool]: ...
     def fdb_delete(self, vid: int, mac: int) -> bool:
         """Remove an entry of any kind; False: there was none."""

@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from bridge.core._handles cimport VID_MAX, Port, MemoryPort, check_range, fail, lookup, names
+from bridge.core._handles cimport VID_MAX, Port, MemoryPort, check_range, fail, lookup, names, place_to_c
 from bridge.core._offload cimport OffloadMaps
 from bridge.core._snapshot cimport Snapshot
 from bridge.core.account cimport *
@@ -62,6 +62,7 @@ PACKET_BLOCK_LEN = BR_CAPTURE_BLOCK_LEN
 
 cdef enum:
     EVENT_BURST = 512
+    DUMPED = 13  # bytes of an entry: key (8), port (2), tick (2), kind (1), the first byte first
 
 
 DROP_REASONS = names(br_drop_names, BR_DROP_N)
@@ -163,6 +164,27 @@ cdef class Bridge:
         check_range("length of the device name", len(name), 1, 15)
         check_range("slots", slots, 1, 1 << 16)
         error = br_port_open_link(&raw, name, slots)
+        if error:
+            raise fail(error, device)
+        return self.adopt(Port.__new__(Port), raw, index, device)
+
+    def adopt_tap(self, int index, str device not None, place not None):
+        cdef br_port *raw = NULL
+
+        check_range("port index", index, 0, BR_PORTS_MAX - 1)
+        check_range("descriptors of a tap", len(place.fds), 1, 1)
+        error = br_port_adopt_tap(&raw, place.fds[0], self.raw.thread.batch.burst)
+        if error:
+            raise fail(error, device)
+        return self.adopt(Port.__new__(Port), raw, index, device)
+
+    def adopt_link(self, int index, str device not None, place not None):
+        cdef br_port *raw = NULL
+        cdef br_port_place known = place_to_c(place)
+
+        check_range("port index", index, 0, BR_PORTS_MAX - 1)
+        check_range("descriptors of a link", len(place.fds), BR_PORT_FDS, BR_PORT_FDS)
+        error = br_port_adopt_link(&raw, &known)
         if error:
             raise fail(error, device)
         return self.adopt(Port.__new__(Port), raw, index, device)
@@ -433,6 +455,72 @@ cdef class Bridge:
             return [make_entry(entry[i]) for i in range(n)]
         finally:
             free(entry)
+
+    def fdb_dump(self):
+        cdef uint32_t slots = br_fdb_slots(&self.raw.thread.fdb)
+        cdef br_fdb_entry *entry = <br_fdb_entry *>malloc(slots * sizeof(br_fdb_entry))
+        cdef br_fdb_value value
+        cdef uint8_t *at
+        cdef bytearray out
+        cdef uint32_t n
+        cdef uint32_t i
+        cdef int byte
+
+        if entry is NULL:
+            raise MemoryError
+        try:
+            with nogil:
+                n = br_fdb_copy(&self.raw.thread.fdb, entry)
+            out = bytearray(n * DUMPED)
+            at = out
+            for i in range(n):
+                value.word = entry[i].value
+                for byte in range(8):
+                    at[byte] = <uint8_t>(entry[i].key >> (8 * (7 - byte)))
+                at[8], at[9] = <uint8_t>(value.port >> 8), <uint8_t>value.port
+                at[10], at[11] = <uint8_t>(value.tick >> 8), <uint8_t>value.tick
+                at[12] = value.kind
+                at += DUMPED
+            return bytes(out)
+        finally:
+            free(entry)
+
+    def fdb_load(self, const uint8_t[::1] dump not None):
+        cdef uint32_t n = <uint32_t>(dump.shape[0] // DUMPED)
+        cdef uint32_t n_changes = 0
+        cdef uint32_t n_done = 0
+        cdef uint32_t i
+        cdef int byte
+        cdef const uint8_t *at
+        cdef br_fdb_change *raw
+
+        if dump.shape[0] % DUMPED:
+            raise ValueError(f"a dump has {DUMPED} bytes an entry, not {dump.shape[0]} in all")
+        raw = <br_fdb_change *>calloc(n or 1, sizeof(br_fdb_change))
+        if raw is NULL:
+            raise MemoryError
+        try:
+            for i in range(n):
+                at = &dump[i * DUMPED]
+                if at[12] > BR_FDB_STICKY or at[2] & 1 or at[8]:
+                    continue
+                for byte in range(8):
+                    raw[n_changes].key = raw[n_changes].key << 8 | at[byte]
+                if not 1 <= raw[n_changes].key >> 48 <= VID_MAX or not raw[n_changes].key & 0xFFFFFFFFFFFF:
+                    raw[n_changes].key = 0
+                    continue
+                raw[n_changes].port = at[9]
+                raw[n_changes].tick = <uint16_t>(at[10] << 8 | at[11])
+                raw[n_changes].verb = BR_FDB_RESTORE
+                raw[n_changes].kind = BR_FDB_DYNAMIC
+                n_changes += 1
+            with nogil:
+                br_bridge_fdb(self.raw, raw, n_changes)
+            for i in range(n_changes):
+                n_done += raw[i].result == 0
+            return n_done
+        finally:
+            free(raw)
 
     def fdb_find(self, vid, mac):
         cdef uint64_t key = make_key(vid, mac)

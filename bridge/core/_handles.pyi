@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import final
 
-from bridge.core.values import Frame, Taken
+from bridge.core.values import Frame, PortPlace, Taken
 
 class Port:
     """An open port. Traffic flows once a snapshot that names it is applied."""
@@ -16,6 +16,10 @@ class Port:
     @property
     def spare_fd(self) -> int:
         """A second socket that may take over from `fd`, and wants the same filter; -1: there is none."""
+    def place(self) -> PortPlace:
+        """Tell what another process needs to take the port over; its descriptors stay ours. OSError: it cannot be."""
+    def resume(self, place: PortPlace) -> None:
+        """Read on from there; before a data thread does."""
     @property
     def failed(self) -> bool:
         """The data thread gave up on it (event `port_error`); it wants to be closed and opened again."""

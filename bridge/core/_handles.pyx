@@ -14,7 +14,7 @@ from bridge.core.frame cimport *
 from bridge.core.memory cimport *
 from bridge.core.mirror cimport *
 from bridge.core.port cimport *
-from bridge.core.values import Frame, Offload, Taken
+from bridge.core.values import Frame, Offload, PortPlace, Taken
 
 cdef dict GSO_TYPES = {"none": BR_GSO_NONE, "tcp4": BR_GSO_TCP4, "tcp6": BR_GSO_TCP6, "udp": BR_GSO_UDP}
 cdef dict GSO_NAMES = {number: name for name, number in GSO_TYPES.items()}
@@ -61,6 +61,21 @@ cdef object offload_from_c(br_vnet raw):
     return Offload(bool(raw.needs_csum), raw.csum_start, raw.csum_offset, gso, ecn, raw.gso_size, raw.hdr_len)
 
 
+cdef br_port_place place_to_c(object place) except *:
+    cdef br_port_place raw
+    cdef int i
+
+    memset(&raw, 0, sizeof(raw))
+    check_range("descriptors", len(place.fds), 0, BR_PORT_FDS)
+    check_range("slots", place.slots, 0, 1 << 20)
+    raw.n_fds = len(place.fds)
+    for i in range(BR_PORT_FDS):
+        raw.fd[i] = place.fds[i] if i < len(place.fds) else -1
+    raw.slots, raw.taken, raw.released = place.slots, place.taken, place.released
+    raw.taken_seen, raw.wedged, raw.missed_seen = place.taken_seen, place.wedged, place.missed_seen
+    return raw
+
+
 cdef class Port:
     @property
     def fd(self):
@@ -77,6 +92,22 @@ cdef class Port:
     @property
     def closed(self):
         return self.raw is NULL
+
+    def place(self):
+        cdef br_port_place raw
+        cdef int error = br_port_find_place(self.open_raw(), &raw)
+
+        if error:
+            raise fail(error, self.device)
+        numbers = (raw.slots, raw.taken, raw.released, raw.taken_seen, raw.wedged, raw.missed_seen)
+        return PortPlace(tuple(raw.fd[i] for i in range(raw.n_fds)), *numbers)
+
+    def resume(self, place):
+        cdef br_port_place raw = place_to_c(place)
+        cdef int error = br_port_resume(self.open_raw(), &raw)
+
+        if error:
+            raise fail(error, self.device)
 
     def __repr__(self):
         return f"<{self.kind} port {self.index} {self.device or '-'}{' closed' if self.closed else ''}>"

@@ -1,6 +1,6 @@
 """Declarations of csrc/port/ for Cython: only what this package uses."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from bridge.core.count cimport br_port_counters
 from bridge.core.frame cimport br_vnet
@@ -30,6 +30,23 @@ cdef extern from "port/port.h" nogil:
         uint16_t tci
         br_vnet vnet
 
+    enum:
+        BR_PORT_FDS
+
+    struct br_port_place:
+        int *fd
+        uint32_t n_fds
+        uint32_t slots
+        uint32_t taken
+        uint32_t released
+        uint32_t taken_seen
+        bint wedged
+        uint64_t missed_seen
+
+    int br_port_find_place "br_port_place" (br_port *port, br_port_place *place)
+    int br_port_adopt_tap(br_port **port, int fd, uint32_t burst)
+    int br_port_adopt_link(br_port **port, const br_port_place *place)
+    int br_port_resume(br_port *port, const br_port_place *place)
     int br_port_open_memory(br_port **port, uint32_t slots, bint vnet)
     int br_port_open_replay(br_port **port, uint32_t n_frames, uint32_t longest, uint32_t burst)
     int br_port_open_tap(br_port **port, const char *device, uint32_t burst)

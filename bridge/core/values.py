@@ -202,6 +202,18 @@ class MirrorState(NamedTuple):
     over_rate: int
 
 
+class PortPlace(NamedTuple):
+    """Descriptors of a port, for another process that takes it over, and where reading has got to (port/port.h)."""
+
+    fds: tuple[int, ...]
+    slots: int = 0
+    taken: int = 0
+    released: int = 0
+    taken_seen: int = 0
+    wedged: bool = False
+    missed_seen: int = 0
+
+
 class Taken(NamedTuple):
     """Packet blocks of a pcapng section, in the byte order of the machine, and why there are no more.
 

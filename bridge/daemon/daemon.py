@@ -30,6 +30,7 @@ from bridge.control.protocol import INTERFACE, Call
 from bridge.control.server import ControlServer
 from bridge.control.service import Service
 from bridge.control.socket_path import SocketPath
+from bridge.daemon.takeover import Giving, Taking
 from bridge.errors import ControlError
 from bridge.systemd.notify import Notifier
 
@@ -45,7 +46,14 @@ CHECK_SECONDS = 10.0  # between looks at the data thread, if no watchdog asks fo
 logger = logging.getLogger(__package__)
 
 
-def main(config_path: str, *, verbose: bool = False, keep: Collection[str] = (), strict: bool = False) -> int:
+def main(
+    config_path: str,
+    *,
+    verbose: bool = False,
+    keep: Collection[str] = (),
+    strict: bool = False,
+    take_over: bool = False,
+) -> int:
     """Run a bridge in the foreground until a signal ends it; returns the exit status. `keep`: words of KEEPING."""
     from bridge.engine.engine import Engine  # the data plane, which nothing but a daemon needs
 
@@ -53,7 +61,7 @@ def main(config_path: str, *, verbose: bool = False, keep: Collection[str] = (),
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=form)
     logging.getLogger("bridge").setLevel(logging.DEBUG if verbose else logging.INFO)
     raise_descriptor_limit(DESCRIPTORS)
-    return asyncio.run(serve(config_path, Engine, keep=keep, strict=strict))
+    return asyncio.run(serve(config_path, Engine, keep=keep, strict=strict, take_over=take_over))
 
 
 async def serve(
@@ -62,24 +70,32 @@ async def serve(
     *,
     keep: Collection[str] = (),
     strict: bool = False,
+    take_over: bool = False,
     notifier: Notifier | None = None,
     check_seconds: float = CHECK_SECONDS,
 ) -> int:
     """Run one bridge; returns 0 after a signal, 1 after a fault. FramebridgeError: it could not start.
 
     `strict`: it does not start without the device of a port, which otherwise is attached when it appears.
+    `take_over`: it goes on with what a daemon has that answers on the control socket of the file, which then ends.
     """
     notifier = notifier or Notifier.from_environment()
     config = load(config_path)
     privileges.restrict(_needed(config).union(*(KEEPING[word] for word in keep)))
     signals = Signals()
-    with signals.caught(), SocketPath(config.bridge.socket_path) as socket_path:
+    path = config.bridge.socket_path
+    taking = await asyncio.to_thread(Taking.begin, path) if take_over else None
+    with signals.caught(), taking.socket_path(path) if taking else SocketPath(path) as socket_path:
         engine = make_engine(config)
         service = Service(engine, config_path, notifier)
         server = ControlServer(service)
+        giving = Giving(engine, socket_path)
         try:
-            if not await signals.finish_unless_stopped(engine.start(strict=strict)):
+            if taking is not None:
+                await taking.take(engine, socket_path, strict=strict)
+            elif not await signals.finish_unless_stopped(engine.start(strict=strict)):
                 return 0
+            service.set_give_away(giving)
             await server.start(socket_path)
             notifier.ready(status_line(engine))
             logger.info("ready: %s, control socket %s", status_line(engine), socket_path.path)
@@ -88,10 +104,15 @@ async def serve(
                 signals,
                 _reload_on(signals.hangup, service),
                 _watch(engine, notifier, check_seconds),
+                _wait_for(giving.done),
             )
         finally:
-            notifier.stopping()
-            await server.close()
+            if giving.done.is_set():
+                await server.give_up()
+            else:
+                giving.refuse_all()
+                notifier.stopping()
+                await server.close()
             await engine.stop()
             logger.info("stopped")
 
@@ -173,6 +194,10 @@ async def _until_end(engine: Engine, signals: Signals, *helpers: Coroutine[Any, 
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _wait_for(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 async def _reload_on(hangup: asyncio.Event, service: Service) -> None:

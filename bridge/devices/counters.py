@@ -22,6 +22,11 @@ class Odometer:
         self.passed = 0
         self._last = start
 
+    @property
+    def last(self) -> int:
+        """The last reading."""
+        return self._last
+
     def read(self, count: int) -> int:
         """Take a reading; returns how far it has come."""
         self.passed += count - self._last if count >= self._last else count

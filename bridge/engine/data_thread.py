@@ -71,6 +71,25 @@ class DataThread:
             os.sched_setaffinity(self._thread.native_id or 0, cpus or os.sched_getaffinity(0))
         self._cpus = cpus
 
+    def freeze(self) -> None:
+        """End the thread at once, without the loop taking a turn; `thaw` begins another. OSError: it does not end."""
+        if self._thread is None:
+            return
+        self._stopping = True
+        self._core.stop()
+        self._thread.join(JOIN_TIMEOUT)
+        if self._thread.is_alive():
+            raise TimeoutError("the data thread does not end")
+
+    def thaw(self) -> None:
+        """Forward again after `freeze`."""
+        self._stopping = False
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(
+            target=self._forward, args=(loop,), name="framebridge-data", daemon=True
+        )
+        self._thread.start()
+
     async def stop(self) -> None:
         """End it and wait for that; idempotent."""
         thread, self._thread = self._thread, None

@@ -22,8 +22,9 @@ Refuses: a start or a change that cannot be carried out in full (PortError, Appl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, Unpack
 
@@ -35,9 +36,11 @@ from bridge.config.static_entry import StaticEntry
 from bridge.config.whole import Config
 from bridge.core._core import Port
 from bridge.devices.devices import Devices
+from bridge.engine import takeover
 from bridge.engine.actions import Actions
 from bridge.engine.parts import Parts
 from bridge.engine.rehearsal import Outcome, Rehearsal
+from bridge.engine.takeover import Message, Offer, State
 from bridge.errors import ApplyError, FramebridgeError, MissingError, PortError
 from bridge.events import Subscription
 from bridge.fdb.file import SAVE_EVERY
@@ -49,6 +52,7 @@ from bridge.ports.kinds import check_all
 log = logging.getLogger(__package__)
 
 HOUSEKEEPING = 1.0  # seconds between rounds
+DEFERRED = ("add_mirror", "set_metrics")  # files and addresses that only one process can have
 
 T = TypeVar("T")
 
@@ -73,6 +77,9 @@ class Engine:
         self._parts = parts = Parts(config, clock or SystemClock(), devices or Devices())
         self._actions = Actions(parts)
         self._tasks: list[asyncio.Task[None]] = []
+        self._deferred: list[Action] = []
+        self._is_given = False  # another process has the bridge
+        self._is_borrowing = False  # from another process, which has it still
         self.status = parts.status
         self.cost = parts.cost
 
@@ -93,20 +100,41 @@ class Engine:
 
         A port whose device is missing is attached when that appears; `strict`: it is refused.
         """
+        await self.prepare(strict=strict)
+        self.begin()
+
+    async def prepare(self, *, strict: bool = False, offer: Offer | None = None) -> None:
+        """Open the ports, but do not forward yet; raises with everything undone.
+
+        `offer`: ports of another process, which are taken over as far as the configuration has them.
+        """
+        ports = self._parts.ports
+        if offer is not None:
+            self._is_borrowing = True
+            ports.offered = dict(offer.ports)
+            names = [port.name for port in self.config.ports if port.name in offer.indexes]
+            ports.former = {name: offer.indexes[name] for name in names}
         tolerate = None if strict else MissingError
         loop = asyncio.get_running_loop()
         self.faults = loop.create_future()
         try:
             await _finish(self._parts.devices.open())
             async with self._parts.turns:
-                for batch in batches(plan(None, self.config)):
+                actions = plan(None, self.config)
+                self._deferred = [one for one in actions if offer is not None and one.kind in DEFERRED]
+                for batch in batches(one for one in actions if one not in self._deferred):
                     await _finish(self._actions.carry_out(batch, tolerate=tolerate))
                 self._parts.data_plane.commit()
                 await self._actions.settle()
-                self._parts.fdb_file.open()
+                self._parts.fdb_file.open(read=offer is None)
         except BaseException:
+            self._is_given = self._is_borrowing
             await self.stop()
             raise
+
+    def begin(self) -> None:
+        """Forward."""
+        loop = asyncio.get_running_loop()
         self._parts.thread.start(self.faults)
         work = (
             self._keep_house(),
@@ -117,6 +145,55 @@ class Engine:
         )
         self._tasks = [loop.create_task(one) for one in work]
         self._parts.auditor.is_open = True
+
+    # -- from one process to another (takeover.py)
+
+    @contextlib.asynccontextmanager
+    async def giving(self) -> AsyncIterator[tuple[Message, list[int]]]:
+        """Offer the ports to another process; nothing changes meanwhile. The kernel gives its share back first."""
+        async with self._parts.turns:
+            is_on = self._parts.offload.is_on
+            await self._parts.offload.configure("off")
+            try:
+                yield takeover.make_offer(self._parts)
+            finally:
+                if is_on and not self._is_given:
+                    await self._parts.offload.configure(self.config.bridge.offload)
+
+    def freeze(self) -> tuple[Message, bytes]:
+        """Stop forwarding at once, and say where; `thaw` or `give_up` follows, whatever happens."""
+        self._parts.thread.freeze()
+        return takeover.make_state(self._parts)
+
+    def thaw(self) -> None:
+        """Forward again after `freeze`."""
+        self._parts.thread.thaw()
+
+    def give_up(self) -> None:
+        """Note that another process has the bridge: `stop` leaves everything as it is."""
+        self._is_given = True
+
+    def give_back(self) -> None:
+        """Leave what was taken over to the process that has it still: `stop` ends the rest."""
+        self._parts.thread.freeze()
+        self._is_given = True
+
+    def go_on(self, state: State) -> int:
+        """Forward where another process stopped; returns how many FDB entries it had. Raises TakeOverError."""
+        restored = takeover.restore(self._parts, state)
+        self.begin()
+        return restored
+
+    async def take_rest(self, state: State) -> None:
+        """Take over what no frame waits for, and do what two processes cannot do at once."""
+        for trouble in takeover.restore_rest(self._parts, state):
+            log.warning("%s", trouble)
+        self._is_borrowing = False
+        deferred, self._deferred = self._deferred, []
+        async with self._parts.turns:
+            for batch in batches(deferred):
+                await _finish(self._actions.carry_out(batch))
+            self._parts.data_plane.commit()
 
     async def stop(self) -> None:
         """Stop forwarding, close all ports, remove what was made; idempotent."""
@@ -130,6 +207,14 @@ class Engine:
         self._parts.auditor.is_open = False
         async with self._parts.turns:
             await self._parts.metrics.close()
+            if self._is_given:
+                for attachment in self._parts.ports:
+                    if self._is_borrowing and not attachment.was_adopted:
+                        await attachment.remove_device(self._parts.devices)
+                await self._parts.data_plane.mirrors.close()
+                await self._parts.devices.close()
+                self._parts.events.close()
+                return
             await self._parts.thread.stop()
             await self._parts.fdb_file.save()
             await self._parts.reconciler.close(self._parts.ports.port_names)

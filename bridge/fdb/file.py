@@ -152,11 +152,11 @@ class FdbFile:
 
     # -- reading
 
-    def open(self) -> None:
+    def open(self, *, read: bool = True) -> None:
         """Read the file, if there is one, and restore what can be; from now on it may be written."""
         self._is_open = True
         bridge = self._config().bridge
-        if not bridge.fdb_file:
+        if not bridge.fdb_file or not read:
             return
         try:
             records, learning = read_text(_read(Path(bridge.fdb_file)), bridge.name)

@@ -57,9 +57,9 @@ class Learning:
         self.counters = self.known.counters
         self.static = StaticEntries(core, self.known)
         self.requests = LearnRequests(events.emit, self.known.port_name)
-        self._ticks = Ticks(core, clock)
-        self.rows = Rows(core, self._ticks, self.known)
-        self.store = Store(core, self._ticks, self.known, self.static)
+        self.ticks = Ticks(core, clock)
+        self.rows = Rows(core, self.ticks, self.known)
+        self.store = Store(core, self.ticks, self.known, self.static)
         self._core = core
         self._clock = clock
         self._events = events
@@ -73,14 +73,14 @@ class Learning:
     def configure(self, bridge: BridgeConfig) -> None:
         """Put ageing into force; entries keep the age they have."""
         self._ageing = bridge.ageing_time
-        self._ticks.configure(bridge.ageing_time)
+        self.ticks.configure(bridge.ageing_time)
         if bridge.fdb_file and not self.known.ports and not self.static:
-            self._ticks.begin_in_the_past()
+            self.ticks.begin_in_the_past()
 
     @property
     def age_ticks(self) -> int:
         """Age limit in ticks, for the snapshot; 0: entries do not age."""
-        return self._ticks.limit
+        return self.ticks.limit
 
     def set_ports(
         self, ports: Mapping[int, PortConfig], configured: Mapping[int, PortConfig] | None = None
@@ -228,12 +228,12 @@ class Learning:
             self.resync()
             self._resync_due = self._clock.now() + (time.thread_time() - began) / RESYNC_SHARE - 0.5
         if self._ageing:
-            self._ticks.advance()
+            self.ticks.advance()
             self._expire()
 
     def _expire(self) -> None:
         """Remove what was last seen in a tick that ended ageing_time ago."""
-        if (oldest := self._ticks.forget(self._ageing)) is None:
+        if (oldest := self.ticks.forget(self._ageing)) is None:
             return
         self.known.drain()
         for entry in self._core.fdb_expire(oldest):

@@ -40,6 +40,11 @@ class StaticEntries:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def entries(self) -> list[StaticEntry]:
+        """All that were set."""
+        return [*self._entries.values()]
+
     def __contains__(self, key: int) -> bool:
         return key in self._entries
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 from bridge.clock import Clock
@@ -44,6 +45,17 @@ class Ticks:
         now = self._clock.now()
         self._core.tick = self.limit
         self._begins = deque(now - self._length * ago for ago in range(self.limit, -1, -1))
+
+    @property
+    def ages(self) -> list[float]:
+        """How long ago each tick began that entries may carry, the oldest first."""
+        now = self._clock.now()
+        return [now - begin for begin in self._begins]
+
+    def continue_from(self, ages: Sequence[float]) -> None:
+        """Go on with the ticks of another process, of which the last is current."""
+        now = self._clock.now()
+        self._begins = deque(now - age for age in ages)
 
     def advance(self) -> None:
         """Begin the next tick when it is time."""

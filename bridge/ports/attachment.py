@@ -12,11 +12,11 @@ import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from bridge.config.port import PortConfig
 from bridge.core._core import Port, Snapshot
-from bridge.core.values import PortRow
+from bridge.core.values import PortPlace, PortRow
 from bridge.devices import stray
 from bridge.devices.counters import Odometer
 from bridge.devices.device import Device, DeviceError
@@ -37,6 +37,19 @@ TAG_LEN = 4
 MTU_MIN, MTU_MAX = 68, 65535  # what a snapshot takes
 
 
+class Offered(NamedTuple):
+    """A port of another process, whose descriptors are ours as well: its device, and where reading has got to."""
+
+    attachment: tuple[str, str, str | None]
+    home: tuple[int, int]
+    ifindex: int
+    place: PortPlace
+    claim: int  # a descriptor, or -1
+    is_made: bool
+    is_stray: bool
+    own_mtu: int | None
+
+
 @dataclass(slots=True)
 class Attachment:
     """One port of the configuration and what it is attached to."""
@@ -44,6 +57,8 @@ class Attachment:
     config: PortConfig
     index: int
     bridge: str = ""  # the name of the bridge
+    offered: Offered | None = None  # to be taken over instead of opened
+    was_adopted: bool = False  # it was, and another process has not stopped yet
     port: Port | None = None  # None: not attached
     device: Device | None = None  # the device as last seen; None: missing, or a memory port
     made: Device | None = None  # a device made for this port that does not vanish with it

@@ -8,17 +8,22 @@ refuses, with their way out.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, TypeVar
 
 from bridge.config.port import PortConfig
 from bridge.core._core import Bridge, Port
+from bridge.devices import stray
 from bridge.devices.counters import Odometer, tx_dropped_here
 from bridge.devices.device import DeviceError, explain
 from bridge.devices.devices import Devices
 from bridge.devices.netlink import Pair, set_persist
 from bridge.errors import MissingError, PortError
-from bridge.ports.attachment import Attachment
+from bridge.ports import vlan_filter
+from bridge.ports.attachment import Attachment, Offered
 
 T = TypeVar("T")
 
@@ -41,9 +46,12 @@ async def attach(
     """Open the device of a port, which is made if that is needed and `create` allows it; raises PortError."""
     config = attachment.config
     try:
-        if config.can.has_device:
-            await _refuse_shared(attachment, devices, holder)
-        await OPENERS[config.kind].open(attachment, core, devices, create)
+        if attachment.offered is not None:
+            await _adopt(attachment, core, devices, attachment.offered)
+        else:
+            if config.can.has_device:
+                await _refuse_shared(attachment, devices, holder)
+            await OPENERS[config.kind].open(attachment, core, devices, create)
     except DeviceError as error:
         raise _port_error(config, error) from error
     if config.can.has_device:
@@ -51,6 +59,46 @@ async def attach(
     attachment.filter = attachment.filter_refused = None
     attachment.judged = False
     attachment.ready = True
+
+
+async def _adopt(attachment: Attachment, core: Bridge, devices: Devices, offered: Offered) -> None:
+    """Take a port over from another process, which goes on with it until it is told to stop."""
+    config = attachment.config
+    device, netns = config.place
+    attachment.offered = None
+    attachment.home = await devices.identify(netns)
+    found = await devices.get_index(offered.ifindex, netns)
+    if not offered.is_stray and (found is None or attachment.home != offered.home):
+        reason = "what another framebridge has of it is another device; start without --take-over"
+        raise DeviceError(device, netns, reason)
+    name = found.name if found is not None else device
+    adopt = core.adopt_tap if config.can.is_held else core.adopt_link
+    try:
+        attachment.port = adopt(attachment.index, name, offered.place)
+    except (OSError, ValueError, OverflowError) as error:
+        raise DeviceError(
+            device, netns, f"cannot be taken over: {error}; start without --take-over"
+        ) from error
+    if offered.is_stray:
+        attachment.home, attachment.is_stray = offered.home, True
+        seen = await asyncio.to_thread(stray.look, attachment.port.fd)
+        found = seen.device if seen is not None else None
+    attachment.device, attachment.was_adopted = found, True
+    attachment.claim = socket.socket(fileno=offered.claim) if offered.claim >= 0 else None
+    attachment.made = found if offered.is_made else None
+    attachment.own_mtu = offered.own_mtu
+    if config.can.takes_filter and vlan_filter.program(config) is None:
+        with contextlib.suppress(OSError):  # there was none
+            vlan_filter.detach(attachment.port.fd)
+    if config.can.is_held:
+        attachment.dropped, attachment.is_gone = Odometer(found.tx_dropped if found else 0), offered.is_stray
+    if (
+        found is not None
+        and config.mtu not in (None, found.mtu)
+        and config.can.sets_mtu
+        and not offered.is_stray
+    ):
+        await devices.set_mtu(name, netns, config.mtu or found.mtu)
 
 
 async def _refuse_shared(attachment: Attachment, devices: Devices, holder: Holder) -> None:

@@ -18,7 +18,7 @@ from bridge.config.port import PortConfig
 from bridge.core._core import PORTS_MAX, Port
 from bridge.devices.device import Device
 from bridge.errors import PortError
-from bridge.ports.attachment import Attachment
+from bridge.ports.attachment import Attachment, Offered
 
 log = logging.getLogger(__package__)
 
@@ -30,6 +30,7 @@ class PortTable:
 
     def __init__(self, clock: Clock, bridge: str = "") -> None:
         self._bridge = bridge
+        self.offered: dict[str, Offered] = {}  # ports of another process, to be taken over
         self.former: dict[str, int] = {}  # indexes of ports closed in the change under way
         self._clock = clock
         self._attachments: dict[str, Attachment] = {}
@@ -115,6 +116,9 @@ class PortTable:
         attachment = self._attachments[config.name] = Attachment(
             config, self._choose_index(config.name), self._bridge
         )
+        offered = self.offered.pop(config.name, None)
+        if offered is not None and offered.attachment == config.attachment:
+            attachment.offered = offered
         return attachment
 
     def _choose_index(self, name: str) -> int:

@@ -360,6 +360,49 @@ static int br_link_spare(struct br_port *port)
 
 static const struct br_port_ops br_link_plain_ops;
 
+static int br_link_place(struct br_port *port, struct br_port_place *place)
+{
+    const struct br_port_link *link = br_link(port);
+
+    *place = (struct br_port_place){
+        .fd = {link->ring_fd, link->plain_fd, link->tx_fd},
+        .n_fds = BR_PORT_FDS,
+        .slots = link->slot_mask + 1,
+        .taken = link->taken,
+        .released = link->released,
+        .taken_seen = link->taken_seen,
+        .wedged = port->ops == &br_link_plain_ops,
+        .missed_seen = link->missed_seen,
+    };
+    return 0;
+}
+
+/* Receiving goes by the socket that stood by. */
+static void br_link_go_plain(struct br_port_link *link)
+{
+    link->port.ops = &br_link_plain_ops;
+    link->port.fd = link->plain_fd;
+    link->port.polled = false;
+    link->port.edge = false;
+    link->port.holds = BR_LINK_PLAIN_HOLDS;
+}
+
+static int br_link_resume(struct br_port *port, const struct br_port_place *place)
+{
+    struct br_port_link *link = br_link(port);
+
+    if (place->slots != link->slot_mask + 1)
+        return -EINVAL;
+    link->taken = place->taken;
+    link->released = place->released;
+    link->taken_seen = place->taken_seen;
+    link->missed_seen = place->missed_seen;
+    link->wedged = place->wedged;
+    if (place->wedged)
+        br_link_go_plain(link);
+    return 0;
+}
+
 /* From the wedged ring to the socket that stands by. */
 static int br_link_renew(struct br_port *port)
 {
@@ -374,11 +417,7 @@ static int br_link_renew(struct br_port *port)
     br_link_missed(port);
     port->counters.misses[BR_MISS_ring_full]--; /* the one that was refused */
     port->counters.misses[BR_MISS_refused]++;
-    port->ops = &br_link_plain_ops;
-    port->fd = link->plain_fd;
-    port->polled = false;
-    port->edge = false;
-    port->holds = BR_LINK_PLAIN_HOLDS;
+    br_link_go_plain(link);
     return 0;
 }
 
@@ -389,6 +428,8 @@ static const struct br_port_ops br_link_ops = {
     .spare = br_link_spare,
     .missed = br_link_missed,
     .failure = br_link_failure,
+    .place = br_link_place,
+    .resume = br_link_resume,
     .close = br_link_close,
     .kind = "link",
 };
@@ -398,6 +439,8 @@ static const struct br_port_ops br_link_plain_ops = {
     .tx = br_link_tx,
     .missed = br_link_missed,
     .failure = br_link_failure,
+    .place = br_link_place,
+    .resume = br_link_resume,
     .close = br_link_close,
     .kind = "link",
 };
@@ -492,28 +535,91 @@ static int br_link_open(struct br_port_link *link, uint32_t slots)
     return error ? error : br_link_open_tx(link);
 }
 
-int br_port_open_link(struct br_port **port, const char *device, uint32_t slots)
+static struct br_port_link *br_link_make(int ifindex)
 {
-    const unsigned int ifindex = if_nametoindex(device);
-
-    if (!ifindex)
-        return -errno;
     struct br_port_link *link = aligned_alloc(64, sizeof(*link));
+
     if (!link)
-        return -ENOMEM;
+        return NULL;
     memset(link, 0, sizeof(*link));
     link->port.ops = &br_link_ops;
     link->port.vnet = true;
     link->port.uso = br_port_takes_uso();
     link->port.polled = true;
     link->port.edge = true;
-    link->ifindex = (int)ifindex;
+    link->ifindex = ifindex;
     link->released = UINT32_MAX; /* one behind `taken` */
+    link->ring_fd = link->plain_fd = link->tx_fd = link->port.fd = -1;
+    return link;
+}
+
+int br_port_open_link(struct br_port **port, const char *device, uint32_t slots)
+{
+    const unsigned int ifindex = if_nametoindex(device);
+
+    if (!ifindex)
+        return -errno;
+    struct br_port_link *link = br_link_make((int)ifindex);
+    if (!link)
+        return -ENOMEM;
     const int error = br_link_open(link, slots);
     if (error) {
         br_link_close(&link->port);
         return error;
     }
+    *port = &link->port;
+    return 0;
+}
+
+/* What a packet socket of ours is bound to: an ifindex, 0: nothing (it stands by), -EBADF: it is no such socket. */
+static int br_link_bound_to(int fd)
+{
+    struct sockaddr_ll address = {0};
+    socklen_t address_len = sizeof(address);
+    int type = 0;
+    int has_vnet = 0;
+    socklen_t len = sizeof(type);
+
+    if (getsockname(fd, (struct sockaddr *)&address, &address_len) < 0 || address.sll_family != AF_PACKET ||
+        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_RAW ||
+        getsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &has_vnet, &len) < 0 || !has_vnet || address.sll_ifindex < 0)
+        return -EBADF;
+    return address.sll_ifindex;
+}
+
+static bool br_link_has_ring(int fd)
+{
+    int version = 0;
+    socklen_t len = sizeof(version);
+
+    return getsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, &len) == 0 && version == TPACKET_V2;
+}
+
+int br_port_adopt_link(struct br_port **port, const struct br_port_place *place)
+{
+    const int ifindex = br_link_bound_to(place->fd[2]);
+    const int plain = br_link_bound_to(place->fd[1]);
+
+    if (ifindex <= 0 || br_link_bound_to(place->fd[0]) != ifindex || (plain != 0 && plain != ifindex) ||
+        !br_link_has_ring(place->fd[0]) || place->slots < 1 || place->slots & (place->slots - 1))
+        return -EBADF;
+    struct br_port_link *link = br_link_make(ifindex);
+    if (!link)
+        return -ENOMEM;
+    link->slot_mask = place->slots - 1;
+    link->port.holds = place->slots;
+    /* The kernel takes no other length than the ring has. */
+    void *ring = mmap(NULL, (size_t)place->slots * BR_LINK_SLOT_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, place->fd[0], 0);
+    link->ring = ring == MAP_FAILED ? NULL : ring;
+    if (!link->ring || br_read_buffer_open(&link->buffer, BR_BURST_MAX)) {
+        const int error = link->ring ? -ENOMEM : -EBADF;
+
+        br_link_close(&link->port);
+        return error;
+    }
+    link->ring_fd = link->port.fd = place->fd[0];
+    link->plain_fd = place->fd[1];
+    link->tx_fd = place->fd[2];
     *port = &link->port;
     return 0;
 }

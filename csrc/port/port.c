@@ -85,3 +85,13 @@ void br_read_buffer_close(struct br_read_buffer *buffer)
     if (buffer->bytes)
         munmap(buffer->bytes, buffer->len);
 }
+
+int br_port_place(struct br_port *port, struct br_port_place *place)
+{
+    return port->ops->place ? port->ops->place(port, place) : -EOPNOTSUPP;
+}
+
+int br_port_resume(struct br_port *port, const struct br_port_place *place)
+{
+    return port->ops->resume ? port->ops->resume(port, place) : -EOPNOTSUPP;
+}

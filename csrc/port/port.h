@@ -45,6 +45,7 @@ static inline uint32_t br_burst_weight(uint32_t len, const struct br_vnet *vnet)
 }
 
 struct br_port;
+struct br_port_place;
 
 struct br_port_ops {
     int (*rx)(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap);
@@ -53,6 +54,8 @@ struct br_port_ops {
     int (*spare)(struct br_port *port);       /* the descriptor that `renew` may bring, for filters; may be NULL */
     void (*missed)(struct br_port *port);     /* bring counters.misses up to date; may be NULL */
     int (*failure)(struct br_port *port);     /* after EPOLLERR: 0 if it can go on, else -errno; may be NULL */
+    int (*place)(struct br_port *port, struct br_port_place *place); /* see br_port_place; may be NULL */
+    int (*resume)(struct br_port *port, const struct br_port_place *place);
     void (*close)(struct br_port *port);
     const char *kind;
 };
@@ -156,6 +159,34 @@ int br_port_open_memory(struct br_port **port, uint32_t slots, bool vnet);
 int br_port_open_replay(struct br_port **port, uint32_t n_frames, uint32_t longest, uint32_t burst);
 int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst);
 int br_port_open_link(struct br_port **port, const char *device, uint32_t slots);
+
+/*
+ * Taking a port over from another process, which goes on with its own descriptors of it until it is told that we run.
+ * The frames that wait stay where they are, in the queue of the tap or the ring, so nothing is lost, doubled or out of
+ * order if one reads when the other has ended.
+ *
+ * br_port_place: the descriptors of a port and, of a link, where reading has got to; -EOPNOTSUPP: it has none to give.
+ * br_port_adopt_*: a port made of such descriptors, which belong to it from then on, and stay the caller's after -errno:
+ *      -EBADF they are not what they are said to be.
+ * br_port_resume: before the first rx: read on from there; `fd` is not looked at.
+ */
+enum { BR_PORT_FDS = 3 };
+
+struct br_port_place {
+    int fd[BR_PORT_FDS]; /* of a tap: its own; of a link: the ring's, the one that stands by, the sending one */
+    uint32_t n_fds;
+    uint32_t slots;
+    uint32_t taken;
+    uint32_t released;
+    uint32_t taken_seen;
+    bool wedged;
+    uint64_t missed_seen;
+};
+
+int br_port_place(struct br_port *port, struct br_port_place *place);
+int br_port_adopt_tap(struct br_port **port, int fd, uint32_t burst);
+int br_port_adopt_link(struct br_port **port, const struct br_port_place *place);
+int br_port_resume(struct br_port *port, const struct br_port_place *place);
 
 /* What it has counted until now, what the kernel dropped before it included; whoever owns the counters. */
 const struct br_port_counters *br_port_read(struct br_port *port);

@@ -109,10 +109,25 @@ static void br_tap_close(struct br_port *port)
     free(port);
 }
 
+static int br_tap_place(struct br_port *port, struct br_port_place *place)
+{
+    *place = (struct br_port_place){.fd = {port->fd, -1, -1}, .n_fds = 1};
+    return 0;
+}
+
+/* The kernel keeps all there is to know: the queue of the device. */
+static int br_tap_resume(struct br_port *port, const struct br_port_place *place)
+{
+    (void)port;
+    return place->slots ? -EINVAL : 0;
+}
+
 static const struct br_port_ops br_tap_ops = {
     .rx = br_tap_rx,
     .tx = br_tap_tx,
     .failure = br_tap_failure,
+    .place = br_tap_place,
+    .resume = br_tap_resume,
     .close = br_tap_close,
     .kind = "tap",
 };
@@ -140,27 +155,60 @@ static int br_tap_attach(int fd, const char *device)
     return br_tap_set_vnet(fd);
 }
 
-int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst)
+static struct br_port_tap *br_tap_make(uint32_t burst)
 {
     struct br_port_tap *tap = aligned_alloc(64, sizeof(*tap));
 
     if (!tap)
-        return -ENOMEM;
+        return NULL;
     memset(tap, 0, sizeof(*tap));
     tap->port.ops = &br_tap_ops;
     tap->port.vnet = true;
     tap->port.uso = br_port_takes_uso();
     tap->port.holds = BR_TAP_HOLDS;
+    tap->port.fd = -1;
+    if (br_read_buffer_open(&tap->buffer, burst) == 0)
+        return tap;
+    br_tap_close(&tap->port);
+    return NULL;
+}
+
+int br_port_open_tap(struct br_port **port, const char *device, uint32_t burst)
+{
+    struct br_port_tap *tap = br_tap_make(burst);
+
+    if (!tap)
+        return -ENOMEM;
     tap->port.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    int error = tap->port.fd < 0 ? -errno : 0;
-    if (!error)
-        error = br_read_buffer_open(&tap->buffer, burst);
-    if (!error)
-        error = br_tap_attach(tap->port.fd, device);
+    const int error = tap->port.fd < 0 ? -errno : br_tap_attach(tap->port.fd, device);
     if (error) {
         br_tap_close(&tap->port);
         return error;
     }
+    *port = &tap->port;
+    return 0;
+}
+
+/* Whether a descriptor is a tap's as br_tap_attach leaves it. */
+static bool br_tap_is_ours(int fd)
+{
+    struct ifreq request = {0};
+    int vnet_len = 0;
+    const short flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+
+    return ioctl(fd, TUNGETIFF, &request) == 0 && (request.ifr_flags & flags) == flags &&
+           ioctl(fd, TUNGETVNETHDRSZ, &vnet_len) == 0 && vnet_len == BR_VNET_HLEN &&
+           fcntl(fd, F_GETFL) & O_NONBLOCK;
+}
+
+int br_port_adopt_tap(struct br_port **port, int fd, uint32_t burst)
+{
+    if (!br_tap_is_ours(fd))
+        return -EBADF;
+    struct br_port_tap *tap = br_tap_make(burst);
+    if (!tap)
+        return -ENOMEM;
+    tap->port.fd = fd;
     *port = &tap->port;
     return 0;
 }

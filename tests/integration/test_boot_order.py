@@ -97,6 +97,8 @@ class World:
             "guest": ("peer", self.spaces["guest"]),
             "nic": ("wire", self.here),
         }
+        for device, space in places.values():
+            space.wait_carrier(device)
         return {name: net.packet_socket(device, space) for name, (device, space) in places.items()}
 
 
@@ -123,7 +125,7 @@ async def _live(net: Net, before: list[str], after: list[str]) -> None:
             await _settle(engine, world)
         world.complete()
         await _settle(engine, world)
-        await _check_crossing(engine, world.wires(net))
+        await _check_crossing(engine, await asyncio.to_thread(world.wires, net))
         assert engine.status.stats()[-1]["balance"] == 0
     finally:
         await engine.stop()

@@ -572,7 +572,7 @@ def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
         ("port add x", "'kind' is missing"),
         ("port add x kind", "'kind' needs a value"),
         ("port add x kind tap kind tap", "'kind' is given twice"),
-        ("port add x kind tap m 5", "word 'm' is ambiguous: map, mirror, mtu, mac_limit"),
+        ("port add x kind tap m 5", "word 'm' is ambiguous: map, mirror, mtu, mac, mac_limit"),
         ("port add x kind tap colour 5", "unknown word 'colour'; there are: kind, device"),
         ("fdb age -5", "unknown word '-5'; there are: port, vlan"),
         ("port set x", "nothing to set"),

@@ -384,6 +384,7 @@ async def test_rows_of_ports_and_vlans() -> None:
             "kind": "memory",
             "device": "",
             "netns": None,
+            "mac": None,
             "state": "up",
             "filter": None,
             "reason": None,
