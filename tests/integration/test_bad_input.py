@@ -105,7 +105,7 @@ BAD_FILES = {
     "long device name": (
         '"eth1"',
         f'"{"n" * 128}"',
-        f"line 13: port[1].device: {'n' * 39!r}... has 128 bytes; a device name has at most 127, shorten it",
+        f"line 13: port[1].device: '{'n' * 40}...' has 128 bytes; a device name has at most 127, shorten it",
     ),
 }
 
