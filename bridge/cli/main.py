@@ -11,9 +11,11 @@ import contextlib
 import errno
 import io
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from bridge.cli.command import Command, Options
@@ -41,6 +43,7 @@ options:
   -c, --colour         states in colour
   -j, --json           JSON: a list of flat objects (monitor: one object per line)
   -p, --pretty         the same, indented
+  -batch FILE          do the commands of FILE (-: of standard input), a line each, until one fails; -force: all of them
   -h, --help           this help
 
 exit status: 0 done, 1 refused or no daemon, 2 wrong usage
@@ -77,6 +80,8 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--take-over", action="store_true")
         self.add_argument("-h", "--help", action="store_true")
         self.add_argument("-V", "--version", action="store_true")
+        self.add_argument("-batch", "--batch", metavar="FILE")
+        self.add_argument("-force", "--force", action="store_true")
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting."""
@@ -124,7 +129,11 @@ def dispatch(argv: Sequence[str]) -> int:
     if (raw := raw_arguments(argv)) is not None:
         return raw[0].act(Options(), raw[1])
     options = Parser().parse_intermixed_args(argv)
+    if options.batch is not None:
+        return run_batch(options)
     words = ["version"] if options.version else options.words
+    if len(words) > 1 and words[-1] == "help":  # as `ip link help`
+        words, options.help = words[:-1], True
     if not words and not options.help:
         raise UsageError(f"an object is missing\n{overview()}")
     if not words or words == ["help"]:
@@ -141,6 +150,46 @@ def dispatch(argv: Sequence[str]) -> int:
         raise UsageError(
             f"{command.words}: {error}\nusage: framebridge {command.words} {command.arguments}"
         ) from None
+
+
+def run_batch(options: Options) -> int:
+    """Do the commands of a file, each with the options of this command line; returns the first status that is not 0."""
+    if options.words:
+        raise UsageError(
+            f"-batch takes commands from {options.batch}, and none beside: {' '.join(options.words)}"
+        )
+    common = [
+        *(("-s", options.socket) if options.socket else ()),
+        *(("-j",) if options.style == "json" else ()),
+    ]
+    first = 0
+    for number, line in enumerate(_lines(options.batch), 1):
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise UsageError(f"{options.batch}: line {number}: {error}") from None
+        if not words:
+            continue
+        try:
+            status = dispatch([*common, *words])
+        except (UsageError, FramebridgeError) as error:
+            print(f"framebridge: {options.batch}: line {number}: {error}", file=sys.stderr)
+            status = 2 if isinstance(error, UsageError) else 1
+        first = first or status
+        if status and not options.force:
+            break
+    return first
+
+
+def _lines(path: str) -> Iterator[str]:
+    """Give the lines of a file; of standard input as they come."""
+    if path == "-":
+        yield from sys.stdin
+        return
+    try:
+        yield from Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def raw_arguments(argv: Sequence[str]) -> tuple[Command, list[str]] | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from bridge.cli.command import Command, explain, query, settings
-from bridge.cli.grammar import Grammar, Reader, UsageError, match
+from bridge.cli.grammar import NUMBER, TEXT, Grammar, Reader, UsageError, match
+from bridge.config import words
 from bridge.control.protocol import Message
 
 # -- keys
@@ -35,6 +37,7 @@ def _storm_control(value: str) -> dict[str, str] | None:
 
 # Words that may be shortened within their value.
 _SPECIAL = {
+    "native": Reader("a number, or none", lambda value: None if value == "none" else words.number(value)),
     "flood": Reader("all, none or a list like unknown,multicast,broadcast", _flood),
     "storm_control": Reader("none or limits like broadcast=1000frames/s,unknown=5%", _storm_control),
 }
@@ -93,6 +96,20 @@ def port_to_set(values: Message) -> Message:
     return {"port": name, "changes": port_table(values)}
 
 
+def vlan_to_show(values: Message) -> Message:
+    """Shape the words of `vlan show` for VlanShow."""
+    return {key: NUMBER(key, value) for key, value in values.items()}
+
+
+def vlan_to_change(values: Message) -> Message:
+    """Shape the words of `vlan add` and `vlan del` for VlanAdd and VlanDel."""
+    native = {"native": True} if "native" in values else {}
+    return {"port": values["port"], "vlans": values["vid"], **native}
+
+
+VLAN_OF_PORT = Grammar(keys={"port": TEXT, "vid": TEXT}, required=("port", "vid"))
+NEW_VLAN_OF_PORT = replace(VLAN_OF_PORT, flags={"native": "native"})
+
 COMMANDS = (
     Command(
         "bridge show",
@@ -139,7 +156,7 @@ examples:
         _with_keys("""\
 examples:
   framebridge port set guests mtu 9000 isolated on
-  framebridge port set uplink native default
+  framebridge port set uplink native none
 """),
     ),
     Command("port del", "PORT", "remove a port", query("PortDel", "lines", Grammar(("port",)))),
@@ -183,5 +200,35 @@ or for good:
   framebridge port set guests locked on allow 02:00:00:00:00:01
 """,
     ),
-    Command("vlan show", "", "VLANs and the ports that carry them", query("VlanShow", "vlan")),
+    Command(
+        "vlan show",
+        "[VID]",
+        "VLANs and the ports that carry them",
+        query("VlanShow", "vlan", Grammar(option="vlan"), vlan_to_show, empty="no port carries it"),
+    ),
+    Command(
+        "vlan add",
+        "port PORT vid LIST [native]",
+        "have a trunk carry more VLANs",
+        query("VlanAdd", "lines", NEW_VLAN_OF_PORT, vlan_to_change),
+        """\
+With `native`, the one VLAN of the list is that of untagged frames, too.
+
+examples:
+  framebridge vlan add port uplink vid 30,40-49
+  framebridge vlan add port uplink vid 1 native
+""",
+    ),
+    Command(
+        "vlan del",
+        "port PORT vid LIST",
+        "have a trunk carry some VLANs no more",
+        query("VlanDel", "lines", VLAN_OF_PORT, vlan_to_change),
+        """\
+Its FDB entries in them are forgotten; a native VLAN, or tags on the wire, that it had for them are gone, too.
+
+example:
+  framebridge vlan del port uplink vid 100-119
+""",
+    ),
 )

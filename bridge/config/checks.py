@@ -95,7 +95,9 @@ def _boolean(value: object) -> bool:
     raise BadValueError(f"expected true or false, got {show(value)}")
 
 
-boolean = ValueType(_boolean, syntax="on|off", expected="on or off", read=spoken.switch)
+boolean = ValueType(
+    _boolean, syntax="on|off", expected="on or off (true, false, yes, no)", read=spoken.switch
+)
 
 
 def name(value: object) -> str:

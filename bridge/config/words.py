@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-switch = {"on": True, "off": False}.__getitem__
+_SWITCH = dict.fromkeys(("on", "true", "yes"), True) | dict.fromkeys(("off", "false", "no"), False)
+switch = _SWITCH.__getitem__
 
 
 def number(word: str) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from bridge.config import edit
+from bridge.config import checks, edit, words
 from bridge.config.port import MODES, PortConfig, parse_port, port_table, update_port
+from bridge.config.vids import format_vids, written_runs
 from bridge.config.whole import Config
+from bridge.control import parameters
 from bridge.control.context import Context
-from bridge.control.methods import method
+from bridge.control.methods import invalid, method
 from bridge.control.protocol import REFUSED, Message, Row
 from bridge.errors import ControlError
 
@@ -69,9 +71,60 @@ async def port_guard(context: Context, port: str | None = None) -> list[Row]:
 
 
 @method()
-async def vlan_show(context: Context) -> list[Row]:
+async def vlan_show(context: Context, vlan: int | None = None) -> list[Row]:
     """One row per VLAN: the ports that carry it, tagged and untagged."""
-    return context.engine.status.vlans()
+    vid = parameters.vid(vlan)
+    return [row for row in context.engine.status.vlans() if vid in (None, row["vlan"])]
+
+
+@method(changes=True)
+async def vlan_add(context: Context, port: str, vlans: str, native: bool = False) -> list[Row]:
+    """Have a trunk carry more VLANs, like 10,20-29; `native`: and untagged frames in the one. Rows: what was done."""
+    added = _vids(vlans)
+    if native and len(added) > 1:
+        raise invalid("vlans", "a trunk has one native VLAN; name one")
+
+    def changed(config: Config) -> Config:
+        before = _trunk(context.port(port))
+        change: Message = {"trunk": written_runs(frozenset(before.vids) | added)}
+        change |= {"native": min(added)} if native else {}
+        return edit.replace_port(config, update_port(before, merge_vlan(before, {"vlan": change})))
+
+    return await context.change(changed)
+
+
+@method(changes=True)
+async def vlan_del(context: Context, port: str, vlans: str) -> list[Row]:
+    """Have a trunk carry some VLANs no more; what it said of them goes with them. Rows: what was done."""
+    removed = _vids(vlans)
+
+    def changed(config: Config) -> Config:
+        before = _trunk(context.port(port))
+        if missing := removed - before.members:
+            raise ControlError(f"port {port!r} does not carry {format_vids(missing)}", REFUSED)
+        change: Message = {
+            "trunk": written_runs(frozenset(before.vids) - removed),
+            "map": [str(one) for one in before.translations if one.vid not in removed] or None,
+        }
+        change |= {"native": None} if before.pvid in removed else {}
+        return edit.replace_port(config, update_port(before, merge_vlan(before, {"vlan": change})))
+
+    return await context.change(changed)
+
+
+def _vids(text: str) -> frozenset[int]:
+    try:
+        given = words.numbers(text)
+    except ValueError:
+        raise invalid("vlans", f"expected {checks.vids.expected}") from None
+    return frozenset(vid for one in given for vid in parameters.checked("vlans", checks.vids, one))
+
+
+def _trunk(port: PortConfig) -> PortConfig:
+    if port.mode != "trunk":
+        remedy = f"'port set {port.name} {port.mode} VID' gives it another"
+        raise ControlError(f"port {port.name!r} is no trunk and carries one VLAN; {remedy}", REFUSED)
+    return port
 
 
 def merge_vlan(port: PortConfig, changes: Message) -> Message:
@@ -82,5 +135,7 @@ def merge_vlan(port: PortConfig, changes: Message) -> Message:
     if change.keys() & set(MODES):
         keys = ("native", "native_tagged", "map", "tpid") if "trunk" in change else ("tpid",)
         kept = {key: value for key, value in kept.items() if key in keys}
+    if "native" in change and change["native"] is None:
+        kept = {key: value for key, value in kept.items() if key != "native_tagged"}
     vlan = {key: value for key, value in {**kept, **change}.items() if value is not None}
     return {**changes, "vlan": vlan}

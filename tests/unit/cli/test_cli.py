@@ -565,7 +565,7 @@ def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
         ("cost record", "FILE is missing"),
         ("cost record x interval 0", "'interval' is 1 to 3600 seconds"),
         ("cost plot x", "PICTURE is missing"),
-        ("vlan show x", "one word too many: 'x'"),
+        ("vlan show x", "'vlan' needs a number, not 'x'"),
         ("port show a b", "one word too many: 'b'"),
         ("port del", "PORT is missing"),
         ("port add", "NAME is missing"),
@@ -577,7 +577,7 @@ def test_keys_may_be_shortened(server: Served, capsys: Capture) -> None:
         ("fdb age -5", "unknown word '-5'; there are: port, vlan"),
         ("port set x", "nothing to set"),
         ("port set x mtu big", "'mtu' needs a number, not 'big'"),
-        ("port set x isolated yes", "'isolated' needs on or off, not 'yes'"),
+        ("port set x isolated maybe", "'isolated' needs on or off (true, false, yes, no), not 'maybe'"),
         ("port set x trunk 1,,2", "'trunk' needs VLAN IDs and ranges"),
         ("port set x tpid 0xzz", "'tpid' needs 802.1Q or 802.1ad"),
         ("port set x flood sun", "unknown flood class 'sun'"),
@@ -827,3 +827,59 @@ def test_output_that_cannot_be_written(server: Served, words: str) -> None:
     closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
     done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# -- many commands at once, and words of iproute2
+
+
+def test_a_batch_does_the_commands_of_a_file(server: Served, capsys: Capture, tmp_path: Path) -> None:
+    file = tmp_path / "commands"
+    file.write_text(
+        "# first a VLAN\nvlan add port uplink vid 30\n\nport set guests isolated yes # then a switch\nvlan show 30\n"
+    )
+    status, out, err = run(f"-j -batch {file}", capsys)
+    assert (status, err) == (0, "")
+    assert json.loads(out.splitlines()[-1])[0]["tagged"] == ["uplink"]
+    assert next(port for port in server.engine.config.ports if port.name == "guests").isolated
+
+
+@pytest.mark.parametrize(("options", "vlans"), [("", "10,20,100-119"), ("-force", "10,20,30,100-119")])
+def test_a_batch_ends_at_the_first_failure_unless_it_is_forced(
+    server: Served, capsys: Capture, tmp_path: Path, options: str, vlans: str
+) -> None:
+    file = tmp_path / "commands"
+    file.write_text("port show\nvlan del port uplink vid 77\nvlan add port uplink vid 30\n")
+    status, _, err = run(f"{options} -batch {file}", capsys)
+    assert status == 1
+    assert f"{file}: line 2: port 'uplink' does not carry 77" in err
+    assert server.engine.status.ports("uplink")[0]["vlan"] == vlans
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "why"),
+    [
+        ("port shw\n", 2, "line 1"),
+        ("port 'show\n", 2, "line 1: No closing quotation"),
+        (None, 2, "cannot be read"),
+    ],
+)
+def test_a_batch_that_makes_no_sense_says_where(
+    server: Served, capsys: Capture, tmp_path: Path, text: str | None, status: int, why: str
+) -> None:
+    file = tmp_path / "commands"
+    if text is not None:
+        file.write_text(text)
+    found, _, err = run(f"-batch {file}", capsys)
+    assert found == status
+    assert why in err
+
+
+@pytest.mark.parametrize("words", ["port help", "port set help", "trace help"])
+def test_help_is_a_word(capsys: Capture, words: str) -> None:
+    assert run(words, capsys) == run(words.replace("help", "-h"), capsys)
+
+
+def test_a_native_vlan_is_cleared(server: Served, capsys: Capture) -> None:
+    assert run("port set uplink native_tagged on", capsys)[0] == 0
+    assert run("port set uplink native none", capsys)[0] == 0
+    assert server.engine.status.ports("uplink")[0]["native"] is None

@@ -1132,3 +1132,50 @@ def test_a_trace_has_the_line_of_the_key_and_the_cost_of_the_class(wire: Wire) -
 )
 def test_a_trace_of_no_frame_is_refused(wire: Wire, frame: str, why: str) -> None:
     assert why in wire.call("TraceFrame", port="guests", frame=frame)["parameters"]["message"]
+
+
+def test_a_trunk_gets_and_loses_vlans_without_naming_the_others(wire: Wire) -> None:
+    def vlan() -> tuple[object, object]:
+        row = rows(wire.call("PortShow", port="uplink"))[0]
+        return row["vlan"], row["native"]
+
+    before = vlan()
+    assert rows(wire.call("VlanAdd", port="uplink", vlans="30,40-42"))
+    assert vlan() == ("10,20,30,40-42,100-119", 1)
+    assert rows(wire.call("VlanAdd", port="uplink", vlans="30", native=True))
+    assert vlan()[1] == 30
+    assert rows(wire.call("VlanDel", port="uplink", vlans="30,40-42"))
+    assert vlan() == (before[0], None)
+    assert [row["vlan"] for row in rows(wire.call("VlanShow", vlan=20))] == [20]
+
+
+def test_what_a_vlan_says_of_a_port_goes_with_it(wire: Wire, server: Served) -> None:
+    changes = {"vlan": {"trunk": [10, 20], "native": 30, "native_tagged": True, "map": ["200:20", "100:10"]}}
+    assert rows(wire.call("PortSet", port="uplink", changes=changes))
+    assert rows(wire.call("VlanDel", port="uplink", vlans="20,30"))
+    (port,) = (port for port in server.engine.config.ports if port.name == "uplink")
+    assert (port.vids, port.pvid, port.native_tagged, [*map(str, port.translations)]) == (
+        (10,),
+        0,
+        False,
+        ["100:10"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "why"),
+    [
+        ("VlanAdd", {"port": "guests", "vlans": "20"}, "'port set guests access VID'"),
+        ("VlanAdd", {"port": "uplink", "vlans": "4095"}, "1 to 4094"),
+        ("VlanAdd", {"port": "uplink", "vlans": "some"}, "VLAN IDs and ranges"),
+        ("VlanAdd", {"port": "uplink", "vlans": "30,31", "native": True}, "name one"),
+        ("VlanDel", {"port": "uplink", "vlans": "77"}, "does not carry 77"),
+        ("VlanShow", {"vlan": 5000}, "1 to 4094"),
+    ],
+)
+def test_vlans_that_make_no_sense_change_nothing(
+    wire: Wire, method: str, parameters: dict[str, Any], why: str
+) -> None:
+    before = rows(wire.call("PortShow"))
+    assert why in wire.call(method, **parameters)["parameters"]["message"]
+    assert rows(wire.call("PortShow")) == before

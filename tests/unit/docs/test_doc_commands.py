@@ -46,6 +46,27 @@ def test_commands_of_the_pages_are_done(
             assert main(words) == 0, f"{page}: {words}: {capsys.readouterr().err}"
 
 
+HABITS = re.findall(r"^\| `.*?` \| `framebridge (.*?)` \|$", (ROOT / "docs" / "habits.md").read_text(), re.M)
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(HABITS))
+def test_each_habit_has_a_counterpart_that_works(
+    line: str, server: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = line.split()
+    if words[:3] == ["port", "del", "guests2"]:
+        assert main(["port", "add", "guests2", "kind", "memory", "access", "20"]) == 0
+    if words[0] == "fdb":
+        assert main(["fdb", "add", "02:00:00:00:00:01", "vlan", "10", "port", "guests", "static"]) == 0
+    if words[0] not in ENDLESS:
+        assert main(words) == 0, capsys.readouterr().err
+
+
+def test_all_rows_of_the_habits_are_tried() -> None:
+    rows = [row for row in (ROOT / "docs" / "habits.md").read_text().splitlines() if row.startswith("| `")]
+    assert len(HABITS) == len(rows) > 40
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_tables_of_the_pages_are_taken(page: str) -> None:
     found = blocks(page, "toml")
