@@ -32,7 +32,7 @@ from setuptools.command.build_ext import build_ext  # noqa: E402
 
 SANITIZE = os.environ.get("FRAMEBRIDGE_SANITIZE") == "1"
 
-PARTS = ("_core", "_handles", "_offload", "_snapshot", "_ha")
+PARTS = ("_core", "_handles", "_offload", "_snapshot", "_ha", "_multicast")
 PROGRAM = Path("csrc/offload/unicast.bpf.c")  # for the kernel, not for the extension
 SOURCES = sorted(str(path) for path in set(Path("csrc").glob("*/*.c")) - {PROGRAM})
 HEADERS = sorted(str(path) for path in Path("csrc").glob("*/*.h"))

@@ -23,7 +23,7 @@ QUEUE_MAX = 4096  # events per subscription
 OF_STATIONS = frozenset(  # of these there can be any number a second
     {
         *("fdb-learned", "fdb-moved", "fdb-aged", "fdb-evicted", "fdb-refused", "fdb-request", "fdb-locked"),
-        *("source-guard", "mac-moving", "mac-released"),
+        *("source-guard", "mac-moving", "mac-released", "mdb-joined", "mdb-left"),
     }
 )
 

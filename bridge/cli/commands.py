@@ -7,12 +7,13 @@ commands that only talk to a daemon start fast; what a command needs beyond the 
 
 from __future__ import annotations
 
-from bridge.cli import cost, fdb, life, mirror, offload, port, trace
+from bridge.cli import cost, fdb, life, mdb, mirror, offload, port, trace
 
 COMMANDS = (
     *life.BEGIN,
     *port.COMMANDS,
     *fdb.COMMANDS,
+    *mdb.COMMANDS,
     *mirror.COMMANDS,
     *offload.COMMANDS,
     *trace.COMMANDS,

@@ -66,8 +66,11 @@ def cost(options: Options, words: list[str]) -> int:
     from bridge.account.views import VIEWS
 
     view = Reader("a view", lambda value: match(value, VIEWS, "view"))
-    flags = {**dict.fromkeys(VIEWS, "by"), "what_if": "by"}  # 'by' may be left out
+    flags = {**dict.fromkeys(VIEWS, "by"), "what_if": "by", "saved": "by"}  # 'by' may be left out
     values = Grammar(keys=COST_WINDOW | {"by": view, "top": NUMBER}, flags=flags).read(words)
+    if options.saved or values.get("by") == "saved":
+        show(options, ask(options, "CostSaved"), "saved", "nothing was spared; see `mdb queriers`")
+        return 0
     if options.what_if or values.get("by") == "what_if":
         values.pop("by", None)
         empty = "nothing here would save a cycle"
@@ -124,13 +127,14 @@ COMMANDS = (
     Command("drops show", "[-a]", "frames dropped, by port and reason; -a: every reason", drops),
     Command(
         "cost show",
-        "[by VIEW] [last SECONDS | since NAME] [top N] [--what-if]",
+        "[by VIEW] [last SECONDS | since NAME] [top N] [--what-if] [--saved]",
         "the bill: CPU cycles by stage, port, vlan, class or talker",
         cost,
         """\
 VIEW is stage (the default), port (of ingress), vlan, class or talker (source address); 'by' may be left out. What is
 shown adds up to the busy cycles since the last clearing, of the last SECONDS (at most 3600), or since a baseline.
---what-if shows what would make the bill smaller, and by how much.
+--what-if shows what would make the bill smaller, and by how much. --saved shows what multicast snooping spared each
+VLAN since the start, or would spare it (watch), and which members it would lose.
 
 examples:
   framebridge cost show by talker last 60 top 10

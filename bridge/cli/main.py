@@ -72,6 +72,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-br", "--brief", action="store_true")
         self.add_argument("-c", "--colour", "--color", dest="colour", action="store_true")
         self.add_argument("--what-if", action="store_true")
+        self.add_argument("--saved", action="store_true")
         self.add_argument("-v", "--verbose", action="store_true")
         self.add_argument("-i", "--interval")
         self.add_argument("--once", action="store_true")

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
+from bridge.config import group as groups
 from bridge.config import mirror as mirrors
 from bridge.config.checks import is_beneath
+from bridge.config.group import GroupConfig
 from bridge.config.mirror import MirrorConfig
 from bridge.config.port import PortConfig
 from bridge.config.table import did_you_mean, show
@@ -36,7 +38,10 @@ def without_port(config: Config, name: str) -> Config:
     budgets = tuple(budget for budget in config.budgets if budget.port != name)
     ports = _all_but("port", config.ports, name)
     kept = mirrors.without_port(config.mirrors, name)
-    return validated(replace(config, ports=ports, entries=entries, budgets=budgets, mirrors=kept))
+    of_groups = groups.without_port(config.groups, name)
+    return validated(
+        replace(config, ports=ports, entries=entries, budgets=budgets, mirrors=kept, groups=of_groups)
+    )
 
 
 def with_mirror(config: Config, mirror: MirrorConfig) -> Config:
@@ -47,6 +52,29 @@ def with_mirror(config: Config, mirror: MirrorConfig) -> Config:
 def without_mirror(config: Config, name: str) -> Config:
     """Return a configuration without this mirror."""
     return validated(replace(config, mirrors=_all_but("mirror", config.mirrors, name)))
+
+
+def with_group_port(config: Config, wanted: GroupConfig) -> Config:
+    """Return a configuration where the ports of a group by hand are more by these; `only` holds for all of them."""
+    same = [one for one in config.groups if (one.vid, one.group) == (wanted.vid, wanted.group)]
+    ports = sorted({*wanted.ports, *(port for one in same for port in one.ports)})
+    group = replace(wanted, ports=tuple(ports), only=wanted.only or any(one.only for one in same))
+    others = tuple(one for one in config.groups if one not in same)
+    return validated(replace(config, groups=(*others, group)))
+
+
+def without_group_port(config: Config, vid: int, address: str, port: str | None) -> Config:
+    """Return a configuration where a group by hand has one port less, or (None) is none."""
+    found = next((one for one in config.groups if (one.vid, one.group) == (vid, address)), None)
+    if found is None or (port is not None and port not in found.ports):
+        where = f"port {port!r} of {address}" if found else address
+        raise ConfigError(
+            [Problem(f"group.{address}", f"{where} in VLAN {vid} is not set by hand; see mdb show")]
+        )
+    others = tuple(one for one in config.groups if one is not found)
+    left = tuple(one for one in found.ports if one != port)
+    kept = (replace(found, ports=left),) if port is not None and left else ()
+    return validated(replace(config, groups=(*others, *kept)))
 
 
 def refuse_new_places(before: Config, after: Config, source: str = "") -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from bridge.config import checks, security, words
 from bridge.config.key import REQUIRED, Key, ValueType, key, keys, row_of, write_keys
 from bridge.config.kinds import KINDS, PortKind
+from bridge.config.multicast import MDB_MAX
 from bridge.config.section import Section, Unique
 from bridge.config.security import OPEN, Security, check_totals, read_security, security_table
 from bridge.config.storm_control import NO_LIMITS, StormControl, read_storm_control, storm_control_table
@@ -34,6 +35,8 @@ PRIORITY_TAGS = ("never", "if_nonzero", "always")
 DIRECTIONS = ("both", "ingress", "egress")
 HORIZON_MAX = 65535
 NAME_MAX = 15  # bytes of a device name; an alternative name, which a link may be given by, has up to 127
+ROUTERS = ("auto", "always", "never")
+GROUP_LIMIT = 256
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,13 @@ class PortConfig:
         "the kernel may forward its known unicast, if the bridge has offload on",
         row=None,
     )
+    multicast_router: str = key(
+        "auto", checks.choice(*ROUTERS), "a multicast router is there: found out, always, never"
+    )
+    fast_leave: bool = key(False, checks.boolean, "a leave ends a membership at once: one host is there")
+    group_limit: int | None = key(  # None: GROUP_LIMIT, of a trunk all that there may be
+        None, checks.integer(1, MDB_MAX), "most groups; with more it gets every group"
+    )
     flood_unknown: bool = True
     flood_multicast: bool = True
     flood_broadcast: bool = True
@@ -118,6 +128,11 @@ class PortConfig:
     def members(self) -> frozenset[int]:
         """Every VLAN the port carries, the native one included."""
         return frozenset(self.vids) | ({self.pvid} - {0})
+
+    @property
+    def most_groups(self) -> int:
+        """Groups it may be a member of."""
+        return self.group_limit or (MDB_MAX if self.mode == "trunk" else GROUP_LIMIT)
 
     @property
     def flood(self) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.config import checks
 from bridge.config.key import REQUIRED, key, keys, write_keys
+from bridge.config.multicast import MDB_MAX, SNOOPING
 from bridge.config.section import Section, Unique
 from bridge.config.table import Table
 from bridge.config.text import listing
+
+_group_limit = replace(checks.integer(0, MDB_MAX), write=lambda value: value or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,9 @@ class VlanConfig:
     name: str = key("", checks.name)
     mac_limit: int = key(0, checks.mac_limit)  # FDB entries; 0: no limit
     learning: bool = key(True, checks.boolean)
+    snooping: str = key("", checks.choice(*SNOOPING))  # "": as [multicast]
+    querier: bool | None = key(None, checks.boolean)  # None: as [multicast]
+    group_limit: int = key(0, _group_limit)  # groups; 0: no limit
 
 
 KEYS = keys(VlanConfig)

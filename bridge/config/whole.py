@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from bridge.config.bridge import BridgeConfig
 from bridge.config.budget import BudgetConfig
 from bridge.config.cost import CostConfig
+from bridge.config.group import GroupConfig
 from bridge.config.heartbeats import HeartbeatConfig
 from bridge.config.lines import KeyPath
 from bridge.config.loop_detection import NO_DETECTION, LoopDetectionConfig
 from bridge.config.metrics import MetricsConfig
 from bridge.config.mirror import MirrorConfig
 from bridge.config.move_guard import NO_GUARD, MoveGuardConfig
+from bridge.config.multicast import NO_SNOOPING, MulticastConfig
 from bridge.config.port import PortConfig
 from bridge.config.registry import SECTIONS
 from bridge.config.section import Found
@@ -27,7 +29,7 @@ from bridge.config.vlan import VlanConfig
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole configuration. Sorted: ports, budgets, mirrors by name, VLANs by ID, entries by VLAN, address."""
+    """A whole configuration. Sorted: ports, budgets, mirrors by name, VLANs by ID, entries, groups by VLAN, address."""
 
     bridge: BridgeConfig = field(default_factory=BridgeConfig)
     ports: tuple[PortConfig, ...] = ()
@@ -39,6 +41,8 @@ class Config:
     mirrors: tuple[MirrorConfig, ...] = ()
     move_guard: MoveGuardConfig = NO_GUARD
     loop_detection: LoopDetectionConfig = NO_DETECTION
+    multicast: MulticastConfig = NO_SNOOPING
+    groups: tuple[GroupConfig, ...] = ()
     heartbeats: HeartbeatConfig = field(default_factory=HeartbeatConfig)
 
 

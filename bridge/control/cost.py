@@ -48,6 +48,12 @@ async def cost_savings(
 
 
 @method()
+async def cost_saved(context: Context) -> list[Row]:
+    """One row per VLAN: what snooping spared it since the start, or would; and rows of who would lose a group."""
+    return context.engine.status.saved()
+
+
+@method()
 async def cost_slow(context: Context) -> list[Row]:
     """One row per batch of the slowest since the last clearing, slowest first."""
     return context.engine.cost.slow_rows()

@@ -729,6 +729,9 @@ cdef object make_event(br_event *raw):
     if raw.kind == BR_EVENT_source_guard:
         finding, address = GUARD_FINDINGS[raw.finding][0], raw.address[:raw.address_len]
         return Event(kind, vid, mac, raw.port, -1, 0, finding, address)
+    if BR_EVENT_group_joined <= raw.kind <= BR_EVENT_group_unregistered:
+        time = -1 if raw.old_port == 0xFFFF else raw.old_port
+        return Event(kind, vid, mac, raw.port, time, raw.finding, "", raw.address[:raw.address_len])
     return Event(kind, vid, mac, raw.port, -1 if raw.old_port == 0xFFFF else raw.old_port, raw.error)
 
 

@@ -20,6 +20,8 @@ cdef extern from "count/counters.h" nogil:
         BR_MEMBER_COUNTER_N
         BR_OFFLOAD_PASS_N
         BR_EVENT_source_guard
+        BR_EVENT_group_joined
+        BR_EVENT_group_unregistered
 
     struct br_port_counters:
         uint64_t *value

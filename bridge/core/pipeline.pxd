@@ -7,11 +7,17 @@ from bridge.core.batch cimport br_batch
 from bridge.core.fdb cimport br_fdb
 
 
+cdef extern from "multicast/groups.h" nogil:
+    struct br_groups:
+        uint32_t capacity
+
+
 cdef extern from "pipeline/state.h" nogil:
     struct br_thread:
         br_batch batch
         br_fdb fdb
         br_bill bill
+        br_groups *groups
 
 
 cdef extern from "pipeline/originate.h" nogil:

@@ -96,7 +96,9 @@ class Event(NamedTuple):
 
     `old_port` is where the source was (moved) or is (locked), or where the station is that took its room (evicted),
     else -1. Of a source_guard: `finding` is a name of GUARD_FINDINGS, `address` the IP address spoken from, in 4 or 16
-    bytes, or empty.
+    bytes, or empty. Of groups (group_...): `address` is the group, of group_query and group_router the address of who
+    spoke; `errno` is the version of the protocol, of group_limit a number of JOINS; `old_port` the time that was told,
+    in tenths of a second, of group_router in seconds (-1: for ever).
     """
 
     kind: str
@@ -281,6 +283,73 @@ class PairState(NamedTuple):
     held: bool
     peers: tuple[PairPeer, ...]
     counters: dict[str, int]  # names of MEMBER_COUNTERS
+
+
+class Membership(NamedTuple):
+    """What a frame says about membership (csrc/multicast/membership.h)."""
+
+    kind: str  # none | invalid | query | join | leave | records | router
+    family: int = 0  # 4 | 6
+    version: int = 0
+    is_general: bool = False
+    time: int = 0  # of a query: tenths of a second; of a router: seconds
+    group: bytes = b""  # of a query, join or leave
+    source: bytes = b""
+    records: tuple[tuple[str, bytes], ...] = ()  # nothing | join | leave, and the group
+
+
+class SnoopRules(NamedTuple):
+    """What is decided about a VLAN and family; ports by index."""
+
+    snooping: str = "off"  # off | watch | on
+    pruning: bool = False  # else every group is flooded
+    to_routers: bool = False  # unregistered groups: to `always` only
+    group_limit: int = 0  # 0: none
+    always: Iterable[int] = ()  # get every group
+    reports: Iterable[int] = ()  # get reports and leaves
+    guarded: Iterable[int] = ()  # queries and hellos from here teach nothing
+
+
+class SnoopState(NamedTuple):
+    """What the data thread knows of a VLAN and family; what it spared its ports, or would (`watch`)."""
+
+    is_open: bool  # a round
+    groups: int
+    is_full: bool
+    over: frozenset[int]  # ports at a limit
+    frames: int
+    copies: int
+    cycles: float
+
+
+class GroupEntry(NamedTuple):
+    """One group: `family` 0 (an Ethernet address), 4 or 6; ports by index."""
+
+    vid: int  # 0: any
+    family: int
+    address: bytes
+    learned: frozenset[int]
+    fixed: frozenset[int]
+    missed: frozenset[int]  # did not answer the last query
+    only: bool  # `fixed` is the whole set
+    flooded: bool  # always
+    version: int
+    tick: int  # of the last report
+    reporter: int  # MAC
+
+
+class GroupChange(NamedTuple):
+    """One change of groups; `verb` is a name of GROUP_VERBS, on which it depends which fields count."""
+
+    verb: str
+    vid: int = 0
+    family: int | None = None  # None: any
+    address: bytes = b""
+    port: int | None = None  # None: any
+    ports: Iterable[int] = ()
+    only: bool = False
+    flooded: bool = False
+    limit: int = 0
 
 
 class OffloadTalker(NamedTuple):

@@ -14,11 +14,13 @@ from bridge.config.actions import Action
 from bridge.config.bridge import BridgeConfig
 from bridge.config.budget import BudgetConfig
 from bridge.config.cost import CostConfig
+from bridge.config.group import GroupConfig
 from bridge.config.heartbeats import HeartbeatConfig
 from bridge.config.loop_detection import LoopDetectionConfig
 from bridge.config.metrics import MetricsConfig
 from bridge.config.mirror import MirrorConfig
 from bridge.config.move_guard import MoveGuardConfig
+from bridge.config.multicast import MulticastConfig
 from bridge.config.port import PortConfig
 from bridge.config.static_entry import StaticEntry
 from bridge.config.vlan import VlanConfig
@@ -86,6 +88,13 @@ class Actions:
                 self._parts.protection.guard_moves(after)
             case "set_loop_detection", _, LoopDetectionConfig() as after:
                 self._parts.protection.detect_loops(after)
+            case "set_multicast", _, MulticastConfig() as after:
+                self._parts.snooping.configure(after)
+                self._parts.data_plane.refresh()
+            case "set_group", _, GroupConfig() as after:
+                self._parts.snooping.set_group(after)
+            case "delete_group", GroupConfig() as before, None:
+                self._parts.snooping.remove_group(before)
             case "set_heartbeats", _, HeartbeatConfig() as after:
                 self._parts.data_plane.heartbeats = after
                 self._parts.data_plane.refresh()

@@ -28,6 +28,7 @@ from bridge.core._core import Bridge, Port, Snapshot
 from bridge.events import Emit
 from bridge.fdb.learning import Learning
 from bridge.mirror.mirrors import Mirrors
+from bridge.multicast.snooping import Snooping
 from bridge.offload.offload import Offload
 from bridge.offload.policy import closings
 from bridge.ports.attachment import Attachment
@@ -52,6 +53,7 @@ class DataPlane:
         emit: Emit,
         learning: Learning,
         protection: Protection,
+        snooping: Snooping,
         mirrors: Mirrors,
         ledger: Ledger,
         cost: Meter,
@@ -68,6 +70,7 @@ class DataPlane:
         self._emit = emit
         self._learning = learning
         self._protection = protection
+        self._snooping = snooping
         self._ledger = ledger
         self._cost = cost
         self._offload = offload
@@ -166,6 +169,7 @@ class DataPlane:
         snapshot = self._snapshot(self._ports.open_ports)
         if self.mirrors:
             self.mirrors.add_to(snapshot, self._ports.attached, self._mirror_targets, self._hz, self._core)
+        self._snooping.prepare(self._ports.carrying, self.vlans)
         with self._offload.closed(snapshot):
             self._core.apply(snapshot)
             for attachment in self._ports:
@@ -173,6 +177,7 @@ class DataPlane:
             carrying = self._ports.carrying
             self._learning.set_ports(carrying, {port.index: port.config for port in self._ports})
             self._protection.set_ports(carrying)
+            self._snooping.set_ports(carrying, self.vlans)
         self._restore()
 
     def rehearsed(self, stand_ins: Mapping[int, Port]) -> tuple[Snapshot, dict[int, str]]:

@@ -9,6 +9,7 @@ again going. Owner of the data plane (`bridge.core._core.Bridge`) and of all obj
     CoreEvents       hands events to owners  Learning     the FDB
     Protection       loops, moves            Ledger       counters
     Meter            the bill                Auditor      findings
+    Snooping         members of groups
     Status           answers                 Actions      what each action of a plan does
 
 Threads: everything here runs in one asyncio loop, except the data thread and the threads of `Devices`. Whatever changes
@@ -31,6 +32,7 @@ from typing import Any, TypeVar, Unpack
 from bridge.audit.rules import Finding
 from bridge.clock import Clock, SystemClock
 from bridge.config.actions import Action, batches, newly_attached
+from bridge.config.group_address import Group
 from bridge.config.plan import plan
 from bridge.config.static_entry import StaticEntry
 from bridge.config.whole import Config
@@ -46,6 +48,7 @@ from bridge.events import Subscription
 from bridge.fdb.file import SAVE_EVERY
 from bridge.fdb.rows import Filters
 from bridge.mac import format_mac
+from bridge.multicast.snooping import Snooping
 from bridge.offload.offload import Offload
 from bridge.ports.kinds import check_all
 
@@ -284,6 +287,7 @@ class Engine:
                 ("ageing", self._parts.learning.tick),
                 ("the bill", self.cost.sample),
                 ("protection", self._parts.protection.tick),
+                ("snooping", self._parts.snooping.tick),
                 ("budgets", self.status.budgets),  # so that their end is reported when nothing comes any more
             ):
                 try:
@@ -331,6 +335,11 @@ class Engine:
         """Give the data plane's port; None: its device is missing."""
         return self._parts.ports[name].port
 
+    @property
+    def snooping(self) -> Snooping:
+        """Members of groups."""
+        return self._parts.snooping
+
     def unblock(self, port: str) -> bool:
         """Let a blocked port forward again; False: it is not blocked."""
         return self._parts.protection.blocks.unblock(port)
@@ -368,6 +377,10 @@ class Engine:
         async with self._parts.turns:
             self._take_over(vlan, mac)
             return self._parts.learning.delete(vlan, mac)
+
+    def mdb_flush(self, port: str | None, vlan: int | None, group: Group | None) -> int:
+        """Forget learned members that fit every filter given, and ask who is one; returns how many they were."""
+        return self._parts.snooping.flush(vlan, self._parts.ports.index(port), group)
 
     def _take_over(self, vlan: int, mac: int, entry: StaticEntry | None = None) -> None:
         """Note that an entry of the file is not in force any more: a reload finds it missing and puts it back."""

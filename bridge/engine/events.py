@@ -8,6 +8,7 @@ Job: the one reader of the ring of events (csrc/count/event.h). Thread: control.
     probe                                                          Protection: a loop probe came back
     port_error, rx_refused                                         PortTable: a port failed, or lost its receive ring
     heartbeat_limit                                                a port had more heartbeats than pass as such
+    group_...                                                      Snooping: members of groups, queriers, routers
     pair                                                           nobody yet: what it says is emitted
 
 Invariants: events are handled in the order of the ring, also across owners. They are taken in slices, so a storm delays
@@ -25,6 +26,7 @@ from bridge.core._core import Bridge, Event
 from bridge.core._ha import PAIR_STATES, PAIR_STEPS
 from bridge.events import Emit
 from bridge.fdb.learning import Learning
+from bridge.multicast.snooping import EVENTS, Snooping
 from bridge.ports.table import PortTable
 from bridge.protect.protection import Protection
 
@@ -39,11 +41,21 @@ class CoreEvents:
     def __init__(self, core: Bridge, emit: Emit) -> None:
         self._core = core
         self._emit = emit
+        self._pair_state = ""
 
-    def connect(self, *, fdb: Learning, protection: Protection, budgets: Budgets, ports: PortTable) -> None:
+    def connect(
+        self,
+        *,
+        fdb: Learning,
+        protection: Protection,
+        snooping: Snooping,
+        budgets: Budgets,
+        ports: PortTable,
+    ) -> None:
         """Name the owners of events."""
         self._fdb = fdb
         self._protection = protection
+        self._snooping = snooping
         self._budgets = budgets
         self._ports = ports
         self._owners: dict[str, Callable[[Event], None]] = {  # all others are of the table
@@ -59,6 +71,8 @@ class CoreEvents:
             "rx_refused": self._rx_refused,
             "heartbeat_limit": self._heartbeats_limited,
             "pair": self._pair_stepped,
+            "backup_ignored": self._backup_ignored,
+            **dict.fromkeys(EVENTS, snooping.handle),
         }
 
     def drain(self) -> None:
@@ -78,6 +92,8 @@ class CoreEvents:
                 owner(event)
                 first = place + 1
         self._fdb.handle(events[first:] if first else events, lost)
+        if lost:
+            self._snooping.resync()
 
     def _budget_changed(self, event: Event) -> None:
         if (budget := self._budgets.at(event.mac)) is None:
@@ -91,6 +107,10 @@ class CoreEvents:
 
     def _probed(self, event: Event) -> None:
         self._protection.probed(event.vid, event.mac, event.port)
+
+    def _backup_ignored(self, event: Event) -> None:
+        self._fdb.handle([event])
+        self._snooping.backup_spoke(event)
 
     def _port_failed(self, event: Event) -> None:
         self._ports.port_failed(event.port, event.errno)
@@ -106,4 +126,8 @@ class CoreEvents:
 
     def _pair_stepped(self, event: Event) -> None:
         steps = [name for bit, (name, _) in enumerate(PAIR_STEPS) if event.errno >> bit & 1]
-        self._emit("pair", state=PAIR_STATES[event.port][0], epoch=event.mac, steps=steps)
+        state = PAIR_STATES[event.port][0]
+        self._emit("pair", state=state, epoch=event.mac, steps=steps)
+        if state == "active" and self._pair_state != "active":
+            self._snooping.take_over()
+        self._pair_state = state

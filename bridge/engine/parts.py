@@ -28,6 +28,8 @@ from bridge.fdb.file import FdbFile
 from bridge.fdb.learning import Learning
 from bridge.metrics.server import MetricsServer
 from bridge.mirror.mirrors import Mirrors
+from bridge.multicast.rows import GroupRows
+from bridge.multicast.snooping import Snooping
 from bridge.offload.counts import Counts
 from bridge.offload.offload import Offload
 from bridge.ports.table import PortTable
@@ -59,6 +61,7 @@ class Parts:
         self.protection = Protection(
             core, clock, emit, own_address(config.bridge), ports.mark_dirty, learning
         )
+        self.snooping = Snooping(core, clock, emit, self.protection.own_address)
         self.counts = Counts()
         self.ledger = Ledger(core, self._dropped, self.counts)
         self.offload = Offload(core, devices, ports, self.counts)
@@ -70,6 +73,7 @@ class Parts:
             emit=emit,
             learning=learning,
             protection=self.protection,
+            snooping=self.snooping,
             mirrors=Mirrors(self._mirror_changed),
             ledger=self.ledger,
             cost=self.cost,
@@ -79,7 +83,15 @@ class Parts:
         self.reconciler = PortReconciler(core, devices, clock, ports, self.data_plane, self.protection.blocks)
         self.auditor = Auditor(devices, clock, ports, emit, self.turns, self._tallies)
         self.status = Status(
-            core, ports, self.data_plane, learning, self.ledger, self.cost, self.offload, self.counts
+            core,
+            ports,
+            self.data_plane,
+            learning,
+            self.ledger,
+            self.cost,
+            self.offload,
+            self.counts,
+            GroupRows(core, clock, self.snooping),
         )
         self.metrics = MetricsServer(self.status.state)
         self.thread = DataThread(core, self.core_events.take)
@@ -88,10 +100,12 @@ class Parts:
     def _connect(self) -> None:
         """Let the parts hear of each other."""
         self.learning.known.on_change(self.protection)
+        self.learning.known.on_change(self.snooping)
         self.devices.watch(self.ports.device_changed)
         self.core_events.connect(
             fdb=self.learning,
             protection=self.protection,
+            snooping=self.snooping,
             budgets=self.data_plane.budgets,
             ports=self.ports,
         )

@@ -14,6 +14,7 @@ from typing import Unpack
 from bridge import __version__
 from bridge.account.ledger import Ledger, Row, Tally
 from bridge.account.meter import Meter
+from bridge.config.group_address import Group
 from bridge.config.metrics import MetricsConfig
 from bridge.config.port import port_row
 from bridge.config.vlan import VlanConfig
@@ -22,6 +23,7 @@ from bridge.engine.data_plane import DataPlane
 from bridge.fdb.learning import Learning
 from bridge.fdb.rows import Filters
 from bridge.metrics.state import PortState, State
+from bridge.multicast.rows import GroupRows
 from bridge.offload.counts import Counts
 from bridge.offload.offload import Offload
 from bridge.ports.attachment import Attachment
@@ -42,6 +44,7 @@ class Status:
         cost: Meter,
         offload: Offload,
         counts: Counts,
+        groups: GroupRows,
     ) -> None:
         self._core = core
         self._ports = ports
@@ -51,6 +54,7 @@ class Status:
         self._cost = cost
         self._offload = offload
         self._counts = counts
+        self._groups = groups
 
     def ports(self, name: str | None = None) -> list[Row]:
         """One row per port: configuration, state, totals."""
@@ -157,6 +161,24 @@ class Status:
         """One row per mirror: what it copies and what became of the copies."""
         return self._data_plane.mirrors.rows(self._core)
 
+    def groups(
+        self,
+        port: str | None = None,
+        vlan: int | None = None,
+        group: Group | None = None,
+        kind: str | None = None,
+    ) -> list[Row]:
+        """One row per port that is a member of a group, or gets every group of a VLAN."""
+        return self._groups.show(vlan, self._ports.index(port), group, kind)
+
+    def saved(self) -> list[Row]:
+        """One row per VLAN: what snooping spared it since the start, or would; and rows of who would lose a group."""
+        return self._groups.saved(self._cost.rates(self._cost.total()).columns)
+
+    def queriers(self, vlan: int | None = None) -> list[Row]:
+        """One row per VLAN and family that snoops: its state, and who asks."""
+        return self._groups.queriers(vlan)
+
     def state(self, metrics: MetricsConfig) -> State:
         """Read everything the metrics report: the counters at one batch boundary, the bill at the next."""
         counters = self._core.counters()
@@ -172,6 +194,7 @@ class Status:
             limits=metrics,
             budgets=self.budgets(),
             mirrors=self.mirrors(),
+            queriers=self.queriers(),
         )
 
 

@@ -80,6 +80,7 @@ def families(state: State, shown: Shown) -> Iterator[Family]:
     floods = [row for row in state.budgets if row["flood"]]
     yield from _budget_families("storm", "limit of storm control", ("port", "flood", "unit"), floods)
     yield from _mirror_families(state)
+    yield from _group_families(state)
     for name, text in HISTOGRAMS:
         buckets = list(_buckets(HISTOGRAM_ENDS[name], state.bill.histograms[name]))
         yield Family("histogram", name, _sentence(text), ("le",), buckets)
@@ -106,6 +107,18 @@ def _mirror_families(state: State) -> Iterator[Family]:
     )
     for kind, name, text, value in told:
         yield _of_rows(kind, f"mirror_{name}", text, ("mirror",), state.mirrors, value)
+
+
+def _group_families(state: State) -> Iterator[Family]:
+    """Tell of groups; VLANs have series of their own as long as there are not too many."""
+    rows = state.queriers[: 2 * state.limits.vlans]
+    groups = sum(row["groups"] for row in state.queriers)
+    yield Family("gauge", "mdb_entries", "Groups with members that reported them.", (), [((), groups)])
+    text = "1: groups go to their members; 0: everything is flooded, as nobody asks or answers are due."
+    labels = ("vlan", "family")
+    yield _of_rows("gauge", "multicast_pruning", text, labels, rows, lambda row: row["state"] == "pruning")
+    text = "Copies that snooping spared, or would spare (watch)."
+    yield _of_rows("counter", "multicast_spared_copies", text, labels, rows, itemgetter("spared_copies"))
 
 
 def _copies(row: Mapping[str, Any]) -> bool:

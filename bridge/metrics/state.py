@@ -41,3 +41,4 @@ class State:
     limits: MetricsConfig
     budgets: Rows = ()  # rows of account/budgets, storm control among them
     mirrors: Rows = ()  # rows of mirror/mirrors
+    queriers: Rows = ()  # rows of multicast/rows: VLANs and families that snoop

@@ -43,6 +43,24 @@ LAYOUTS: dict[str, Layout] = {  # a layout not named here shows every key, and i
     "fdb": Layout(
         ("mac", "vlan", "port", "state", "age"), leave=("age", "state"), brief=("mac", "vlan", "port")
     ),
+    "mdb": Layout(
+        ("vlan", "group", "mac", "port", "state", "version", "unanswered", "age", "last_reporter"),
+        leave=("mac", "last_reporter", "version", "unanswered", "age"),
+        brief=("vlan", "group", "port"),
+    ),
+    "queriers": Layout(
+        (
+            *("vlan", "family", "snooping", "state", "querier", "mac", "port", "since", "next"),
+            *("groups", "full", "spared_copies"),
+        ),
+        leave=("mac", "full", "since", "next", "groups", "port", "spared_copies", "snooping"),
+        brief=("vlan", "family", "state"),
+    ),
+    "saved": Layout(
+        ("vlan", "mode", "copies", "cores", "money_per_month", "text"),
+        leave=("money_per_month", "cores", "mode"),
+        brief=("vlan", "copies", "text"),
+    ),
     "mirror": Layout(
         (
             *("mirror", "ports", "direction", "vlans", "what", "to", "rate", "state", "reason"),

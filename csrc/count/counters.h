@@ -38,8 +38,10 @@
     X(static_move, "source has a static or sticky entry on another port")                                             \
     X(handover, "the kernel was to take over a stream without gaps while userspace was still busy with its last frames")   \
     X(own_probe, "a loop probe of this bridge that came back")                                                        \
+    X(multicast_guard, "a query or hello of a multicast router, of a port that is none")                              \
     X(same_port, "destination is behind the port the frame came from")                                                \
     X(no_egress, "no other port of the VLAN takes the frame")                                                         \
+    X(no_member, "a report that no router is there for, or a frame to a group that no port of the VLAN wants")        \
     X(over_budget, "a budget for such frames is spent")                                                               \
     X(storm, "flooded frames of this class came to the port faster than its storm control allows")                    \
     X(isolated, "both ports are isolated")                                                                            \
@@ -92,6 +94,12 @@
     X(evicted, "FDB entries of this port that gave way to new stations, or to entries set by hand, at a limit")        \
     X(backup_ignored, "frames of backup routers that did not move the virtual address (vrrp_aware)")                   \
     X(local_kept, "frames whose source stays on an access or tunnel port (local_first)")                               \
+    X(mcast_pruned, "frames received here that went to fewer ports than a flood, because of members of groups")       \
+    X(mcast_spared, "copies that this port is spared, as it is no member; with snooping = watch: would be spared")    \
+    X(igmp_reports, "reports and leaves of groups received (IGMP, MLD), in VLANs that snoop")                         \
+    X(igmp_queries, "queries for members of groups received")                                                         \
+    X(igmp_invalid, "such messages that are damaged: wrong checksum, cut short, fragmented; flooded, not learned")    \
+    X(mdb_refused, "groups reported here and not entered, because of a limit: the port gets every group instead")     \
     X(offloaded, "frames received here that the kernel forwarded; of rx_frames and forwarded")                         \
     X(offloaded_tx, "frames that the kernel sent here; of offered and tx_frames")                                      \
     X(rx_cycles, "cycles in receive calls of this port that brought frames")                                          \
@@ -168,6 +176,14 @@
     X(budget_over, "a budget is spent")                                                                               \
     X(budget_under, "a spent budget has tokens again")                                                                \
     X(heartbeat_limit, "more heartbeats came by a port than its limit: those above are ordinary frames")               \
+    X(group_joined, "a port became a member of a group")                                                              \
+    X(group_left, "a member of a group said on this port that it leaves")                                             \
+    X(group_expired, "a port answered no query for the group any more, and is no member")                             \
+    X(group_limit, "a port is not entered as a member, because of a limit: it gets every group of the VLAN")          \
+    X(group_query, "a general query for members was heard")                                                           \
+    X(group_asked, "a query for the members of one group was heard")                                                  \
+    X(group_router, "a multicast router said that it is there")                                                       \
+    X(group_unregistered, "a frame to a group that nobody reported")                                                  \
     X(probe, "a loop probe of this bridge came back")                                                                 \
     X(port_error, "a port failed and is no longer polled")                                                            \
     X(pair, "the pair: a change of state, or something a peer did (key: epoch, port: state, error: steps)")           \

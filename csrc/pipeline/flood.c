@@ -8,6 +8,7 @@
  * Thread: the data thread.
  */
 #include "batch/send.h"
+#include "multicast/snoop.h"
 #include "pipeline/egress.h"
 #include "pipeline/stages.h"
 
@@ -109,6 +110,29 @@ static uint32_t br_flood_targets(struct br_thread *thread, struct br_frame *fram
     return n;
 }
 
+/* The same where groups have members: `reason` is why there is no target, if there is more to say than that. */
+static __attribute__((noinline)) uint32_t br_flood_members(struct br_thread *thread, struct br_frame *frame,
+                                                          struct br_targets *targets, enum br_drop *reason)
+{
+    const struct br_snapshot *snapshot = thread->batch.snapshot;
+    struct br_port_set ports;
+    uint32_t n = 0;
+
+    for (int i = 0; i < BR_PORT_WORDS; i++)
+        ports.word[i] = snapshot->vlan[frame->vid].word[i] & snapshot->flood[BR_FLOOD_MULTICAST].word[i] &
+                        ~snapshot->denied_egress[frame->ingress].word[i];
+    const enum br_drop decision = br_snoop(thread->groups, &thread->batch, frame, &ports);
+    if (decision != BR_PASS) {
+        *reason = decision;
+        return 0;
+    }
+    for (int i = 0; i < BR_PORT_WORDS; i++) {
+        for (uint64_t word = ports.word[i]; word; word &= word - 1, n++)
+            br_flood_target(thread, frame, (uint16_t)(i * 64 + __builtin_ctzll(word)), targets);
+    }
+    return n;
+}
+
 /* A second descriptor with a head of its own; what is beyond a head buffer is shared. NULL without a buffer. */
 static struct br_frame *br_flood_copy(struct br_batch *batch, const struct br_frame *frame)
 {
@@ -203,7 +227,9 @@ static __attribute__((noinline)) void br_flood_encaps(struct br_thread *thread, 
     }
 }
 
-static void br_flood_frame(struct br_thread *thread, struct br_frame *frame, uint32_t n_after)
+/* `has_groups`: VLANs may snoop; compiled apart, so that bridges without any pay nothing for it. */
+static inline __attribute__((always_inline)) void br_flood_frame(struct br_thread *thread, struct br_frame *frame,
+                                                                uint32_t n_after, bool has_groups)
 {
     struct br_batch *batch = &thread->batch;
     struct br_targets targets;
@@ -213,9 +239,12 @@ static void br_flood_frame(struct br_thread *thread, struct br_frame *frame, uin
     targets.n = 0;
     targets.n_explicit = 0;
     memset(targets.n_encap, 0, sizeof(targets.n_encap));
-    const uint32_t n = br_flood_targets(thread, frame, &targets);
+    enum br_drop reason = BR_DROP_no_egress;
+    const uint32_t n = has_groups && frame->flood_class == BR_FLOOD_MULTICAST
+                           ? br_flood_members(thread, frame, &targets, &reason)
+                           : br_flood_targets(thread, frame, &targets);
     if (n == 0) {
-        br_batch_drop(batch, frame, BR_OUTCOME_DROPPED, BR_DROP_no_egress);
+        br_batch_drop(batch, frame, BR_OUTCOME_DROPPED, reason);
         return;
     }
     br_flood_note(batch, frame, n);
@@ -244,11 +273,22 @@ static void br_flood_frame(struct br_thread *thread, struct br_frame *frame, uin
     }
 }
 
-void br_flood(struct br_thread *thread)
+static __attribute__((noinline)) void br_flood_grouped(struct br_thread *thread)
 {
     struct br_batch *batch = &thread->batch;
 
     for (uint32_t i = 0; i < batch->n_live; i++)
-        br_flood_frame(thread, batch->live[i], batch->n_live - 1 - i);
+        br_flood_frame(thread, batch->live[i], batch->n_live - 1 - i, true);
 }
 
+void br_flood(struct br_thread *thread)
+{
+    struct br_batch *batch = &thread->batch;
+
+    if (__builtin_expect(thread->groups != NULL, 0)) {
+        br_flood_grouped(thread);
+        return;
+    }
+    for (uint32_t i = 0; i < batch->n_live; i++)
+        br_flood_frame(thread, batch->live[i], batch->n_live - 1 - i, false);
+}

@@ -11,6 +11,7 @@
 #include "batch/batch.h"
 #include "fdb/table.h"
 #include "mirror/mirror.h"
+#include "multicast/groups.h"
 #include "multicast/heartbeat.h"
 
 enum { BR_PROBES_REPORTED = 64 }; /* remembered, so that a probe that circles is reported once a port */
@@ -21,6 +22,7 @@ struct br_thread {
     struct br_bill bill;
     struct br_budgets budgets;
     struct br_mirror_thread mirror;
+    struct br_groups *groups; /* NULL: no VLAN ever snooped */
     struct br_heartbeats heartbeats;
     uint64_t probe_reported[BR_PROBES_REPORTED];
 };

@@ -56,6 +56,7 @@ int br_bridge_init(struct br_bridge *bridge, uint32_t fdb_capacity, uint32_t bur
 
 void br_bridge_fini(struct br_bridge *bridge)
 {
+    br_groups_free(bridge->thread.groups);
     br_bill_fini(&bridge->thread.bill);
     br_mirror_fini(&bridge->thread.mirror);
     br_pool_fini(&bridge->thread.batch.pool);

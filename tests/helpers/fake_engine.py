@@ -11,6 +11,7 @@ from typing import Any, Unpack
 
 from bridge.audit.rules import Finding
 from bridge.config.actions import Action
+from bridge.config.group_address import Group
 from bridge.config.plan import plan
 from bridge.config.port import PortConfig
 from bridge.config.vids import format_vids
@@ -131,6 +132,9 @@ class FakeEngine:
             del self.fdb[key]
         return len(victims)
 
+    def mdb_flush(self, port: str | None, vlan: int | None, group: Group | None) -> int:
+        return 3
+
 
 class FakeStatus:
     """What it answers; see bridge.engine.status."""
@@ -216,6 +220,24 @@ class FakeStatus:
 
     def _names(self, name: str | None) -> list[str]:
         return [port.name for port in self._engine.config.ports if name in (None, port.name)]
+
+    def groups(
+        self,
+        port: str | None = None,
+        vlan: int | None = None,
+        group: Group | None = None,
+        kind: str | None = None,
+    ) -> list[Row]:
+        member = {"vlan": vlan or 10, "group": str(group or "239.1.1.1"), "port": port or "guests"}
+        return [{**member, "state": "member" if kind != "static" else "static"}]
+
+    def queriers(self, vlan: int | None = None) -> list[Row]:
+        return [{"vlan": vlan or 10, "family": 4, "snooping": "on", "state": "quiet"}]
+
+    def saved(self) -> list[Row]:
+        return [
+            {"measure": "snooping", "mode": "on", "vlan": 10, "copies": 7, "text": "spares VLAN 10 7 copies"}
+        ]
 
     def mirrors(self) -> list[Row]:
         return [{"mirror": mirror.name, "state": "mirroring"} for mirror in self._engine.config.mirrors]

@@ -27,6 +27,7 @@ from bridge.core.values import PortRow
 from bridge.engine.events import CoreEvents
 from bridge.events import Events
 from bridge.fdb.learning import Learning
+from bridge.multicast.snooping import Snooping
 from bridge.ports.table import PortTable
 from bridge.protect.protection import Protection
 
@@ -73,7 +74,11 @@ class Storm:
         )
         self.learning.known.on_change(self.protection)
         self.core_events.connect(
-            fdb=self.learning, protection=self.protection, budgets=Budgets(), ports=PortTable(self.clock)
+            fdb=self.learning,
+            protection=self.protection,
+            snooping=Snooping(self.core, self.clock, self.events.emit, 0x02000000FFFF),
+            budgets=Budgets(),
+            ports=PortTable(self.clock),
         )
         self.protection.guard_moves(MoveGuardConfig(moves=5, window=10))
         self.protection.detect_loops(LoopDetectionConfig(interval=1.0, moving_addresses=5))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from bridge.cli.commands import COMMANDS
 from bridge.cli.grammar import Grammar, UsageError, match
 from bridge.cli.main import main
 from bridge.cli.port import port_keys, port_table
+from bridge.config.multicast import MulticastConfig
 from bridge.control import client
 from bridge.errors import ControlError
 
@@ -685,6 +687,8 @@ def test_the_examples_of_the_help_work(server: Served, capsys: Capture, line: st
         main(["port", "del", "uplink"])
     if "add guests" in line:
         main(["port", "del", "guests"])
+    if "mdb add" in line:
+        server.engine.config = replace(server.engine.config, multicast=MulticastConfig(snooping="on"))
     if "mirror add ids" in line:
         main(["port", "add", "tap-ids", "kind", "tap", "device", "tap9", "mirror", "on"])
     capsys.readouterr()

@@ -382,7 +382,7 @@ def test_nesting_beyond_all_measure() -> None:
         (
             "x = {}",
             "line 1: x",
-            "unknown key; known keys: bridge, budget, cost, fdb, heartbeats, loop_detection, metrics, mirror, ",
+            "unknown key; known keys: bridge, budget, cost, fdb, group, heartbeats, loop_detection, metrics, ",
         ),
         ("bridge = 1", "line 1: bridge", "expected a table, got 1"),
         ("[[bridge]]", "line 1: bridge", "expected a table, got an array"),

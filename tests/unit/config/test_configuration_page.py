@@ -19,6 +19,8 @@ TABLES = {  # heading on the page: the table with an unknown key
     "`vlan` of a port": f"[[port]]\nvlan = {{ {UNKNOWN} = 1 }}",
     "`[[vlan]]`": f"[[vlan]]\n{UNKNOWN} = 1",
     "`[[fdb]]`": f"[[fdb]]\n{UNKNOWN} = 1",
+    "`[multicast]`": f"[multicast]\n{UNKNOWN} = 1",
+    "`[[group]]`": f"[[group]]\n{UNKNOWN} = 1",
     "`[[budget]]`": f"[[budget]]\n{UNKNOWN} = 1",
     "`[[mirror]]`": f"[[mirror]]\n{UNKNOWN} = 1",
     "`[move_guard]`": f"[move_guard]\n{UNKNOWN} = 1",

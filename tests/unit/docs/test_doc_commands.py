@@ -15,7 +15,14 @@ from bridge.config.document import parse
 from bridge.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
-PAGES = ["README.md", "docs/hardening.md", "docs/mirrors.md", "docs/port-security.md", "docs/protection.md"]
+PAGES = [
+    "README.md",
+    "docs/hardening.md",
+    "docs/mirrors.md",
+    "docs/multicast.md",
+    "docs/port-security.md",
+    "docs/protection.md",
+]
 ENDLESS = {"run", "top", "monitor", "lab"}
 OF_FILES = {"check", "reload"}  # of the reader's
 SHORTENED = {"the key 'kind' is missing; add it"} | {  # a table that shows one key leaves these out

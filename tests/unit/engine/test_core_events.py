@@ -23,6 +23,7 @@ OWNERS = {
     "probe": "probed",
     "port_error": "port_failed",
     "rx_refused": "rx_refused",
+    **dict.fromkeys([name for name, _ in EVENTS if name.startswith("group_")], "groups"),
 }
 
 
@@ -47,6 +48,25 @@ class Ring:
         return taken, lost
 
 
+class Groups:
+    """The snooping, which is handed events by names that others have, too."""
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+
+    def handle(self, event: Event) -> None:
+        self.owner.handed.append(("groups", event))
+
+    def backup_spoke(self, event: Event) -> None:
+        self.owner.groups.append(event)
+
+    def take_over(self) -> None:
+        self.owner.handed.append(("take over", None))
+
+    def resync(self) -> None:
+        self.owner.handed.append(("resync", None))
+
+
 class Owner:
     """All owners in one: notes who was handed what."""
 
@@ -56,7 +76,9 @@ class Owner:
         self.lost = 0
         self.requests = self
         self.events = CoreEvents(ring, self.emit)  # type: ignore[arg-type]
-        self.events.connect(fdb=self, protection=self, budgets=self, ports=self)  # type: ignore[arg-type]
+        self.groups: list[Event] = []
+        owners = dict.fromkeys(("fdb", "protection", "budgets", "ports"), self)
+        self.events.connect(**owners, snooping=Groups(self))  # type: ignore[arg-type]
 
     def emit(self, event: str, /, **fields: object) -> None:
         self.emitted.append((event, fields))
@@ -108,6 +130,21 @@ def test_what_the_pair_says_is_emitted() -> None:
     heard = Owner(Ring([event("pair")._replace(mac=7, port=2, errno=0b1100)]))
     heard.events.take()
     assert heard.emitted == [("pair", {"state": "active", "epoch": 7, "steps": ["announce", "conflict"]})]
+    assert heard.handed == [("take over", None)], "who forwards from now on knows of no members"
+    heard.events.take()
+
+
+def test_what_is_no_move_for_the_table_is_one_for_groups() -> None:
+    spoke = event("backup_ignored")
+    heard = Owner(Ring([spoke]))
+    heard.events.take()
+    assert (heard.handed, heard.groups) == ([("fdb", spoke)], [spoke])
+
+
+def test_lost_events_concern_groups_too() -> None:
+    heard = Owner(Ring([], lost=3))
+    heard.events.take()
+    assert heard.handed == [("resync", None)]
 
 
 def test_heartbeats_above_a_limit_are_told_with_the_name_of_their_port() -> None:
@@ -130,6 +167,7 @@ def test_owners_get_events_in_the_order_of_the_ring() -> None:
         ("fdb", event("learned", 4)),
         ("request", event("request", 5)),
         ("fdb", event("evicted", 6)),
+        ("resync", None),
     ]
     assert heard.lost == 3
 

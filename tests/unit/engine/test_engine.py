@@ -394,6 +394,7 @@ async def test_rows_of_ports_and_vlans() -> None:
         common |= {"isolated": False, "horizon": None, "hairpin": False, "direction": "both"}
         common |= {"locked": False, "source_guard": False, "storm_control": False}
         common |= {"ra_guard": False, "dhcp_guard": False}
+        common |= {"multicast_router": "auto", "fast_leave": False, "group_limit": None}
         counts = dict.fromkeys(("rx_frames", "tx_frames", "drops", "rx_missed", "fdb_entries"), 0)
         assert engine.status.ports() == [
             {

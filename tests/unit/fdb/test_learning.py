@@ -21,7 +21,7 @@ from bridge.config.budget import BudgetConfig
 from bridge.config.port import PortConfig
 from bridge.config.security import GuardRule, Security, Stations
 from bridge.config.static_entry import StaticEntry
-from bridge.core._core import Bridge, MemoryPort, Snapshot
+from bridge.core._core import Bridge, Event, MemoryPort, Snapshot
 from bridge.core.values import PortRow
 from bridge.engine.events import CoreEvents
 from bridge.errors import FramebridgeError
@@ -98,6 +98,15 @@ class Owners:
     def probed(self, vid: int, nonce: int, port: int) -> None:
         self.handed.append(("probe", vid, nonce, port))
 
+    def backup_spoke(self, event: Event) -> None:
+        self.handed.append(("backup", event.vid, event.mac, event.port))
+
+    def resync(self) -> None:
+        pass
+
+    def handle(self, event: Event) -> None:
+        self.handed.append(("groups", event))
+
     def port_failed(self, index: int, errno: int) -> None:
         self.handed.append(("port_error", index, errno))
 
@@ -116,7 +125,13 @@ class Table:
         self.events = CoreEvents(self.core, self.told.emit)
         self.learning = Learning(self.core, self.clock, self.told, self.drain)
         self.owners = Owners()
-        self.events.connect(fdb=self.learning, protection=self.owners, budgets=self.owners, ports=self.owners)
+        self.events.connect(
+            fdb=self.learning,
+            protection=self.owners,
+            snooping=self.owners,
+            budgets=self.owners,
+            ports=self.owners,
+        )
         self.follower = Follower(self.learning)
         self.bridge = BridgeConfig(**bridge)
         self.configs = dict(enumerate(ports or (access("a"), access("b"))))
