@@ -7,7 +7,7 @@ commands that only talk to a daemon start fast; what a command needs beyond the 
 
 from __future__ import annotations
 
-from bridge.cli import cost, fdb, life, mdb, mirror, offload, port, trace
+from bridge.cli import cost, fdb, life, mdb, mirror, offload, pair, port, trace
 
 COMMANDS = (
     *life.BEGIN,
@@ -17,6 +17,7 @@ COMMANDS = (
     *mirror.COMMANDS,
     *offload.COMMANDS,
     *trace.COMMANDS,
+    *pair.COMMANDS,
     *cost.COMMANDS,
     *life.LOOK,
 )

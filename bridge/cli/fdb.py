@@ -23,6 +23,13 @@ def flushed(options: Options, words: list[str]) -> int:
     return 0
 
 
+def announced(options: Options, words: list[str]) -> int:
+    """Announce stations and tell how often."""
+    rows = ask(options, "FdbAnnounce", Grammar(keys={"vlan": NUMBER}).read(words))
+    show(options, [{**row, "text": f"{row['announced']} announcements sent"} for row in rows], "lines")
+    return 0
+
+
 def aged(options: Options, words: list[str]) -> int:
     """Age FDB entries fast and tell how many went."""
     values = Grammar(option="seconds", keys={"port": TEXT, "vlan": NUMBER}).read(
@@ -79,6 +86,16 @@ Every filter given has to fit. Static and drop entries stay; use fdb del. That n
 
 example:
   framebridge fdb flush vlan 10 older 60
+""",
+    ),
+    Command(
+        "fdb announce",
+        "[vlan VID]",
+        "tell the switches behind links where the stations of the other ports are",
+        announced,
+        """\
+Each station is announced once by every other link port of its VLAN, as a bridge of a pair does when it takes over;
+`[pair] announce` says in which form. After a guest moved here, or a switch was replaced.
 """,
     ),
     Command(

@@ -91,6 +91,9 @@ def refuse_new_places(before: Config, after: Config, source: str = "") -> None:
         if (was := getattr(before.bridge, key)) != getattr(after.bridge, key)
     ]
     known = {(mirror.name, mirror.file) for mirror in before.mirrors}
+    if after.pair.secret_file not in ("", before.pair.secret_file):
+        message = "only the configuration file may name a secret; write it there, and reload that"
+        problems.append(Problem("pair.secret_file", message))
     problems += [
         Problem(
             f"mirror.{mirror.name}.file",

@@ -29,6 +29,7 @@ class PortKind:
     )
     sets_mtu: bool = False  # `mtu` is given to the device, which has its own back when the key goes
     offloads: str = ""  # where programs decide for the kernel (bridge/offload): at its `socket`, or `queue`
+    leads_on: bool = False  # to switches, which hear announcements, and to the other bridge of a pair
     takes_filter: bool = False  # the kernel can hold back frames in front of the port (ports/vlan_filter.py)
 
 
@@ -45,7 +46,9 @@ KINDS = {
             sets_mtu=True,
             offloads="queue",
         ),
-        PortKind("link", has_device=True, is_shared=True, takes_filter=True, offloads="socket"),
+        PortKind(
+            "link", has_device=True, is_shared=True, leads_on=True, takes_filter=True, offloads="socket"
+        ),
         PortKind(
             "veth",
             has_device=True,

@@ -28,6 +28,7 @@ class LoopDetectionConfig:
 
 
 NO_DETECTION = LoopDetectionConfig()
+OF_A_PAIR = LoopDetectionConfig(interval=0.5, action="block", recovery=30)  # what `[pair]` stands for
 
 KEYS = keys(LoopDetectionConfig)
 

@@ -18,6 +18,7 @@ from bridge.config import (
     mirror,
     move_guard,
     multicast,
+    pair,
     port,
     static_entry,
     vlan,
@@ -38,5 +39,6 @@ SECTIONS: tuple[Section[Any], ...] = (
     move_guard.SECTION,
     loop_detection.SECTION,
     heartbeats.SECTION,
+    pair.SECTION,
 )
 BY_TYPE: dict[type, Section[Any]] = {type(section.blank): section for section in SECTIONS}

@@ -19,6 +19,7 @@ from bridge.config.metrics import MetricsConfig
 from bridge.config.mirror import MirrorConfig
 from bridge.config.move_guard import NO_GUARD, MoveGuardConfig
 from bridge.config.multicast import NO_SNOOPING, MulticastConfig
+from bridge.config.pair import NO_PAIR, PairConfig
 from bridge.config.port import PortConfig
 from bridge.config.registry import SECTIONS
 from bridge.config.section import Found
@@ -44,6 +45,7 @@ class Config:
     multicast: MulticastConfig = NO_SNOOPING
     groups: tuple[GroupConfig, ...] = ()
     heartbeats: HeartbeatConfig = field(default_factory=HeartbeatConfig)
+    pair: PairConfig = NO_PAIR
 
 
 def read_config(root: Table) -> Config:

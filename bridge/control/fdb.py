@@ -84,3 +84,9 @@ def _filters(
         "vlan": vid(vlan),
         "mac": station(mac),
     }
+
+
+@method(changes=True)
+async def fdb_announce(context: Context, vlan: int | None = None) -> list[Row]:
+    """Tell the switches once where the stations of a VLAN, or all, are. One row: how many frames left, `announced`."""
+    return [{"announced": await context.engine.member.announce(vid(vlan))}]

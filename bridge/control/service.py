@@ -2,8 +2,8 @@
 
 Job: find the method, check its parameters, let it ask or change the engine, give rows (flat dicts) or raise
 ControlError with the name of a varlink error. No sockets here (server.py). Thread: control.
-The methods are in general, ports, mirrors, offload, fdb, groups, cost and trace: each a function whose name, signature
-and docstring are the name, parameters and description of the method; docs/control-protocol.md is tested against them.
+The methods are in general, ports, mirrors, offload, pair, fdb, groups, cost and trace: each a function whose name,
+signature and docstring are the name, parameters and description of the method; docs/control-protocol.md is tested against them.
 Configurations are read and judged in a worker thread, for one may be long; those of onlookers one at a time, with a
 rest after each, so that they have at most a part of a core.
 Refuses: what methods.py refuses; parameters that no file could have; ports and FDB entries that do not exist.
@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
 from bridge import __version__
-from bridge.control import cost, fdb, general, groups, mirrors, offload, ports, takeover, trace
+from bridge.control import cost, fdb, general, groups, mirrors, offload, pair, ports, takeover, trace
 from bridge.control.context import TRUSTED, Context, GiveAway
 from bridge.control.methods import describe, find_method, method, published
 from bridge.control.protocol import (
@@ -63,7 +63,7 @@ async def get_interface_description(_: Context, interface: str) -> Message:
 
 
 METHODS = {one.name: one for one in (get_info, get_interface_description)} | published(
-    general, ports, mirrors, offload, fdb, groups, cost, trace, takeover
+    general, ports, mirrors, offload, pair, fdb, groups, cost, trace, takeover
 )
 
 

@@ -26,6 +26,10 @@ async def take_over(context: Context) -> Upgrade:
         raise ControlError(
             "only root and the user of this daemon may take its bridge over", PERMISSION_DENIED
         )
+    if context.engine.member.is_on:
+        raise ControlError(
+            "a bridge of a pair is given to nobody: hold this member, restart it, resume it (docs/pair.md)", REFUSED
+        )
     if context.give_away is None:
         raise ControlError("this daemon gives its bridge to nobody", REFUSED)
     return Upgrade(context.give_away)

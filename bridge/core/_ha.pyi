@@ -11,7 +11,7 @@ from bridge.core._core import Bridge
 from bridge.core.values import Beacon, PairState
 
 PAIR_RANK_NS: int
-PAIR_PATHS_MAX: int
+MEMBER_PATHS: int
 PAIR_KEY_MIN: int
 PAIR_KEY_MAX: int
 BEACON_GRANTED: int
@@ -78,6 +78,9 @@ def close_gate(bridge: Bridge) -> None: ...
 def read_gate(bridge: Bridge) -> tuple[int, int, int]:
     """Give until when the gate is open, its epoch, and the last turn of the data thread of a pair."""
 
+def gate_fd(bridge: Bridge) -> int:
+    """Give the descriptor of the gate's page (csrc/ha/gate.h), which stays the bridge's."""
+
 def start_pair(
     bridge: Bridge,
     *,
@@ -96,6 +99,9 @@ def start_pair(
 
     OSError: EBUSY, it is in a pair; EPERM, there is no gate.
     """
+
+def set_pair_paths(bridge: Bridge, paths: Iterable[int]) -> None:
+    """Use other paths, which the bridge closes from then on. OSError: ESRCH, no pair; they are the caller's then."""
 
 def stop_pair(bridge: Bridge) -> None:
     """Leave: hand the gate over, close the paths."""

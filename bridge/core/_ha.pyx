@@ -14,7 +14,7 @@ from bridge.core.ha cimport *
 from bridge.core.values import Beacon, PairPeer, PairState
 
 PAIR_RANK_NS = BR_PAIR_RANK_NS
-PAIR_PATHS_MAX = BR_MEMBER_PATHS
+MEMBER_PATHS = BR_MEMBER_PATHS
 PAIR_KEY_MIN = BR_BEACON_KEY_MIN
 PAIR_KEY_MAX = BR_BEACON_KEY_MAX
 BEACON_GRANTED = BR_BEACON_GRANTED
@@ -172,6 +172,10 @@ def read_gate(Bridge bridge not None):
     return br_gate_until(page), br_gate_epoch(page), br_gate_progress(page)
 
 
+def gate_fd(Bridge bridge not None):
+    return page_of(bridge).fd
+
+
 def start_pair(Bridge bridge not None, *, uint64_t pair, uint64_t member, uint64_t session, uint64_t interval,
                bytes secret, uint64_t source, paths, uint64_t preempt=0, int priority=100, remembered=()):
     cdef br_pair_start start
@@ -190,6 +194,21 @@ def start_pair(Bridge bridge not None, *, uint64_t pair, uint64_t member, uint64
         start.remembered[i][0], start.remembered[i][1], start.remembered[i][2] = peer
     with nogil:
         error = br_bridge_pair_start(bridge.raw, &start)
+    if error:
+        raise fail(error)
+
+
+def set_pair_paths(Bridge bridge not None, paths):
+    cdef int raw[BR_MEMBER_PATHS]
+    cdef list fds = list(paths)
+    cdef uint32_t n = len(fds)
+    cdef int error
+
+    check_range("number of paths", len(fds), 1, BR_MEMBER_PATHS)
+    for i, fd in enumerate(fds):
+        raw[i] = fd
+    with nogil:
+        error = br_bridge_pair_paths(bridge.raw, raw, n)
     if error:
         raise fail(error)
 
@@ -217,5 +236,5 @@ def drive_pair(Bridge bridge not None, str verb="read"):
         if copy.pair.peer[i].id and copy.pair.peer[i].heard
     )
     counters = {COUNTER_NAMES[i]: copy.counters.value[i] for i in range(BR_MEMBER_COUNTER_N)}
-    return PairState(STATE_NAMES[copy.pair.state], copy.pair.epoch, copy.pair.until, bool(copy.pair.healthy),
-                     bool(copy.pair.held), peers, counters)
+    return PairState(STATE_NAMES[copy.pair.state], copy.pair.epoch, copy.pair.until, copy.pair.entered, copy.pair.gap,
+                     bool(copy.pair.healthy), bool(copy.pair.held), peers, counters)

@@ -73,6 +73,8 @@ cdef extern from "ha/pair.h" nogil:
         int state
         uint64_t epoch
         uint64_t until
+        uint64_t entered
+        uint64_t gap
         bint healthy
         bint held
         br_pair_peer *peer
@@ -91,7 +93,7 @@ cdef extern from "ha/pair.h" nogil:
 
 cdef extern from "ha/gate.h" nogil:
     struct br_gate_page:
-        pass
+        int fd
 
     uint64_t br_gate_clock()
     void br_gate_open(br_gate_page *page, uint64_t epoch, uint64_t until)
@@ -134,5 +136,6 @@ cdef extern from "thread/ha.h" nogil:
     br_gate_page *br_bridge_gate_page(const br_bridge *bridge)
     int br_bridge_gate(br_bridge *bridge, bint gated)
     int br_bridge_pair_start(br_bridge *bridge, const br_pair_start *start)
+    int br_bridge_pair_paths(br_bridge *bridge, const int *path, uint32_t n_paths)
     void br_bridge_pair_stop(br_bridge *bridge)
     int br_bridge_pair(br_bridge *bridge, int verb, br_pair_state_copy *copy)

@@ -274,11 +274,17 @@ class PairPeer(NamedTuple):
 
 
 class PairState(NamedTuple):
-    """A member, between two turns. `state`: a name of PAIR_STATES; `until`: end of its lease, boot_clock()."""
+    """A member, between two turns. `state`: a name of PAIR_STATES; times are boot_clock()'s.
+
+    `until`: end of its lease; `since`: when it entered the state; `gap`: how long before its last opening a peer was
+    last heard to forward, in ns; 0: none was.
+    """
 
     state: str
     epoch: int
     until: int
+    since: int
+    gap: int
     healthy: bool
     held: bool
     peers: tuple[PairPeer, ...]

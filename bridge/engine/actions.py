@@ -21,12 +21,15 @@ from bridge.config.metrics import MetricsConfig
 from bridge.config.mirror import MirrorConfig
 from bridge.config.move_guard import MoveGuardConfig
 from bridge.config.multicast import MulticastConfig
+from bridge.config.pair import PairConfig
 from bridge.config.port import PortConfig
 from bridge.config.static_entry import StaticEntry
 from bridge.config.vlan import VlanConfig
 from bridge.engine.data_thread import check_cpus
 from bridge.engine.parts import Parts
 from bridge.errors import FramebridgeError
+
+PAIRED = "a bridge of a pair: its gate would not hold back what the kernel forwards"
 
 
 class Actions:
@@ -79,6 +82,7 @@ class Actions:
                 self._parts.thread.allow_cpus(after.cpu)
                 self._parts.data_plane.bridge = after
                 self._parts.learning.configure(after)
+                self._parts.member.sync.configure(after)
                 self._parts.data_plane.refresh()
             case "set_cost", _, CostConfig() as after:
                 self._parts.cost.price = Price(after.price_per_core_hour, after.currency)
@@ -98,6 +102,8 @@ class Actions:
             case "set_heartbeats", _, HeartbeatConfig() as after:
                 self._parts.data_plane.heartbeats = after
                 self._parts.data_plane.refresh()
+            case "set_pair", _, PairConfig() as after:
+                await self._set_pair(after)
             case "add_budget" | "set_budget", _, BudgetConfig() as after:
                 await self._parts.cost.calibrate()
                 self._parts.data_plane.budgets.set(after)
@@ -122,6 +128,17 @@ class Actions:
             case _:
                 raise ValueError(f"not an action: {action!r}")
 
+    async def _set_pair(self, after: PairConfig) -> None:
+        offload = self._parts.offload
+        if after.id and not self._parts.member.is_on:
+            await offload.forbid(PAIRED)
+        try:
+            await self._parts.member.configure(after)
+        finally:
+            self._parts.protection.set_paired(self._parts.member.is_on)
+            if not self._parts.member.is_on:
+                await offload.forbid("")
+
     async def settle(self) -> None:
         """Let go of what no port of the configuration needs any more."""
         for name in self._parts.ports.forget_former():
@@ -134,5 +151,6 @@ class Actions:
                 self._parts.ledger.close(name)
         self._parts.learning.static.keep(self._parts.ports.port_names)
         await self._parts.offload.settle()
+        await self._parts.member.settle()
         await self._parts.devices.keep(self._parts.ports.namespaces)
         self._parts.auditor.ports_changed()

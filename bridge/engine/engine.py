@@ -9,8 +9,8 @@ again going. Owner of the data plane (`bridge.core._core.Bridge`) and of all obj
     CoreEvents       hands events to owners  Learning     the FDB
     Protection       loops, moves            Ledger       counters
     Meter            the bill                Auditor      findings
-    Snooping         members of groups
-    Status           answers                 Actions      what each action of a plan does
+    Member           the pair                Actions      what each action of a plan does
+    Snooping         members of groups       Status       answers
 
 Threads: everything here runs in one asyncio loop, except the data thread and the threads of `Devices`. Whatever changes
 ports takes turns under one lock (`turns`); what has begun is finished even if its caller is cancelled, so no change is
@@ -47,6 +47,7 @@ from bridge.errors import ApplyError, FramebridgeError, MissingError, PortError
 from bridge.events import Subscription
 from bridge.fdb.file import SAVE_EVERY
 from bridge.fdb.rows import Filters
+from bridge.ha.member import Member
 from bridge.mac import format_mac
 from bridge.multicast.snooping import Snooping
 from bridge.offload.offload import Offload
@@ -90,6 +91,11 @@ class Engine:
     def offload(self) -> Offload:
         """What the kernel forwards."""
         return self._parts.offload
+
+    @property
+    def member(self) -> Member:
+        """What the bridge is in a pair."""
+        return self._parts.member
 
     @property
     def config(self) -> Config:
@@ -145,6 +151,7 @@ class Engine:
             self._parts.auditor.keep(self._parts.current_config),
             self._keep_fdb_file(),
             self._parts.protection.keep_probing(),
+            self._parts.member.keep(),
         )
         self._tasks = [loop.create_task(one) for one in work]
         self._parts.auditor.is_open = True
@@ -210,6 +217,7 @@ class Engine:
         self._parts.auditor.is_open = False
         async with self._parts.turns:
             await self._parts.metrics.close()
+            self._parts.member.close()
             if self._is_given:
                 for attachment in self._parts.ports:
                     if self._is_borrowing and not attachment.was_adopted:
@@ -277,6 +285,7 @@ class Engine:
     async def _reconcile_ports(self) -> None:
         await self._parts.reconciler.reconcile(self._parts.ports.take_dirty())
         await self._parts.offload.settle()
+        await self._parts.member.settle()
         self._parts.auditor.ports_changed()
 
     async def _keep_house(self) -> None:

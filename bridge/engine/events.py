@@ -9,7 +9,7 @@ Job: the one reader of the ring of events (csrc/count/event.h). Thread: control.
     port_error, rx_refused                                         PortTable: a port failed, or lost its receive ring
     heartbeat_limit                                                a port had more heartbeats than pass as such
     group_...                                                      Snooping: members of groups, queriers, routers
-    pair                                                           nobody yet: what it says is emitted
+    pair                                                           Member: what it did, what another member did
 
 Invariants: events are handled in the order of the ring, also across owners. They are taken in slices, so a storm delays
 other work of the thread by a slice; what the thread cannot follow is lost in the ring, counted, and resynced by
@@ -23,9 +23,9 @@ from collections.abc import Callable
 
 from bridge.account.budgets import Budgets
 from bridge.core._core import Bridge, Event
-from bridge.core._ha import PAIR_STATES, PAIR_STEPS
 from bridge.events import Emit
 from bridge.fdb.learning import Learning
+from bridge.ha.member import Member
 from bridge.multicast.snooping import EVENTS, Snooping
 from bridge.ports.table import PortTable
 from bridge.protect.protection import Protection
@@ -41,7 +41,6 @@ class CoreEvents:
     def __init__(self, core: Bridge, emit: Emit) -> None:
         self._core = core
         self._emit = emit
-        self._pair_state = ""
 
     def connect(
         self,
@@ -51,9 +50,11 @@ class CoreEvents:
         snooping: Snooping,
         budgets: Budgets,
         ports: PortTable,
+        member: Member,
     ) -> None:
         """Name the owners of events."""
         self._fdb = fdb
+        self._member = member
         self._protection = protection
         self._snooping = snooping
         self._budgets = budgets
@@ -125,9 +126,7 @@ class CoreEvents:
             self._emit("heartbeat-limit", port=name)
 
     def _pair_stepped(self, event: Event) -> None:
-        steps = [name for bit, (name, _) in enumerate(PAIR_STEPS) if event.errno >> bit & 1]
-        state = PAIR_STATES[event.port][0]
-        self._emit("pair", state=state, epoch=event.mac, steps=steps)
-        if state == "active" and self._pair_state != "active":
+        before = self._member.state
+        self._member.stepped(event)
+        if self._member.state == "active" != before:
             self._snooping.take_over()
-        self._pair_state = state

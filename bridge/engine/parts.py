@@ -26,6 +26,7 @@ from bridge.engine.status import Status
 from bridge.events import Events
 from bridge.fdb.file import FdbFile
 from bridge.fdb.learning import Learning
+from bridge.ha.member import Member
 from bridge.metrics.server import MetricsServer
 from bridge.mirror.mirrors import Mirrors
 from bridge.multicast.rows import GroupRows
@@ -62,6 +63,7 @@ class Parts:
             core, clock, emit, own_address(config.bridge), ports.mark_dirty, learning
         )
         self.snooping = Snooping(core, clock, emit, self.protection.own_address)
+        self.member = Member(core, devices, ports, self.protection.own_address, emit, learning)
         self.counts = Counts()
         self.ledger = Ledger(core, self._dropped, self.counts)
         self.offload = Offload(core, devices, ports, self.counts)
@@ -101,13 +103,16 @@ class Parts:
         """Let the parts hear of each other."""
         self.learning.known.on_change(self.protection)
         self.learning.known.on_change(self.snooping)
+        self.learning.known.on_change(self.member.sync)
         self.devices.watch(self.ports.device_changed)
+        self.devices.watch(self.member.device_changed)
         self.core_events.connect(
             fdb=self.learning,
             protection=self.protection,
             snooping=self.snooping,
             budgets=self.data_plane.budgets,
             ports=self.ports,
+            member=self.member,
         )
 
     def current_config(self) -> Config:

@@ -6,12 +6,12 @@ them. Thread: control; what `remember` returns may be read in any. Refuses nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from bridge.config.static_entry import StaticEntry
 from bridge.core._core import Bridge, FdbEntry
-from bridge.fdb.known import FLUSHABLE, KnownEntries, make_key
+from bridge.fdb.known import FLUSHABLE, KnownEntries, make_key, split_key
 from bridge.fdb.static_entries import StaticEntries
 from bridge.fdb.ticks import Ticks
 
@@ -88,6 +88,39 @@ class Store:
             self._take_back(entry)
         self._known.counters.restored += len(restored)
         return len(restored)
+
+    # -- entries of another bridge, which a member of a pair keeps as if it had learned them (ha/sync.py)
+
+    def adopt(self, port: str, keys: Collection[int]) -> int:
+        """Have these addresses on a port, wherever they were, as of now; returns how many had to be left out.
+
+        What was set by hand stays as it is, and is not counted.
+        """
+        self._known.drain()
+        places = {one.name: (index, one.members) for index, one in self._known.ports.items()}
+        index, members = places.get(port, (-1, frozenset[int]()))
+        wanted = [key for key in keys if key >> 48 in members and key not in self._static]
+        done = self._core.fdb_set_many([(*split_key(key), index, "dynamic") for key in wanted])
+        self._known.drain()
+        for key, is_done in zip(wanted, done, strict=True):
+            before = self._known.entries.get(key)
+            if is_done and (before is None or (before.port, before.kind) != (index, "dynamic")):
+                self._known.held.discard(key)
+                self._known.add(key, index, "dynamic")
+        by_hand = sum(key in self._static for key in keys)
+        return len(keys) - by_hand - sum(done)
+
+    def withdraw(self, keys: Iterable[int]) -> None:
+        """Forget those of these that are dynamic."""
+        known = self._known.entries
+        gone = [key for key in keys if key in known and known[key].kind == "dynamic"]
+        self._core.fdb_forget_each([FdbEntry(*split_key(key), known[key].port, "dynamic", 0) for key in gone])
+        for key in gone:
+            self._known.remove(key)
+
+    def dynamic_keys(self) -> set[int]:
+        """Give the keys of the dynamic entries."""
+        return {key for key, known in self._known.entries.items() if known.kind == "dynamic"}
 
     def _take_back(self, entry: FdbEntry) -> None:
         self._known.add(make_key(entry.vid, entry.mac), entry.port, entry.kind)

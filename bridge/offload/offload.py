@@ -71,6 +71,7 @@ class Offload:
         self._vlans: dict[int, tuple[frozenset[int], bool]] = {}  # who carries it, and whether it is open
         self._heartbeat: tuple[int, ...] = ()
         self._snapshot: Snapshot | None = None
+        self._hindrance = ""  # why there may be none, whatever the configuration says
 
     @property
     def is_on(self) -> bool:
@@ -88,9 +89,16 @@ class Offload:
         """Put `[bridge] offload` in force; `settle` does the rest. Raises OffloadError for `require`."""
         if mode == "off":
             await self._end()
-        elif self._programs is None:
+        elif self._programs is None and not self._hindrance:
             self._begin(strict=mode == "require")
         self.mode = mode
+        self.reason = self._hindrance if self._hindrance and mode != "off" else self.reason
+
+    async def forbid(self, hindrance: str) -> None:
+        """Let the kernel forward nothing, whatever the configuration says, or ("") again what it says."""
+        self._hindrance = hindrance
+        await self._end()
+        await self.configure(self.mode)
 
     def _begin(self, *, strict: bool) -> None:
         try:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from bridge.clock import Clock
-from bridge.config.loop_detection import LoopDetectionConfig
+from bridge.config.loop_detection import OF_A_PAIR, LoopDetectionConfig
 from bridge.config.move_guard import MoveGuardConfig
 from bridge.config.port import PortConfig
 from bridge.core._core import Bridge, probe_frame
@@ -72,6 +72,8 @@ class Protection:
         self._held: dict[tuple[int, int], float | None] = {}  # until when
         self._flapping_reported = 0  # since the last tick
         self._detection = LoopDetectionConfig()
+        self._configured = self._detection
+        self._is_paired = False
         self._prober = Prober()
         self._storms = MoveStorms(clock)
         self._reported: set[tuple[int, int, int]] = set()  # loops, since the last round
@@ -84,7 +86,17 @@ class Protection:
 
     def detect_loops(self, config: LoopDetectionConfig) -> None:
         """Put `[loop_detection]` in force."""
-        self._detection = config
+        self._configured = config
+        self._choose_detection()
+
+    def set_paired(self, is_paired: bool) -> None:
+        """Look for loops also where the configuration does not say so: two members that forward at once are one."""
+        self._is_paired = is_paired
+        self._choose_detection()
+
+    def _choose_detection(self) -> None:
+        is_implied = self._is_paired and not self._configured.interval
+        self._detection = OF_A_PAIR if is_implied else self._configured
         self._switched.set()
 
     def set_ports(self, ports: Mapping[int, PortConfig]) -> None:

@@ -77,6 +77,14 @@ LAYOUTS: dict[str, Layout] = {  # a layout not named here shows every key, and i
         leave=("since", "attached", "waiting", "offloaded_tx", "live", "left"),
         brief=("port", "state", "offloaded", "left"),
     ),
+    "pair": Layout(
+        (
+            *("member", "who", "state", "priority", "epoch", "gate", "lease_ms", "hears", "heard_ms"),
+            *("since", "gap_ms", "synced", "reason"),
+        ),
+        leave=("lease_ms", "synced", "gap_ms", "epoch", "priority", "since", "hears", "gate"),
+        brief=("member", "who", "state", "reason"),
+    ),
     "budget": Layout(
         (
             *("budget", "port", "vlan", "class", "flood", "talker", "per_second", "unit", "action"),

@@ -18,6 +18,7 @@ enum {
     BR_MIRROR_SNAPLEN_MIN = 64, /* a cut copy needs no padding */
     BR_ALLOWED_MAX = 4096,     /* MAC ranges of locked ports, all together */
     BR_GUARD_RULES_MAX = 4096, /* addresses of source guard, all ports together */
+    BR_MEMBER_PATHS = 8,       /* by which a member of a pair sends beacons */
     BR_CAPTURE_LEAST = 1 << 18, /* bytes of a capture ring: several of the longest frames */
     BR_CAPTURE_MOST = 1 << 26,
 };

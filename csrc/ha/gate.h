@@ -2,8 +2,10 @@
  * ha/gate.h - may the bridge forward, now? One word that the data thread compares with the clock.
  *
  * Job: a page that says until when the gate is open, under which epoch, and when the data thread last came round. It is
- *      shared memory, so that a process forked off, and any thread, can read and write it without a call: the data
- *      thread that keeps a pair's lease, and whoever answers `gate` and `health` while the control thread is busy.
+ *      shared memory with a descriptor, so that another process, and any thread, can read and write it without a call:
+ *      the data thread that keeps a pair's lease, and the witness (bridge/ha/witness.py), which answers for the gate
+ *      while the control thread is busy and has the last word when the daemon is killed.
+ * Layout: 64-bit numbers in the order declared; the witness reads them by their offsets.
  * Rule: what was received at a time not before `until` is dropped as `standby`; nothing is learned from it and nothing is
  *      sent. The clock is read after the burst was taken, so frames that waited through a SIGSTOP meet a closed gate.
  * Thread: one writer of `until` and `epoch` (whoever drives the gate), the data thread writes `progress`.
@@ -22,9 +24,10 @@ struct br_gate_page {
     _Atomic uint64_t epoch;    /* of the last opening */
     _Atomic uint64_t progress; /* the last turn of the data thread, CLOCK_BOOTTIME, ns */
     _Atomic uint64_t sequence; /* of the last beacon sent: what a last word must be greater than */
+    int32_t fd;                /* of this page's memory, in the process that made it: what another one maps */
 };
 
-/* A page, closed, or NULL: no memory. Children share it. */
+/* A page, closed, or NULL: no memory. */
 struct br_gate_page *br_gate_new(void);
 void br_gate_free(struct br_gate_page *page);
 

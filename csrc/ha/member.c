@@ -91,9 +91,18 @@ void br_member_stop(struct br_member *member)
         return;
     br_member_hold(member, true);
     br_gate_close(member->page);
+    br_member_set_paths(member, NULL, 0);
+    br_member_abandon(member);
+}
+
+void br_member_set_paths(struct br_member *member, const int *path, uint32_t n_paths)
+{
     for (uint32_t i = 0; i < member->n_paths; i++)
         close(member->path[i]);
-    br_member_abandon(member);
+    for (uint32_t i = 0; i < n_paths; i++)
+        member->path[i] = path[i];
+    member->n_paths = n_paths;
+    member->ready = 0;
 }
 
 /* One frame of a path; what it says is taken, or counted. */

@@ -12,11 +12,11 @@
 #ifndef BR_MEMBER_H
 #define BR_MEMBER_H
 
+#include "count/limits.h"
 #include "ha/gate.h"
 #include "ha/pair.h"
 
 enum {
-    BR_MEMBER_PATHS = 8,
     BR_MEMBER_TAKEN = 64, /* frames of a path at one look: a flood of beacons delays a burst by no more */
 };
 
@@ -41,6 +41,8 @@ int br_member_start(struct br_member *member, const struct br_pair_config *confi
                     uint64_t source, struct br_gate_page *page, const int *path, uint32_t n_paths);
 /* Undo a start: the paths are the caller's again. */
 void br_member_abandon(struct br_member *member);
+/* Other paths in the place of those there are, which are closed. */
+void br_member_set_paths(struct br_member *member, const int *path, uint32_t n_paths);
 /* Let go of the gate, say so, close all. */
 void br_member_stop(struct br_member *member);
 

@@ -71,12 +71,19 @@ static uint32_t br_pair_enter(struct br_pair *pair, enum br_pair_state state)
     const bool was_active = pair->state == BR_PAIR_active;
 
     pair->state = state;
+    pair->entered = pair->ran;
     pair->repeat = BR_PAIR_REPEAT;
     return BR_PAIR_DO_send | (was_active ? BR_PAIR_DO_close : 0);
 }
 
 static uint32_t br_pair_open(struct br_pair *pair, uint64_t now)
 {
+    uint64_t forwarded = 0;
+
+    for (int i = 0; i < BR_PAIR_PEERS_MAX; i++)
+        if (pair->peer[i].id && pair->peer[i].forwarded > forwarded)
+            forwarded = pair->peer[i].forwarded;
+    pair->gap = forwarded ? now - forwarded : 0;
     pair->epoch = pair->highest += 1;
     pair->yield = 0;
     pair->until = now + pair->config.interval; /* the gate opens when a beacon has left: br_pair_sent() */
@@ -159,7 +166,7 @@ static bool br_pair_is_news(struct br_pair_peer *peer, const struct br_beacon *b
     if (beacon->session < peer->session || (beacon->session == peer->session && beacon->sequence <= peer->sequence))
         return false;
     if (beacon->session > peer->session)
-        *peer = (struct br_pair_peer){.id = peer->id, .session = beacon->session};
+        *peer = (struct br_pair_peer){.id = peer->id, .session = beacon->session, .forwarded = peer->forwarded};
     peer->sequence = beacon->sequence;
     return true;
 }
@@ -183,6 +190,8 @@ static void br_pair_take(struct br_pair *pair, struct br_pair_peer *peer, uint64
     peer->left = beacon->flags & BR_BEACON_LEFT;
     peer->hears = beacon->heard_sender == config->self && beacon->heard_session == config->session;
     peer->granted = beacon->flags & BR_BEACON_GRANTED ? now : 0;
+    if (peer->granted)
+        peer->forwarded = now;
     if (!(beacon->flags & BR_BEACON_RELEASED))
         peer->released = 0;
     else if (!peer->released)
@@ -255,7 +264,7 @@ static uint32_t br_pair_hear_peer(struct br_pair *pair, uint64_t now, const stru
 
 void br_pair_init(struct br_pair *pair, const struct br_pair_config *config, uint64_t now)
 {
-    *pair = (struct br_pair){.config = *config, .due = now, .ran = now, .listen = now + br_pair_patience(config)};
+    *pair = (struct br_pair){.config = *config, .due = now, .ran = now, .entered = now, .listen = now + br_pair_patience(config)};
 }
 
 void br_pair_remember(struct br_pair *pair, uint64_t id, uint64_t session, uint64_t sequence)

@@ -67,6 +67,7 @@ struct br_pair_peer {
     uint64_t heard;    /* when */
     uint64_t granted;  /* when last heard to forward; 0: not, or released since */
     uint64_t released; /* when it let go; 0: never */
+    uint64_t forwarded; /* when last heard to forward, whatever it said since; 0: never */
     uint8_t priority;
     bool eligible;
     bool wants;
@@ -87,6 +88,8 @@ struct br_pair {
     uint64_t eligible_since;
     uint64_t sequence; /* of the last beacon sent */
     uint64_t ran;      /* the last step */
+    uint64_t entered;  /* the state, when */
+    uint64_t gap;      /* at the last opening: how long ago a peer was last heard to forward; 0: none was */
     uint64_t left;     /* when it gave way to a peer that forwards, too; 0: never */
     uint64_t twin;     /* when last a beacon under our id was heard that is not ours; 0: never */
     uint32_t repeat;   /* beacons still owed at once */

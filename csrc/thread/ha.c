@@ -61,14 +61,21 @@ static int br_pair_name(struct br_bridge *bridge, int fd, uint32_t tag)
     return epoll_ctl(bridge->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-/* Closing a descriptor takes it out of the set. */
-static int br_pair_watch(struct br_bridge *bridge)
+/* Closing a path would not take it out of the set: the witness has it, too. */
+static void br_pair_forget(struct br_bridge *bridge, const int *path, uint32_t n_paths)
 {
-    const struct br_member *member = &bridge->member;
-    int error = br_pair_name(bridge, member->timer_fd, BR_TIMER_TAG);
+    for (uint32_t i = 0; i < n_paths; i++)
+        epoll_ctl(bridge->epoll_fd, EPOLL_CTL_DEL, path[i], NULL);
+}
 
-    for (uint32_t i = 0; !error && i < member->n_paths; i++)
-        error = br_pair_name(bridge, member->path[i], BR_PATH_TAG + i);
+/* All or none. */
+static int br_pair_watch(struct br_bridge *bridge, const int *path, uint32_t n_paths)
+{
+    int error = 0;
+
+    for (uint32_t i = 0; !error && i < n_paths; i++)
+        if ((error = br_pair_name(bridge, path[i], BR_PATH_TAG + i)))
+            br_pair_forget(bridge, path, i);
     return error;
 }
 
@@ -82,7 +89,12 @@ static bool br_start_step(struct br_bridge *bridge, struct br_call *call)
                                    start->n_paths);
     for (uint32_t i = 0; !begin->error && i < start->n_remembered; i++)
         br_pair_remember(&member->pair, start->remembered[i][0], start->remembered[i][1], start->remembered[i][2]);
-    if (!begin->error && (begin->error = br_pair_watch(bridge)))
+    if (begin->error)
+        return true;
+    begin->error = br_pair_name(bridge, member->timer_fd, BR_TIMER_TAG);
+    if (!begin->error)
+        begin->error = br_pair_watch(bridge, member->path, member->n_paths);
+    if (begin->error)
         br_member_abandon(member);
     return true;
 }
@@ -99,9 +111,44 @@ int br_bridge_pair_start(struct br_bridge *bridge, const struct br_pair_start *s
     return begin.error;
 }
 
+struct br_paths_call {
+    struct br_call call;
+    const int *path;
+    uint32_t n_paths;
+    int error;
+};
+
+static bool br_paths_step(struct br_bridge *bridge, struct br_call *call)
+{
+    struct br_paths_call *other = (struct br_paths_call *)call;
+    struct br_member *member = &bridge->member;
+
+    other->error = member->running ? br_pair_watch(bridge, other->path, other->n_paths) : -ESRCH;
+    if (other->error)
+        return true;
+    br_pair_forget(bridge, member->path, member->n_paths);
+    br_member_set_paths(member, other->path, other->n_paths);
+    return true;
+}
+
+int br_bridge_pair_paths(struct br_bridge *bridge, const int *path, uint32_t n_paths)
+{
+    struct br_paths_call other = {.call.step = br_paths_step, .path = path, .n_paths = n_paths};
+
+    if (n_paths < 1 || n_paths > BR_MEMBER_PATHS)
+        return -EINVAL;
+    br_bridge_call(bridge, &other.call);
+    return other.error;
+}
+
 static bool br_stop_step(struct br_bridge *bridge, struct br_call *call)
 {
-    br_member_stop(&bridge->member);
+    struct br_member *member = &bridge->member;
+
+    if (member->running) {
+        br_pair_forget(bridge, member->path, member->n_paths);
+        br_member_stop(member);
+    }
     return true;
 }
 

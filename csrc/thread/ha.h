@@ -28,6 +28,8 @@ struct br_pair_start {
 };
 /* Join a pair behind a gate; the paths are the bridge's from now on. 0 or -errno, and then they are still the caller's. */
 int br_bridge_pair_start(struct br_bridge *bridge, const struct br_pair_start *start);
+/* Use other paths from now on, which are the bridge's then. 0, or -errno, -ESRCH: no pair, and they are still the caller's. */
+int br_bridge_pair_paths(struct br_bridge *bridge, const int *path, uint32_t n_paths);
 /* Leave it, handing the gate over if there is who takes it. The gate stays, closed. */
 void br_bridge_pair_stop(struct br_bridge *bridge);
 

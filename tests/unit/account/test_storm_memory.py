@@ -12,6 +12,7 @@ import gc
 import logging
 import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 from helpers import frames
@@ -77,6 +78,7 @@ class Storm:
             fdb=self.learning,
             protection=self.protection,
             snooping=Snooping(self.core, self.clock, self.events.emit, 0x02000000FFFF),
+            member=SimpleNamespace(stepped=list.append),  # type: ignore[arg-type]
             budgets=Budgets(),
             ports=PortTable(self.clock),
         )

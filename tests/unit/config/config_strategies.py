@@ -15,6 +15,7 @@ from bridge.config.heartbeats import HeartbeatConfig
 from bridge.config.loop_detection import LoopDetectionConfig
 from bridge.config.metrics import MetricsConfig
 from bridge.config.move_guard import MoveGuardConfig
+from bridge.config.pair import PairConfig
 from bridge.config.port import PortConfig
 from bridge.config.rates import Rate
 from bridge.config.security import GuardRule, Security, Stations
@@ -62,6 +63,16 @@ LOOP_DETECTIONS = st.just(LoopDetectionConfig()) | st.builds(
     action=st.sampled_from(["log", "block"]),
     recovery=RECOVERIES,
     moving_addresses=st.integers(0, 4096),
+)
+PAIRS = st.just(PairConfig()) | st.builds(
+    PairConfig,
+    id=st.sampled_from(["lan", "dmz"]),
+    secret_file=st.sampled_from(["/etc/framebridge/secret", "/s"]),
+    priority=st.integers(0, 255),
+    interval=st.floats(0.02, 10),
+    control=st.sampled_from([("beat0",), ("beat0", "beat1")]),
+    preempt_delay=st.just(0.0) | st.floats(0, 86400),
+    announce=st.sampled_from([("own",), ("own", "rarp"), ("rarp",)]),
 )
 RATES = st.none() | st.builds(
     Rate, st.sampled_from(["frames", "bits", "cycles"]), st.integers(1, 10**12).map(float)
@@ -264,4 +275,5 @@ def configs(draw: Draw, pools: Pools = WIDE) -> Config:
         move_guard=draw(MOVE_GUARDS),
         loop_detection=draw(LOOP_DETECTIONS),
         heartbeats=draw(HEARTBEATS),
+        pair=draw(PAIRS) if bridge.offload != "require" else PairConfig(),
     )

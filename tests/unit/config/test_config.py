@@ -1009,3 +1009,37 @@ def test_taking_a_port_out_and_putting_it_back(config: Config, data: st.DataObje
     port = data.draw(st.sampled_from(config.ports))
     bare = replace(config, entries=())
     assert with_port(without_port(bare, port.name), port) == bare
+
+
+PAIR = 'port = [{ name = "up", kind = "link", device = "eth1", vlan = { trunk = [10] } }]\n'
+PAIRED = '[pair]\nid = "lan"\nsecret_file = "/etc/secret"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[pair]\nid = "lan"', "the key 'secret_file' is missing"),
+        (PAIRED.replace("/etc/secret", "secret"), "expected an absolute path"),
+        (PAIRED + "interval = 0.001", "expected 0.02 to 10 seconds"),
+        (PAIRED + "priority = 256", "from 0 to 255"),
+        (PAIRED + 'announce = ["garp"]', "expected 'own' or 'rarp'"),
+        (PAIRED, "a pair needs a link port that leads to the other bridge"),
+        (PAIR + PAIRED + 'paths = ["upp"]', "there is no port 'upp'; did you mean 'up'?"),
+        (
+            'port = [{ name = "m", kind = "memory", vlan = { access = 1 } }]\n' + PAIRED + 'paths = ["m"]',
+            "port 'm' is a memory, which leads to no other bridge",
+        ),
+        (PAIR + '[bridge]\noffload = "require"\n' + PAIRED, 'write offload = "auto" or "off"'),
+        (PAIR + PAIRED + f"control = {[f'c{n}' for n in range(8)]}", "9 paths, but there are at most 8"),
+    ],
+)
+def test_a_pair_that_could_not_work_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        parse(text)
+    assert message in str(refusal.value)
+
+
+def test_a_pair_uses_all_links_unless_paths_are_named() -> None:
+    config = parse(PAIR + PAIRED)
+    assert [port.name for port in config.ports if config.pair.is_path(port)] == ["up"]
+    assert parse(to_toml(config)) == config

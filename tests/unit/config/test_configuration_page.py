@@ -26,6 +26,7 @@ TABLES = {  # heading on the page: the table with an unknown key
     "`[move_guard]`": f"[move_guard]\n{UNKNOWN} = 1",
     "`[loop_detection]`": f"[loop_detection]\n{UNKNOWN} = 1",
     "`[heartbeats]`": f"[heartbeats]\n{UNKNOWN} = 1",
+    "`[pair]`": f"[pair]\n{UNKNOWN} = 1",
     "`[cost]`": f"[cost]\n{UNKNOWN} = 1",
     "`[metrics]`": f"[metrics]\n{UNKNOWN} = 1",
 }

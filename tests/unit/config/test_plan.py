@@ -18,6 +18,7 @@ from bridge.config.heartbeats import HeartbeatConfig
 from bridge.config.loop_detection import LoopDetectionConfig
 from bridge.config.metrics import MetricsConfig
 from bridge.config.move_guard import MoveGuardConfig
+from bridge.config.pair import PairConfig
 from bridge.config.plan import plan
 from bridge.config.port import PortConfig
 from bridge.config.static_entry import StaticEntry
@@ -44,6 +45,7 @@ class Model:
     move_guard: MoveGuardConfig = field(default_factory=MoveGuardConfig)
     loop_detection: LoopDetectionConfig = field(default_factory=LoopDetectionConfig)
     heartbeats: HeartbeatConfig = field(default_factory=HeartbeatConfig)
+    pair: PairConfig = field(default_factory=PairConfig)
 
     def do(self, action: Action) -> None:
         before, after = action.before, action.after
@@ -67,6 +69,9 @@ class Model:
             case "set_heartbeats":
                 assert self.heartbeats == before
                 self.heartbeats = after
+            case "set_pair":
+                assert self.pair == before
+                self.pair = after
             case "set_vlan":
                 self._swap(self.vlans, (before or after).vid, before, after)
             case "open_port":
@@ -106,6 +111,7 @@ class Model:
             assert [*self.ports, *self.vlans, *self.entries] == []
             assert self.metrics == MetricsConfig()
             assert (self.move_guard, self.loop_detection) == (MoveGuardConfig(), LoopDetectionConfig())
+            assert self.pair == PairConfig()
             return None
         return Config(
             self.bridge,
@@ -117,6 +123,7 @@ class Model:
             move_guard=self.move_guard,
             loop_detection=self.loop_detection,
             heartbeats=self.heartbeats,
+            pair=self.pair,
         )
 
 

@@ -24,6 +24,7 @@ OWNERS = {
     "port_error": "port_failed",
     "rx_refused": "rx_refused",
     **dict.fromkeys([name for name, _ in EVENTS if name.startswith("group_")], "groups"),
+    "pair": "pair",
 }
 
 
@@ -76,8 +77,9 @@ class Owner:
         self.lost = 0
         self.requests = self
         self.events = CoreEvents(ring, self.emit)  # type: ignore[arg-type]
+        self.state = "standby"
         self.groups: list[Event] = []
-        owners = dict.fromkeys(("fdb", "protection", "budgets", "ports"), self)
+        owners = dict.fromkeys(("fdb", "protection", "budgets", "ports", "member"), self)
         self.events.connect(**owners, snooping=Groups(self))  # type: ignore[arg-type]
 
     def emit(self, event: str, /, **fields: object) -> None:
@@ -99,6 +101,10 @@ class Owner:
     def guard_server(self, event: Event) -> None:
         self.handed.append(("guard_server", event))
 
+    def stepped(self, event: Event) -> None:
+        self.handed.append(("pair", event))
+        self.state = ("ineligible", "standby", "active")[event.port]
+
     def probed(self, vid: int, nonce: int, port: int) -> None:
         self.handed.append(("probed", (vid, nonce, port)))
 
@@ -119,19 +125,18 @@ class Owner:
 
 
 def test_every_kind_of_core_event_has_an_owner() -> None:
-    assert {name for name, _ in EVENTS} == {*OWNERS, "pair", "heartbeat_limit"}
+    assert {name for name, _ in EVENTS} == {*OWNERS, "heartbeat_limit"}
     for kind, owner in OWNERS.items():
         heard = Owner(Ring([event(kind)]))
         heard.events.take()
         assert [who for who, _ in heard.handed] == [owner], kind
 
 
-def test_what_the_pair_says_is_emitted() -> None:
-    heard = Owner(Ring([event("pair")._replace(mac=7, port=2, errno=0b1100)]))
+def test_who_forwards_from_now_on_knows_of_no_members_of_groups() -> None:
+    steps = [event("pair")._replace(port=state) for state in (2, 2, 1)]
+    heard = Owner(Ring(steps))
     heard.events.take()
-    assert heard.emitted == [("pair", {"state": "active", "epoch": 7, "steps": ["announce", "conflict"]})]
-    assert heard.handed == [("take over", None)], "who forwards from now on knows of no members"
-    heard.events.take()
+    assert heard.handed == [("pair", steps[0]), ("take over", None), ("pair", steps[1]), ("pair", steps[2])]
 
 
 def test_what_is_no_move_for_the_table_is_one_for_groups() -> None:

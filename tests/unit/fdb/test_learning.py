@@ -110,6 +110,9 @@ class Owners:
     def port_failed(self, index: int, errno: int) -> None:
         self.handed.append(("port_error", index, errno))
 
+    def stepped(self, event: Event) -> None:
+        self.handed.append(("pair", event))
+
     def at(self, place: int) -> BudgetConfig:
         self.handed.append(("budget", place))
         return BudgetConfig("noisy", "frames", 1.0)
@@ -131,6 +134,7 @@ class Table:
             snooping=self.owners,
             budgets=self.owners,
             ports=self.owners,
+            member=self.owners,
         )
         self.follower = Follower(self.learning)
         self.bridge = BridgeConfig(**bridge)

@@ -1,0 +1,1 @@
+"""The pair: a bridge as one of two, of which one forwards."""
