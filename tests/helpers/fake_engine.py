@@ -17,7 +17,7 @@ from bridge.config.port import PortConfig
 from bridge.config.vids import format_vids
 from bridge.config.whole import Config
 from bridge.engine.rehearsal import Outcome, Step
-from bridge.errors import ApplyError, PortError
+from bridge.errors import ApplyError, FramebridgeError, PortError
 from bridge.events import Events, Subscription
 from bridge.fdb.rows import Filters
 from bridge.mac import format_mac
@@ -52,6 +52,31 @@ class FakeOffload:
     state = "off"
 
 
+class FakeMember:
+    """See bridge.ha.member: in a pair, and forwarding until it is held or hands over."""
+
+    def __init__(self, calls: list[str]) -> None:
+        self.state = "active"
+        self._calls = calls
+
+    def rows(self) -> list[Row]:
+        return [{"member": format_mac(FakeEngine.own_address), "who": "self", "state": self.state}]
+
+    async def switch(self) -> None:
+        self._calls.append("pair switch")
+        if self.state != "active":
+            raise FramebridgeError("this member does not forward")
+        self.state = "standby"
+
+    def hold(self, held: bool) -> None:
+        self._calls.append(f"pair hold {held}")
+        self.state = "ineligible" if held else "standby"
+
+    async def announce(self, vid: int | None = None) -> int:
+        self._calls.append(f"announce {vid}")
+        return 7
+
+
 class FakeEngine:
     def __init__(self, config: Config) -> None:
         self.config = Config()
@@ -63,6 +88,7 @@ class FakeEngine:
         self.events = Events(QUEUE_CAP)
         self.fdb: Table = {}
         self.calls: list[str] = []
+        self.member = FakeMember(self.calls)
         clock = ManualClock()
         self.cost = FakeMeter(clock)
         self.cost.core.spend(mac=0x020000000001, stage="rx", direct=900, frames=3, segments=6, bytes=180)

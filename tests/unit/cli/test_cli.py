@@ -529,7 +529,7 @@ def test_events_may_come_much_later_than_replies(tmp_path: Path) -> None:
     [
         ("fd sh", "fdb show"),
         ("fdb s", "fdb show"),
-        ("p", "port show"),
+        ("po", "port show"),
         ("port", "port show"),
         ("vl", "vlan show"),
         ("s", "stats show"),
@@ -664,7 +664,7 @@ def test_the_help_of_an_object_and_of_a_command(capsys: Capture) -> None:
     usages = [
         line.partition("] fdb ")[2].split()[0] for line in out.splitlines() if line.startswith("framebridge")
     ]
-    assert usages == ["show", "add", "del", "flush", "age"]
+    assert usages == ["show", "add", "del", "flush", "announce", "age"]
 
     status, out, _ = run("port add -h", capsys)
     assert status == 0
