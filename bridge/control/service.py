@@ -3,7 +3,8 @@
 Job: find the method, check its parameters, let it ask or change the engine, give rows (flat dicts) or raise
 ControlError with the name of a varlink error. No sockets here (server.py). Thread: control.
 The methods are in general, ports, mirrors, offload, pair, fdb, groups, cost and trace: each a function whose name,
-signature and docstring are the name, parameters and description of the method; docs/control-protocol.md is tested against them.
+signature and docstring are the name, parameters and description of the method; docs/control-protocol.md is tested
+against them.
 Configurations are read and judged in a worker thread, for one may be long; those of onlookers one at a time, with a
 rest after each, so that they have at most a part of a core.
 Refuses: what methods.py refuses; parameters that no file could have; ports and FDB entries that do not exist.

@@ -63,7 +63,9 @@ class Parts:
             core, clock, emit, own_address(config.bridge), ports.mark_dirty, learning
         )
         self.snooping = Snooping(core, clock, emit, self.protection.own_address)
-        self.member = Member(core, devices, ports, self.protection.own_address, emit, learning)
+        self.member = Member(
+            core, devices, ports, self.protection.own_address, emit, learning, config.bridge.socket_path
+        )
         self.counts = Counts()
         self.ledger = Ledger(core, self._dropped, self.counts)
         self.offload = Offload(core, devices, ports, self.counts)

@@ -32,6 +32,7 @@ from bridge.core._ha import (
     PAIR_STEPS,
     boot_clock,
     drive_pair,
+    gate_fd,
     read_gate,
     set_gate,
     set_pair_paths,
@@ -48,6 +49,7 @@ from bridge.ha.announce import Announcer
 from bridge.ha.paths import BEACON, SYNC, open_path
 from bridge.ha.secret import read_secret
 from bridge.ha.sync import NOBODY, Peers, Sync, Who
+from bridge.ha.witness import Witness
 from bridge.mac import format_mac
 from bridge.ports.attachment import Attachment
 from bridge.ports.table import PortTable
@@ -97,11 +99,13 @@ class Member:
         own_address: int,
         emit: Emit,
         learning: Learning,
+        socket_path: str,
     ) -> None:
         self.config = NO_PAIR
         self.state = "none"  # as last reported
         self.announcer = Announcer(core, learning.known)
         self.sync = Sync(learning.known, learning.store, self._look)
+        self.witness = Witness(socket_path)
         self._joining = asyncio.Event()
         self._core = core
         self._devices = devices
@@ -147,11 +151,13 @@ class Member:
                 )
         if config.id and not before.id:
             set_gate(self._core, True)
+            self.witness.listen()
         if not config.id or self._agreed(config, secret) != self._agreed(before, self._secret):
             self._leave()
         self.config, self._secret, self._places = config, secret, ()
         if before.id and not config.id:
             set_gate(self._core, False)
+            self.witness.close()
             self._set_state("none")
             log.warning("this bridge is in no pair any more, and forwards whatever others do")
 
@@ -162,8 +168,10 @@ class Member:
     def close(self) -> None:
         """Hand the gate over and leave; the gate stays closed. Idempotent."""
         self._leave()
+        self.witness.close()
 
     def _leave(self) -> None:
+        self.witness.dismiss()
         if self._joined:
             stop_pair(self._core)
         self.announcer.end()
@@ -178,11 +186,26 @@ class Member:
         places = await self._find_places()
         if places and (places != self._places or not self._joined):
             paths = await self._open(places, BEACON)
+            last = [path.dup() for path in paths]
             if paths and self._use(paths):
                 self._places = places
                 self.sync.use(await self._open(places, SYNC), self._who, self._own_address)
+                await asyncio.to_thread(self._start_witness, [path.detach() for path in last])
                 self._joining.set()
         self._tell_health()
+
+    def _start_witness(self, paths: list[int]) -> None:
+        self.witness.tell(
+            gate_fd(self._core),
+            paths,
+            pair=self.pair_id,
+            member=self.member_id,
+            session=self._session,
+            priority=self.config.priority,
+            secret=self._secret.hex(),
+            hang=self.config.hang,
+        )
+        self.witness.start()
 
     @property
     def _who(self) -> Who:
@@ -194,6 +217,8 @@ class Member:
             await self._joining.wait()
             await self.sync.wait()
             try:
+                if not self.witness.is_there:
+                    await asyncio.to_thread(self.witness.start)
                 await self.sync.serve()
             except Exception:
                 log.exception("the sync of the FDB")

@@ -16,6 +16,7 @@ from typing import Any
 
 from bridge.errors import FramebridgeError
 from bridge.lab.measure import failures, measure
+from bridge.lab.pair import demonstrate
 from bridge.lab.report import report
 from bridge.lab.topology import built
 from bridge.render import table as render
@@ -32,11 +33,19 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser = argparse.ArgumentParser(prog="framebridge lab", description=__doc__.splitlines()[0])
     parser.add_argument("-j", "--json", action="store_true", help="one JSON object instead of text")
     parser.add_argument("-p", "--pretty", action="store_true", help="the same, indented")
+    parser.add_argument(
+        "--pair",
+        action="store_true",
+        help="two bridges as a pair, of which one is killed: what it costs, when",
+    )
     parser.add_argument("--pings", type=int, default=20, metavar="N", help="pings each way (default 20)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each TCP run (default 3)")
     options = parser.parse_args(arguments)
     if not 1 <= options.pings <= 10_000 or not 1 <= options.seconds <= 3600:
         parser.error("--pings must be 1..10000 and --seconds 1..3600")
+    if options.pair:
+        with ends_like_an_error():
+            return demonstrate()
     with ends_like_an_error():
         result = run(pings=options.pings, seconds=options.seconds)
     if options.json or options.pretty:

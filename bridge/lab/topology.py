@@ -108,13 +108,18 @@ def built() -> Iterator[Topology]:
 
 def check_prerequisites() -> None:
     """Refuse with one sentence for everything that is missing."""
-    if os.geteuid() != 0:
-        raise FramebridgeError("the lab makes network namespaces: run it as root (sudo framebridge lab)")
+    check_root()
     missing = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
     if missing:
         raise FramebridgeError(
             f"the lab needs programs that are not here: apt-get install {' '.join(missing)}"
         )
+
+
+def check_root() -> None:
+    """Refuse who may not make network namespaces."""
+    if os.geteuid() != 0:
+        raise FramebridgeError("the lab makes network namespaces: run it as root (sudo framebridge lab)")
 
 
 def in_namespace(where: str, *command: str) -> list[str]:
@@ -149,6 +154,21 @@ def terminate_vlan(directory: Path, where: str) -> Iterator[str]:
 @contextlib.contextmanager
 def daemon(path: Path, where: str, template: str, **names: str) -> Iterator[str]:
     """Run a daemon in a namespace until the block ends; yields its control socket once that answers."""
+    process, socket, log = launch(path, where, template, **names)
+    try:
+        await_ready(process, socket, log)
+        yield socket
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def launch(path: Path, where: str, template: str, **names: str) -> tuple[subprocess.Popen[bytes], str, Path]:
+    """Start a daemon in a namespace; give the process, its control socket, and the file it logs to."""
     config, socket, log = (path.with_suffix(suffix) for suffix in (".toml", ".sock", ".log"))
     config.write_text(template.format(socket=socket, vlan=VLAN, **names))
     with log.open("w") as stderr:
@@ -158,16 +178,7 @@ def daemon(path: Path, where: str, template: str, **names: str) -> Iterator[str]
             stdout=stderr,
             stderr=stderr,
         )
-    try:
-        await_ready(process, str(socket), log)
-        yield str(socket)
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    return process, str(socket), log
 
 
 def await_ready(process: subprocess.Popen[bytes], socket: str, log: Path) -> None:

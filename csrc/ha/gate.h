@@ -3,7 +3,7 @@
  *
  * Job: a page that says until when the gate is open, under which epoch, and when the data thread last came round. It is
  *      shared memory with a descriptor, so that another process, and any thread, can read and write it without a call:
- *      the data thread that keeps a pair's lease, and the witness (bridge/ha/witness.py), which answers for the gate
+ *      the data thread that keeps a pair's lease, and the witness (bridge/ha/last_word.py), which answers for the gate
  *      while the control thread is busy and has the last word when the daemon is killed.
  * Layout: 64-bit numbers in the order declared; the witness reads them by their offsets.
  * Rule: what was received at a time not before `until` is dropped as `standby`; nothing is learned from it and nothing is

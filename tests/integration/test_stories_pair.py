@@ -5,7 +5,10 @@ What is asked is who forwards and that no frame is there twice; how long it take
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import socket
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,7 @@ from pathlib import Path
 import pytest
 from helpers import frames
 from helpers.daemon import Daemon, run_command
-from helpers.net import Net, wait_until
+from helpers.net import DEADLINE, Net, wait_until
 from helpers.pair_lan import PairLan
 
 pytestmark = pytest.mark.root
@@ -181,3 +184,53 @@ def test_a_secret_that_is_none_is_refused(lan: PairLan) -> None:
     assert status == 1
     assert "pair.secret_file" in err
     assert "has 9 bytes; a secret has at least 16" in err
+
+
+def ask_gate(lan: PairLan, name: str) -> dict[str, object]:
+    """What the witness of a member answers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(DEADLINE)
+        client.connect(f"{lan.daemons[name].socket}.gate")
+        return dict(json.loads(client.makefile().readline()))
+
+
+def test_a_daemon_that_is_only_stopped_is_never_released(lan: PairLan) -> None:
+    """The lease ends by itself; until then nobody else forwards, so no epoch is opened by a last word."""
+    one, _ = lan.start_both()
+    one.wait(lambda: ask_gate(lan, "a")["health"] == "fine", "the witness to answer")
+    assert ask_gate(lan, "a")["gate"] == "open"
+    assert ask_gate(lan, "b")["gate"] == "closed"
+    one.program.signal(signal.SIGSTOP)
+    try:
+        lan.wait_state("b", "active")
+        assert ask_gate(lan, "a") | {"progress_ms": 0} == {
+            "health": "hung",
+            "gate": "closed",
+            "epoch": 1,
+            "lease_ms": None,
+            "progress_ms": 0,
+            "pid": one.pid,
+        }
+        assert lan.rows("b")[0]["gap_ms"] >= 300  # three intervals of silence: nobody spoke for it
+    finally:
+        one.program.signal(signal.SIGCONT)
+    lan.wait_state("a", "standby")
+
+
+def test_a_witness_that_was_killed_is_there_again(lan: PairLan) -> None:
+    one, _ = lan.start_both()
+    one.wait(lambda: ask_gate(lan, "a")["pid"] == one.pid, "the witness to answer")
+    (before,) = witnesses(one.pid)
+    os.kill(before, signal.SIGKILL)
+    one.wait(lambda: [pid for pid in witnesses(one.pid) if pid != before], "another one")
+    assert lan.state("a") == "active"
+    assert lan.rows("b")[0]["gap_ms"] is None  # it never had to open
+
+
+def witnesses(pid: int) -> list[int]:
+    """Children of a daemon that live."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = {int(child) for child in children}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found |= {int(child) for child in (task / "children").read_text().split()}
+    return [one for one in sorted(found) if "last_word" in Path(f"/proc/{one}/cmdline").read_text()]
