@@ -117,7 +117,7 @@ class Member:
         self._joined = False
         self._held = False
         self._places: tuple[Place, ...] = ()
-        self._seen: dict[tuple[str | None, str], Device | None] = {}
+        self._seen: dict[tuple[str | None, int], Device | None] = {}  # as last heard of, by index
         self._is_healthy: bool | None = None  # as the data thread was told
         self._warned: dict[str, float] = {}
 
@@ -234,13 +234,13 @@ class Member:
 
     async def _find_places(self) -> tuple[Place, ...]:
         found = [
-            Place(one.config.netns, one.config.device, one.device.index)
+            Place(one.config.place[1], one.device.name, one.device.index)
             for one in self._links()
             if one.port is not None and one.device is not None
         ]
         for name in self.config.control:
             if (device := await self._devices.get(name)) is not None:
-                found.append(Place(None, name, device.index))
+                found.append(Place(None, device.name, device.index))
         return tuple(found)
 
     async def _open(self, places: tuple[Place, ...], magic: int) -> list[socket.socket]:
@@ -303,7 +303,9 @@ class Member:
 
     def _trouble(self, attachment: Attachment) -> str:
         config = attachment.config
-        device = self._seen.get((config.netns, config.device), attachment.device)
+        device = attachment.device
+        if device is not None:
+            device = self._seen.get((config.place[1], device.index), device)
         if attachment.port is None or not attachment.ready or device is None:
             return f"port {config.name} is missing its device"
         if not config.admin_up:
@@ -316,8 +318,8 @@ class Member:
         """Hear of a device; a carrier that went is told at once, not when its port is looked at."""
         if not self.is_on:
             return
-        if any((one.config.netns, one.config.device) == (netns, device.name) for one in self._links()):
-            self._seen[netns, device.name] = device if present else None
+        if any(one.config.place[1] == netns and one.is_of(device) for one in self._links()):
+            self._seen[netns, device.index] = device if present else None
             self._tell_health()
 
     def _tell_health(self) -> None:
