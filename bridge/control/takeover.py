@@ -28,7 +28,8 @@ async def take_over(context: Context) -> Upgrade:
         )
     if context.engine.member.is_on:
         raise ControlError(
-            "a bridge of a pair is given to nobody: hold this member, restart it, resume it (docs/pair.md)", REFUSED
+            "a bridge of a pair is given to nobody: hold this member, restart it, resume it (docs/pair.md)",
+            REFUSED,
         )
     if context.give_away is None:
         raise ControlError("this daemon gives its bridge to nobody", REFUSED)
