@@ -21,8 +21,11 @@ from bridge.devices.devices import Devices
 from bridge.events import Emit
 from bridge.ports.attachment import Attachment, mtu_mismatches
 from bridge.ports.table import PortTable
+from bridge.systemd.journal import NOTICE
 
 log = logging.getLogger(__package__)
+
+LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "notice": NOTICE}
 
 PAUSE = 1.0  # seconds between audits
 REPORTED_AS_STATE = ("down", "carrier", "missing")  # checks whose findings are events of the port anyway
@@ -82,7 +85,7 @@ class Auditor:
                 continue
             for finding in found:
                 if finding not in self._found and finding.check not in REPORTED_AS_STATE:
-                    log.warning("%s", finding)
+                    log.log(LEVELS[finding.severity], "%s", finding)
                     self._emit("warning", message=str(finding), port=finding.port)
             self._found = {*found}
             await self._clock.sleep(PAUSE)

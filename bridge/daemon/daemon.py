@@ -31,7 +31,8 @@ from bridge.control.server import ControlServer
 from bridge.control.service import Service
 from bridge.control.socket_path import SocketPath
 from bridge.daemon.takeover import Giving, Taking
-from bridge.errors import ControlError
+from bridge.errors import ControlError, FramebridgeError
+from bridge.systemd import journal
 from bridge.systemd.notify import Notifier
 
 if TYPE_CHECKING:
@@ -57,11 +58,17 @@ def main(
     """Run a bridge in the foreground until a signal ends it; returns the exit status. `keep`: words of KEEPING."""
     from bridge.engine.engine import Engine  # the data plane, which nothing but a daemon needs
 
-    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=form)
+    logging.basicConfig(handlers=[journal.handler(sys.stderr)], level=logging.WARNING)
     logging.getLogger("bridge").setLevel(logging.DEBUG if verbose else logging.INFO)
     raise_descriptor_limit(DESCRIPTORS)
-    return asyncio.run(serve(config_path, Engine, keep=keep, strict=strict, take_over=take_over))
+    try:
+        return asyncio.run(serve(config_path, Engine, keep=keep, strict=strict, take_over=take_over))
+    except FramebridgeError as error:
+        if not journal.is_journal(sys.stderr):
+            raise
+        for line in str(error).splitlines():  # each with a priority
+            logger.critical("%s", line)
+        return 1
 
 
 async def serve(
@@ -226,7 +233,7 @@ async def _watch(engine: Engine, notifier: Notifier, seconds: float) -> None:
         if is_stuck and not was_stuck:
             logger.error("the data thread made no progress for %g s", seconds)
         elif was_stuck and not is_stuck:
-            logger.warning("the data thread moves again")
+            logger.log(journal.NOTICE, "the data thread moves again")
         if (line := status_line(engine)) != status:
             status = line
             notifier.status(line)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import errno
 import logging
 import os
@@ -41,9 +42,19 @@ log = logging.getLogger(__package__)
 T = TypeVar("T")
 
 OWN = "/proc/thread-self/ns/net"
+CLONE_NEWNET = 0x4000_0000  # include/uapi/linux/sched.h
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 # Called with the namespace, the link as it is or was last seen, and whether it is there.
 Watcher = Callable[[str | None, Device, bool], None]
+
+
+def _set_network(fd: int) -> None:
+    """Move this thread into a network namespace; a filter of system calls may forbid setns(2) that takes any kind."""
+    if _libc.setns(fd, CLONE_NEWNET) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 class Room:
@@ -68,7 +79,7 @@ class Room:
         try:
             status = os.fstat(fd)
             if path is not None:
-                kernel_netns.setns(fd)
+                _set_network(fd)
         finally:
             os.close(fd)
         return status.st_dev, status.st_ino

@@ -25,6 +25,7 @@ from bridge.config.heartbeats import HeartbeatConfig, set_of_broadcast, set_of_p
 from bridge.config.port import PortConfig
 from bridge.config.vlan import VlanConfig
 from bridge.core._core import Bridge, Port, Snapshot
+from bridge.engine.state_log import StateLog
 from bridge.events import Emit
 from bridge.fdb.learning import Learning
 from bridge.mirror.mirrors import Mirrors
@@ -34,8 +35,6 @@ from bridge.offload.policy import closings
 from bridge.ports.attachment import Attachment
 from bridge.ports.table import PortTable
 from bridge.protect.protection import Protection
-
-log = logging.getLogger(__package__)
 
 HEARTBEAT_BURST = 1.0  # seconds: so much of the limit of a port may come at once
 NOMINAL_HZ = 1e9  # cycles per second where they cannot be told
@@ -59,6 +58,7 @@ class DataPlane:
         cost: Meter,
         offload: Offload,
         restore: Callable[[], object],
+        state_log: StateLog,
     ) -> None:
         self.bridge = bridge
         self.heartbeats = HeartbeatConfig()
@@ -75,6 +75,7 @@ class DataPlane:
         self._cost = cost
         self._offload = offload
         self._restore = restore
+        self._state_log = state_log
         self._is_stale = False  # the snapshot in force is out of date
         self._news: list[tuple[str, str]] = []  # events with their ports, to be emitted once it is renewed
 
@@ -119,10 +120,10 @@ class DataPlane:
             return  # reported with its reason by Blocks
         level = logging.INFO if state == "up" else logging.WARNING
         name = attachment.config.name
+        text = f"port {name} is {state}"
         if state == "missing" and attachment.trouble:
-            log.warning("port %s is missing: %s; it is attached when that appears", name, attachment.trouble)
-        else:
-            log.log(level, "port %s is %s", name, state)
+            text += f": {attachment.trouble}; it is attached when that appears"
+        self._state_log.changed(name, state, level, text)
         self._emit(f"port-{state}", port=attachment.config.name)
 
     def report_removed(self, names: Collection[str]) -> None:
@@ -130,6 +131,7 @@ class DataPlane:
         unheard = {port for event, port in self._news if event == "port-added"}
         self._news = [news for news in self._news if news[1] not in names]
         for name in names:
+            self._state_log.forget(name)
             if name not in unheard:
                 self._emit("port-removed", port=name)
 

@@ -297,6 +297,7 @@ class Engine:
                 ("the bill", self.cost.sample),
                 ("protection", self._parts.protection.tick),
                 ("snooping", self._parts.snooping.tick),
+                ("states", self._parts.state_log.tick),
                 ("budgets", self.status.budgets),  # so that their end is reported when nothing comes any more
             ):
                 try:

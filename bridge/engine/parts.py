@@ -22,6 +22,7 @@ from bridge.engine.data_plane import DataPlane
 from bridge.engine.data_thread import DataThread
 from bridge.engine.events import CoreEvents
 from bridge.engine.reconcile import PortReconciler
+from bridge.engine.state_log import StateLog
 from bridge.engine.status import Status
 from bridge.events import Events
 from bridge.fdb.file import FdbFile
@@ -70,6 +71,7 @@ class Parts:
         self.ledger = Ledger(core, self._dropped, self.counts)
         self.offload = Offload(core, devices, ports, self.counts)
         self.cost = Meter(core, clock, ports.names, self._egress, cycles_now, HISTOGRAM_BOUNDS)
+        self.state_log = StateLog(clock)
         self.data_plane = DataPlane(
             core,
             config.bridge,
@@ -83,6 +85,7 @@ class Parts:
             cost=self.cost,
             offload=self.offload,
             restore=self.fdb_file.restore,
+            state_log=self.state_log,
         )
         self.reconciler = PortReconciler(core, devices, clock, ports, self.data_plane, self.protection.blocks)
         self.auditor = Auditor(devices, clock, ports, emit, self.turns, self._tallies)
