@@ -7,7 +7,7 @@ export FRAMEBRIDGE_STRICT := 1
 
 .PHONY: build demo check test test-all format lint types test-quick test-whole test-storms test-overload test-benchmarks test-dist \
         fuzz test-sanitized test-sanitized-storms test-conformance test-vm bench bench-compare bench-baseline bench-accounting \
-        bench-lab docs debug clean system-packages
+        bench-lab docs man debug clean system-packages
 
 # Debian packages the lab and the tests use; skipped where they are installed or there is no apt.
 SYSTEM_COMMANDS := ip:iproute2 ping:iputils-ping iperf3:iperf3 tcpdump:tcpdump ethtool:ethtool gcc:gcc pgrep:procps
@@ -89,6 +89,11 @@ docs: build
 	PYTHONPATH=tests $(BIN)/python -m conformance.page
 	PYTHONPATH=tests $(BIN)/python -m conformance.catalogue
 	$(BIN)/python docs/metrics.py
+
+# Manual pages (build/man) and completion for bash, zsh and fish (build/completion), made of what the program says itself.
+man: build
+	PYTHONPATH=. $(BIN)/python packaging/manual.py build/man
+	PYTHONPATH=. $(BIN)/python packaging/completion.py build/completion
 
 # Micro benchmarks over replay ports, no root: cycles per frame by stage, beside the saved baseline.
 MICRO := $(BIN)/python -m pytest bench/micro --benchmark-only --benchmark-disable-gc --benchmark-columns=median -q
