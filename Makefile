@@ -7,7 +7,7 @@ export FRAMEBRIDGE_STRICT := 1
 
 .PHONY: build demo check test test-all format lint types test-quick test-whole test-storms test-overload test-benchmarks test-dist \
         fuzz test-sanitized test-sanitized-storms test-conformance test-vm bench bench-compare bench-baseline bench-accounting \
-        bench-lab docs man debug clean system-packages
+        bench-lab docs man deb test-deb debug clean system-packages
 
 # Debian packages the lab and the tests use; skipped where they are installed or there is no apt.
 SYSTEM_COMMANDS := ip:iproute2 ping:iputils-ping iperf3:iperf3 tcpdump:tcpdump ethtool:ethtool gcc:gcc pgrep:procps
@@ -94,6 +94,14 @@ docs: build
 man: build
 	PYTHONPATH=. $(BIN)/python packaging/manual.py build/man
 	PYTHONPATH=. $(BIN)/python packaging/completion.py build/completion
+
+# The Debian package of the system this is run on, in build/deb with what lintian says of it; and that package installed,
+# used, upgraded, removed and purged in a bare Debian, as root.
+deb:
+	@packaging/build-deb build/deb
+
+test-deb: deb
+	@packaging/test-deb build/chroot build/deb/framebridge_*.deb || { [ $$? = 77 ] && echo "test-deb: skipped, see above"; }
 
 # Micro benchmarks over replay ports, no root: cycles per frame by stage, beside the saved baseline.
 MICRO := $(BIN)/python -m pytest bench/micro --benchmark-only --benchmark-disable-gc --benchmark-columns=median -q
