@@ -131,7 +131,7 @@ class Bridge:
         """Slots of the FDB, and the two words of the secret that its hash is keyed with."""
     def offload_talkers(self, maps: OffloadMaps) -> list[OffloadTalker]: ...
     def fdb_dump(self) -> bytes:
-        """Give the whole table: 13 bytes an entry, key, port, tick and kind, each with its first byte first."""
+        """Give the whole table, in no order: 13 bytes an entry (docs/take-over.md)."""
     def fdb_load(self, dump: bytes) -> int:
         """Put the learned and sticky entries of a dump into the table, as learned; returns how many had room."""
     def fdb_set_many(self, entries: Sequence[tuple[int, int, int, str]]) -> list[bool]: ...

@@ -469,8 +469,10 @@ cdef class Bridge:
         if entry is NULL:
             raise MemoryError
         try:
+            n = 0
             with nogil:
-                n = br_fdb_copy(&self.raw.thread.fdb, entry)
+                for i in range(slots):
+                    n += br_fdb_read(&self.raw.thread.fdb, i, &entry[n])
             out = bytearray(n * DUMPED)
             at = out
             for i in range(n):
