@@ -154,6 +154,11 @@ class BoundedServer:
         self._keep_spare()
         self._resume(listener)
 
+    def start_again(self, listener: socket.socket) -> None:
+        """Serve another socket that listens instead; who is connected stays so."""
+        self.stop()
+        self.start(listener)
+
     def stop(self) -> None:
         """Accept nobody any more. Idempotent."""
         listener, self._listener = self._listener, None

@@ -19,5 +19,6 @@ COMMANDS = (
     *trace.COMMANDS,
     *pair.COMMANDS,
     *cost.COMMANDS,
+    *life.CONFIG,
     *life.LOOK,
 )

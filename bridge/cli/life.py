@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge import __version__
-from bridge.cli.command import Command, Options, ask, show
+from bridge.cli.command import Command, Options, ask, query, show
 from bridge.cli.grammar import Grammar, UsageError
 from bridge.control.client import Client, find_socket
 from bridge.control.protocol import Message, Row
@@ -127,6 +127,17 @@ def lab(_: Options, arguments: list[str]) -> int:
     return laboratory.main(arguments)
 
 
+def config_show(options: Options, words: list[str]) -> int:
+    """Print what is in force as a file."""
+    Grammar().read(words)
+    rows = ask(options, "ConfigShow")
+    if options.style == "text":
+        print(rows[0]["toml"], end="")
+        return 0
+    show(options, rows, "lines")
+    return 0
+
+
 BEGIN = (
     Command(
         "run",
@@ -164,6 +175,30 @@ what it runs now, otherwise from nothing. Below the plan stands what `port audit
         """\
 All or nothing: with any problem the configuration stays as it is, and the exit status is 1. Ports that do not
 change keep their traffic, counters and FDB entries.
+""",
+    ),
+)
+
+CONFIG = (
+    Command(
+        "config show",
+        "",
+        "print the configuration in force as a file, live changes included",
+        config_show,
+    ),
+    Command(
+        "config diff",
+        "",
+        "what was changed live and is not in the file of the daemon: a reload would undo it",
+        query("ConfigDiff", "lines", empty="what is in force is what the file says"),
+    ),
+    Command(
+        "log level",
+        "LEVEL [LOGGER]",
+        "log from now on what is at least so important",
+        query("LogLevel", "lines", Grammar(names=("level",), option="logger")),
+        """\
+LEVEL is debug, info, warning or error. LOGGER is one package of the daemon, like bridge.engine or bridge.fdb (all).
 """,
     ),
 )

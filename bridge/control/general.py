@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
 
@@ -11,14 +12,18 @@ from bridge.config import document as configs
 from bridge.config.bridge import bridge_table
 from bridge.config.edit import refuse_new_places
 from bridge.config.plan import plan
+from bridge.config.table import show
 from bridge.config.whole import Config
+from bridge.config.write import to_toml
 from bridge.control.context import TRUSTED, Context, status_line
-from bridge.control.methods import method
+from bridge.control.methods import invalid, method
 from bridge.control.parameters import action_rows
 from bridge.control.protocol import REFUSED, Row
 from bridge.errors import ControlError
 from bridge.events import Subscription
 from bridge.mac import format_mac
+
+LEVELS = ("debug", "info", "warning", "error")
 
 
 @method()
@@ -106,6 +111,33 @@ async def reload(context: Context, toml: str | None = None, source: str = "") ->
         return rows + [_attached(*one) for one in await context.engine.attach_missing()]
     finally:
         context.notifier.ready(status_line(context.engine))
+
+
+@method()
+async def config_show(context: Context) -> list[Row]:
+    """Give the configuration in force as the text of a file, live changes included: one row, `toml`."""
+    return [{"toml": to_toml(context.engine.config)}]
+
+
+@method()
+async def config_diff(context: Context) -> list[Row]:
+    """Compare what is in force with the daemon's file: rows of what was changed live, and a reload would undo."""
+    if not context.config_path:
+        raise ControlError("this daemon was not started from a file", REFUSED)
+    running = context.engine.config
+    return await asyncio.to_thread(lambda: action_rows(plan(configs.load(context.config_path), running)))
+
+
+@method(changes=True)
+async def log_level(context: Context, level: str, logger: str = "bridge") -> list[Row]:
+    """Log from now on what is at least so important: debug, info, warning, error; `logger`: of one package."""
+    if level not in LEVELS:
+        raise invalid("level", f"expected {', '.join(LEVELS)}, not {show(level)}")
+    if logger.split(".")[0] != "bridge" or logger not in logging.root.manager.loggerDict:
+        known = sorted(name for name in logging.root.manager.loggerDict if name.split(".")[0] == "bridge")
+        raise invalid("logger", f"no logger {show(logger)}; there are: {', '.join(known)}")
+    logging.getLogger(logger).setLevel(level.upper())
+    return []
 
 
 def _attached(port: str, trouble: str) -> Row:

@@ -41,10 +41,14 @@ from bridge.control.protocol import (
 from bridge.control.service import Service
 from bridge.control.socket_path import Peer, SocketPath, peer_of
 from bridge.control.takeover import Upgrade
-from bridge.errors import ControlError
+from bridge.errors import ConfigError, ControlError
 from bridge.events import Subscription
 
 logger = logging.getLogger(__package__)
+
+
+LOOK_SECONDS = 1.0  # between looks whether the socket is there
+SHOWN_MAX = 80  # of a parameter, in the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class ControlServer:
         self.limits = limits or Limits()
         self._service = service
         self._path: SocketPath | None = None
+        self._trouble = ""
         limit = self.limits.connections
         busy = ControlError(
             f"{limit} clients are connected, or too few descriptors are left; try again later", BUSY
@@ -105,7 +110,28 @@ class ControlServer:
 
     async def answer(self, call: Call, peer: Peer) -> Iterable[Row] | Message | Subscription | Upgrade:
         """Pass a call on to the service; ControlError if it fails."""
-        return await self._service.call(call, may_change=self.may_change(peer), is_trusted=peer.is_trusted)
+        answer = await self._service.call(call, may_change=self.may_change(peer), is_trusted=peer.is_trusted)
+        if self._service.changes(call.method):
+            words = ", ".join(f"{name}={_shown(value)}" for name, value in call.parameters.items())
+            name = call.method.rpartition(".")[2]
+            logger.info("%s(%s) asked by uid %d, pid %d", name, words, peer.uid, peer.pid)
+        return answer
+
+    async def keep_path(self) -> None:
+        """Make the socket again when somebody removed its file."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._path is None or self._path.is_there():
+                continue
+            try:
+                self._server.start_again(self._path.listen_again())
+            except ConfigError as error:
+                if str(error) != self._trouble:
+                    logger.warning("nobody can ask this daemon anything: %s", error)
+                self._trouble = str(error)
+                continue
+            self._trouble = ""
+            logger.warning("somebody removed the control socket %s; it is there again", self._path.path)
 
     def may_change(self, peer: Peer) -> bool:
         """Tell whether a peer may change things, or only look."""
@@ -117,6 +143,11 @@ class ControlServer:
             return Path(self._path.path).stat().st_gid if self._path else -1
         except OSError:
             return -1
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}..."
 
 
 class _Client(Connection):

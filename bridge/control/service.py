@@ -76,6 +76,11 @@ class Service:
         self._onlooking = asyncio.Lock()
         self._rested = 0.0  # time of the loop
 
+    @staticmethod
+    def changes(name: str) -> bool:
+        """Tell whether a method changes something."""
+        return name in METHODS and METHODS[name].changes
+
     def set_give_away(self, give_away: GiveAway) -> None:
         """Say how the bridge is given to another process."""
         self._context.give_away = give_away

@@ -9,6 +9,7 @@ listening. Refuses: a path that a living daemon holds, or that is not a socket.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -23,6 +24,11 @@ from bridge.errors import ConfigError, Problem
 
 BACKLOG = 128  # connections that wait to be accepted
 PATH_MAX = 107  # bytes of sun_path without its NUL, unix(7)
+REMEDY = "run as root, or set bridge.control_socket to a path you may write"
+REMEDIES = {  # nothing is wrong with the path, or with who writes
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room in that file system (`df`, `df -i`)"),
+    errno.EROFS: "set bridge.control_socket to a path in a file system that can be written",
+}
 NEW = "~"  # ends the name of a socket that does not listen yet
 SO_PEERGROUPS = 59  # include/uapi/asm-generic/socket.h; Python does not name it
 
@@ -133,6 +139,30 @@ class SocketPath:
         self._listener = listener
         return listener
 
+    def is_there(self) -> bool:
+        """Whether the path leads to our socket, and nobody else can claim it; true while we do not listen."""
+        if self._listening is None:
+            return True
+        return _is_at(self._listening, self.path) and _is_at(os.fstat(self._lock), self._lock_path)
+
+    def listen_again(self) -> socket.socket:
+        """Claim the path again and make another socket there; ConfigError: it cannot be, or is another daemon's."""
+        with _blamed_on(self.path):
+            self._make_directory()
+            if not _is_at(os.fstat(self._lock), self._lock_path):
+                lock = self._take_lock()
+                os.close(self._lock)
+                self._lock = lock
+        self._check_path_again()
+        self._listener = None
+        return self.listen()
+
+    def _check_path_again(self) -> None:
+        """Refuse to replace what somebody else put there meanwhile."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._listening is not None and not os.path.samestat(self._listening, os.lstat(self.path)):
+                self._check_path()
+
     def withdraw(self) -> None:
         """Remove the socket, unless it is somebody else's by now; the path stays claimed."""
         if self._listening and _is_at(self._listening, self.path):
@@ -175,7 +205,7 @@ def _blamed_on(path: str) -> Iterator[None]:
 
 
 def _cannot_use(path: str, error: OSError) -> ConfigError:
-    remedy = "run as root, or set bridge.control_socket to a path you may write"
+    remedy = REMEDIES.get(error.errno or 0, REMEDY)
     return _socket_problem(f"cannot make {path}: {error.strerror or error}; {remedy}")
 
 

@@ -112,6 +112,7 @@ async def serve(
                 _reload_on(signals.hangup, service),
                 _watch(engine, notifier, check_seconds),
                 _wait_for(giving.done),
+                server.keep_path(),
             )
         finally:
             if giving.done.is_set():

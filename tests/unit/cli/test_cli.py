@@ -534,7 +534,7 @@ def test_events_may_come_much_later_than_replies(tmp_path: Path) -> None:
         ("vl", "vlan show"),
         ("s", "stats show"),
         ("d", "drops show"),
-        ("co sh", "cost show"),
+        ("cos sh", "cost show"),
     ],
 )
 def test_words_may_be_shortened_and_show_left_out(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import inspect
 import json
+import logging
 import os
 import re
 import shutil
@@ -25,7 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge import __version__
-from bridge.config.document import parse
+from bridge.config.document import load, parse
 from bridge.control.protocol import ERRORS, INTERNAL, MESSAGE_MAX, Call, encode_error
 from bridge.control.server import Limits
 from bridge.control.service import METHODS, Service
@@ -169,6 +171,51 @@ def test_reload_reads_the_file_again_or_takes_a_text(wire: Wire, server: Served,
 
     rows(wire.call("Reload", toml=text.replace("access = 11", "access = 12"), source="other.toml"))
     assert server.engine.config.ports[0].pvid == 12
+
+
+def test_what_was_changed_live_is_told_and_who_asked_for_it(
+    wire: Wire, config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is in force can be had as a file; what differs from the daemon's own is what a reload undoes."""
+    with caplog.at_level("INFO", "bridge"):
+        assert rows(wire.call("ConfigDiff")) == []
+        wire.call("PortSet", port="guests", changes={"isolated": True})
+        (row,) = rows(wire.call("ConfigShow"))
+        assert [one["action"] for one in rows(wire.call("ConfigDiff"))] == ["set_port"]
+        assert parse(row["toml"]) != load(str(config))
+        wire.call("Reload")
+        assert rows(wire.call("ConfigDiff")) == []
+        asked = [one.message for one in caplog.records if "asked by" in one.message]
+    who = f"asked by uid {os.geteuid()}, pid {os.getpid()}"
+    assert asked == [f"PortSet(port='guests', changes={{'isolated': True}}) {who}", f"Reload() {who}"]
+
+
+def test_what_is_logged_changes_live(wire: Wire) -> None:
+    logger = logging.getLogger("bridge.control")
+    before = logger.level
+    try:
+        assert rows(wire.call("LogLevel", level="debug", logger="bridge.control")) == []
+        assert logger.level == logging.DEBUG
+        for wrong in (
+            {"level": "loud"},
+            {"level": "info", "logger": "asyncio"},
+            {"level": "info", "logger": "bridge.no"},
+        ):
+            assert error(wire.call("LogLevel", **wrong)) == "InvalidParameter"
+        assert logger.level == logging.DEBUG
+    finally:
+        logger.setLevel(before)
+
+
+def test_a_full_file_system_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("bridge.control.socket_path.os.open", full)
+    with pytest.raises(
+        ConfigError, match=r"No space left on device; make room in that file system \(`df`, `df -i`\)"
+    ):
+        SocketPath(str(tmp_path / "full.sock"))
 
 
 def test_a_bad_configuration_is_refused_whole_with_every_problem(

@@ -160,6 +160,25 @@ def test_a_signal_ends_it_cleanly_and_nothing_is_left(start: Start, config: Path
     assert [path.name for path in config.parent.iterdir()] == ["dmz.toml"]
 
 
+def test_a_socket_that_somebody_removed_is_made_again(start: Start, config: Path) -> None:
+    """Alone, or with its lock and the directory; a client that is connected stays so."""
+    daemon = start()
+    with daemon.client() as client:
+        socket_path = Path(daemon.socket)
+        for victims in ([socket_path], [socket_path, Path(f"{daemon.socket}.lock")]):
+            for victim in victims:
+                victim.unlink()
+            with daemon.client() as another:
+                assert another.rows("Version")[0]["pid"] == daemon.process.pid
+        assert client.rows("Version")[0]["pid"] == daemon.process.pid
+        status, log = start().end(0)
+        assert (status, "already running" in log) == (1, True)
+    status, log = daemon.end()
+    assert status == 0
+    assert log.count("somebody removed the control socket") == 2
+    assert [path.name for path in config.parent.iterdir()] == ["dmz.toml"]
+
+
 def test_the_socket_comes_last(start: Start) -> None:
     daemon = start("SlowToStart")
 
