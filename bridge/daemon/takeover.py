@@ -167,7 +167,7 @@ class Giving:
             async with self._engine.giving() as (offer, descriptors):
                 await asyncio.to_thread(wire.send_offer, offer, [*self._path.descriptors(), *descriptors])
                 message = await asyncio.to_thread(wire.receive_message, PREPARED, PREPARE_SECONDS)
-                self._decide(wire)
+                took = self._decide(wire)
                 self._engine.give_up()
         except TakeOverError as error:
             log.warning("the bridge was not taken over, and goes on here: %s", error)
@@ -176,17 +176,20 @@ class Giving:
             self._wires.discard(wire)
         self._path.give_up()
         self.done.set()
-        log.info("the bridge was taken over by process %s", message.get("pid"))
+        who = message.get("pid")
+        log.info("the bridge was taken over by process %s; nobody forwarded for %.1f ms", who, took * 1e3)
         with contextlib.suppress(TakeOverError):
             wire.send(DONE)
 
-    def _decide(self, wire: Wire) -> None:
-        """Stop forwarding, and hand over; whatever goes wrong, forward again."""
+    def _decide(self, wire: Wire) -> float:
+        """Stop forwarding, and hand over; whatever goes wrong, forward again. Returns seconds without forwarding."""
+        stopped = time.monotonic()
         state, fdb = self._engine.freeze()
         try:
             wire.send(STATE, json.dumps(state).encode())
             wire.send(FDB, fdb)
             wire.receive(RUNNING, DECIDE_SECONDS)
+            return time.monotonic() - stopped
         except BaseException:
             self._engine.thaw()
             raise
