@@ -130,10 +130,12 @@ class Bridge:
     def fdb_hash(self) -> tuple[int, int, int]:
         """Slots of the FDB, and the two words of the secret that its hash is keyed with."""
     def offload_talkers(self, maps: OffloadMaps) -> list[OffloadTalker]: ...
-    def fdb_dump(self) -> bytes:
-        """Give the whole table, in no order: 13 bytes an entry (docs/take-over.md)."""
+    def fdb_raw(self) -> bytes:
+        """Give the table as it lies in memory, for `fdb_dump` to compare with."""
+    def fdb_dump(self, since: bytes | None = None) -> bytes:
+        """Give the table, or what changed since `fdb_raw`: 13 bytes an entry, in no order (docs/take-over.md)."""
     def fdb_load(self, dump: bytes) -> int:
-        """Put the learned and sticky entries of a dump into the table, as learned; returns how many had room."""
+        """Bring the learned entries of the table to what a dump says; returns how many were put in."""
     def fdb_set_many(self, entries: Sequence[tuple[int, int, int, str]]) -> list[bool]: ...
     def fdb_delete(self, vid: int, mac: int) -> bool:
         """Remove an entry of any kind; False: there was none."""

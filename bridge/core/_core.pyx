@@ -63,6 +63,7 @@ PACKET_BLOCK_LEN = BR_CAPTURE_BLOCK_LEN
 cdef enum:
     EVENT_BURST = 512
     DUMPED = 13  # bytes of an entry: key (8), port (2), tick (2), kind (1), the first byte first
+    DUMPED_GONE = 0xFF  # for the kind: there is no such entry any more
 
 
 DROP_REASONS = names(br_drop_names, BR_DROP_N)
@@ -104,6 +105,45 @@ cdef object make_entry(br_fdb_entry entry):
     value.word = entry.value
     cdef int port = -1 if value.kind == BR_FDB_DROP else value.port
     return FdbEntry(entry.key >> 48, entry.key & 0xFFFFFFFFFFFF, port, KIND_NAMES[value.kind], value.tick)
+
+
+cdef uint8_t *write_dumped(uint8_t *at, uint64_t key, uint64_t word, int kind) noexcept nogil:
+    """Write an entry of a dump; returns the place behind it."""
+    cdef br_fdb_value value
+    cdef int byte
+
+    value.word = word
+    for byte in range(8):
+        at[byte] = <uint8_t>(key >> (8 * (7 - byte)))
+    at[8], at[9] = <uint8_t>(value.port >> 8), <uint8_t>value.port
+    at[10], at[11] = <uint8_t>(value.tick >> 8), <uint8_t>value.tick
+    at[12] = value.kind if kind < 0 else <uint8_t>kind
+    return at + DUMPED
+
+
+cdef uint32_t read_dumped(const br_fdb *fdb, const uint8_t *at, br_fdb_change *change) noexcept nogil:
+    """Read an entry of a dump: the changes that bring a table there, two at most. What was set by hand stays as it is."""
+    cdef uint64_t key = 0
+    cdef br_fdb_entry known
+    cdef br_fdb_value value
+    cdef uint32_t n = 0
+    cdef int byte
+
+    for byte in range(8):
+        key = key << 8 | at[byte]
+    if key >> 48 < 1 or key >> 48 > 4094 or key << 16 == 0 or at[2] & 1 or at[8]:  # as make_key
+        return 0
+    if br_fdb_read_key(fdb, key, &known):
+        value.word = known.value
+        if value.kind != BR_FDB_DYNAMIC:
+            return 0
+        change[0].verb, change[0].key, change[0].port = BR_FDB_FORGET, key, value.port
+        n = 1
+    if at[12] > BR_FDB_STICKY:
+        return n
+    change[n].verb, change[n].key, change[n].port = BR_FDB_RESTORE, key, at[9]
+    change[n].tick, change[n].kind = <uint16_t>(at[10] << 8 | at[11]), BR_FDB_DYNAMIC
+    return n + 1
 
 
 cdef class Bridge:
@@ -456,70 +496,71 @@ cdef class Bridge:
         finally:
             free(entry)
 
-    def fdb_dump(self):
+    def fdb_raw(self):
         cdef uint32_t slots = br_fdb_slots(&self.raw.thread.fdb)
-        cdef br_fdb_entry *entry = <br_fdb_entry *>malloc(slots * sizeof(br_fdb_entry))
-        cdef br_fdb_value value
-        cdef uint8_t *at
-        cdef bytearray out
-        cdef uint32_t n
+        cdef bytearray out = bytearray(slots * sizeof(br_fdb_entry))
+        cdef uint8_t *bytes_at = out
+        cdef br_fdb_entry *entry = <br_fdb_entry *>bytes_at
         cdef uint32_t i
-        cdef int byte
 
-        if entry is NULL:
+        with nogil:
+            for i in range(slots):
+                if not br_fdb_read(&self.raw.thread.fdb, i, &entry[i]):
+                    entry[i].key = entry[i].value = 0
+        return bytes(out)
+
+    def fdb_dump(self, const uint8_t[::1] since=None):
+        cdef uint32_t slots = br_fdb_slots(&self.raw.thread.fdb)
+        cdef const br_fdb_entry *before = NULL
+        cdef br_fdb_entry now
+        cdef uint8_t *start
+        cdef uint8_t *at
+        cdef bint is_there
+        cdef uint32_t i
+
+        if since is not None:
+            if <size_t>since.shape[0] != slots * sizeof(br_fdb_entry):
+                raise ValueError(f"a table of {slots} slots was {since.shape[0]} bytes before")
+            before = <const br_fdb_entry *>&since[0]
+        start = <uint8_t *>malloc(2 * slots * DUMPED)
+        if start is NULL:
             raise MemoryError
         try:
-            n = 0
+            at = start
             with nogil:
                 for i in range(slots):
-                    n += br_fdb_read(&self.raw.thread.fdb, i, &entry[n])
-            out = bytearray(n * DUMPED)
-            at = out
-            for i in range(n):
-                value.word = entry[i].value
-                for byte in range(8):
-                    at[byte] = <uint8_t>(entry[i].key >> (8 * (7 - byte)))
-                at[8], at[9] = <uint8_t>(value.port >> 8), <uint8_t>value.port
-                at[10], at[11] = <uint8_t>(value.tick >> 8), <uint8_t>value.tick
-                at[12] = value.kind
-                at += DUMPED
-            return bytes(out)
+                    is_there = br_fdb_read(&self.raw.thread.fdb, i, &now)
+                    if not is_there:
+                        now.key = now.value = 0
+                    if before is not NULL and before[i].key == now.key and before[i].value == now.value:
+                        continue
+                    if before is not NULL and before[i].key and before[i].key != now.key:
+                        at = write_dumped(at, before[i].key, before[i].value, DUMPED_GONE)
+                    if is_there:
+                        at = write_dumped(at, now.key, now.value, -1)
+            return start[:at - start]
         finally:
-            free(entry)
+            free(start)
 
     def fdb_load(self, const uint8_t[::1] dump not None):
         cdef uint32_t n = <uint32_t>(dump.shape[0] // DUMPED)
         cdef uint32_t n_changes = 0
         cdef uint32_t n_done = 0
         cdef uint32_t i
-        cdef int byte
-        cdef const uint8_t *at
         cdef br_fdb_change *raw
 
         if dump.shape[0] % DUMPED:
             raise ValueError(f"a dump has {DUMPED} bytes an entry, not {dump.shape[0]} in all")
-        raw = <br_fdb_change *>calloc(n or 1, sizeof(br_fdb_change))
+        raw = <br_fdb_change *>calloc(2 * n or 1, sizeof(br_fdb_change))
         if raw is NULL:
             raise MemoryError
         try:
-            for i in range(n):
-                at = &dump[i * DUMPED]
-                if at[12] > BR_FDB_STICKY or at[2] & 1 or at[8]:
-                    continue
-                for byte in range(8):
-                    raw[n_changes].key = raw[n_changes].key << 8 | at[byte]
-                if not 1 <= raw[n_changes].key >> 48 <= VID_MAX or not raw[n_changes].key & 0xFFFFFFFFFFFF:
-                    raw[n_changes].key = 0
-                    continue
-                raw[n_changes].port = at[9]
-                raw[n_changes].tick = <uint16_t>(at[10] << 8 | at[11])
-                raw[n_changes].verb = BR_FDB_RESTORE
-                raw[n_changes].kind = BR_FDB_DYNAMIC
-                n_changes += 1
             with nogil:
+                for i in range(n):
+                    n_changes += read_dumped(&self.raw.thread.fdb, &dump[i * DUMPED], &raw[n_changes])
                 br_bridge_fdb(self.raw, raw, n_changes)
             for i in range(n_changes):
-                n_done += raw[i].result == 0
+                n_done += raw[i].verb == BR_FDB_RESTORE and raw[i].result == 0
             return n_done
         finally:
             free(raw)

@@ -1,9 +1,9 @@
 """The conversation of two processes of which one takes the bridge of the other over; docs/take-over.md has it in full.
 
     new: a call TakeOver on the control socket          old: an empty reply, then on the same connection
-    new: -                                              old: OFFER, and the descriptors of all ports
+    new: -                                              old: OFFER, and the descriptors of all ports; FDB
     new: opens its ports with them, PREPARED            old: forwards meanwhile, then stops its data thread
-    new: -                                              old: STATE, FDB
+    new: -                                              old: STATE, and what changed of the FDB
     new: goes on where the other stopped, RUNNING       old: DONE, and ends without touching anything
 
 Frames wait in queues and rings between "stops" and RUNNING and nowhere else. Threads: control, in both; while the data
@@ -164,8 +164,9 @@ class Giving:
         wire = Wire(connection)
         self._wires.add(wire)
         try:
-            async with self._engine.giving() as (offer, descriptors):
+            async with self._engine.giving() as (offer, descriptors, fdb):
                 await asyncio.to_thread(wire.send_offer, offer, [*self._path.descriptors(), *descriptors])
+                await asyncio.to_thread(wire.send, FDB, fdb)
                 message = await asyncio.to_thread(wire.receive_message, PREPARED, PREPARE_SECONDS)
                 took = self._decide(wire)
                 self._engine.give_up()
@@ -226,7 +227,11 @@ class Taking:
         """Prepare, and go on where the other process stops. Raises TakeOverError: then it goes on itself."""
         try:
             offer = read_offer(self._offer, self._descriptors, engine.config.bridge.name)
-            await engine.prepare(strict=strict, offer=offer)
+            known, _ = self._wire.receive(FDB)
+            try:
+                await engine.prepare(strict=strict, offer=offer, fdb=known)
+            except ValueError as error:
+                raise TakeOverError(f"its FDB makes no sense: {error}") from error
             self._wire.send(PREPARED, json.dumps({"pid": os.getpid()}).encode())
             message = self._wire.receive_message(STATE, PREPARE_SECONDS)
             stopped = time.monotonic()
@@ -237,7 +242,11 @@ class Taking:
             if took > DECIDE_SECONDS / 2:
                 raise TakeOverError(f"going on took {took:.1f} s, and the other process may forward again")
             self._wire.send(RUNNING)
-            log.info("took the bridge over with %d FDB entries, in %.1f ms", restored, took * 1e3)
+            log.info(
+                "took the bridge over, with %d FDB entries of the last moment, in %.1f ms",
+                restored,
+                took * 1e3,
+            )
         except BaseException:
             path.give_up()
             engine.give_back()

@@ -82,6 +82,7 @@ class Engine:
         self._actions = Actions(parts)
         self._tasks: list[asyncio.Task[None]] = []
         self._deferred: list[Action] = []
+        self._fdb_given = b""  # as it was when it was given away
         self._is_given = False  # another process has the bridge
         self._is_borrowing = False  # from another process, which has it still
         self.status = parts.status
@@ -112,10 +113,10 @@ class Engine:
         await self.prepare(strict=strict)
         self.begin()
 
-    async def prepare(self, *, strict: bool = False, offer: Offer | None = None) -> None:
+    async def prepare(self, *, strict: bool = False, offer: Offer | None = None, fdb: bytes = b"") -> None:
         """Open the ports, but do not forward yet; raises with everything undone.
 
-        `offer`: ports of another process, which are taken over as far as the configuration has them.
+        `offer`: ports of another process, which are taken over as far as the configuration has them; `fdb`: its FDB.
         """
         ports = self._parts.ports
         if offer is not None:
@@ -136,6 +137,7 @@ class Engine:
                 self._parts.data_plane.commit()
                 await self._actions.settle()
                 self._parts.fdb_file.open(read=offer is None)
+                self._parts.core.fdb_load(fdb)
         except BaseException:
             self._is_given = self._is_borrowing
             await self.stop()
@@ -159,13 +161,17 @@ class Engine:
     # -- from one process to another (takeover.py)
 
     @contextlib.asynccontextmanager
-    async def giving(self) -> AsyncIterator[tuple[Message, list[int]]]:
-        """Offer the ports to another process; nothing changes meanwhile. The kernel gives its share back first."""
+    async def giving(self) -> AsyncIterator[tuple[Message, list[int], bytes]]:
+        """Offer the ports and the FDB to another process; nobody changes anything meanwhile.
+
+        The kernel gives its share back first.
+        """
         async with self._parts.turns:
             is_on = self._parts.offload.is_on
             await self._parts.offload.configure("off")
             try:
-                yield takeover.make_offer(self._parts)
+                self._fdb_given = self._parts.core.fdb_raw()
+                yield *takeover.make_offer(self._parts), self._parts.core.fdb_dump()
             finally:
                 if is_on and not self._is_given:
                     await self._parts.offload.configure(self.config.bridge.offload)
@@ -173,7 +179,7 @@ class Engine:
     def freeze(self) -> tuple[Message, bytes]:
         """Stop forwarding at once, and say where; `thaw` or `give_up` follows, whatever happens."""
         self._parts.thread.freeze()
-        return takeover.make_state(self._parts)
+        return takeover.make_state(self._parts, self._fdb_given)
 
     def thaw(self) -> None:
         """Forward again after `freeze`."""
@@ -189,7 +195,7 @@ class Engine:
         self._is_given = True
 
     def go_on(self, state: State) -> int:
-        """Forward where another process stopped; returns how many FDB entries it had. Raises TakeOverError."""
+        """Forward where another process stopped; returns how many FDB entries are new. Raises TakeOverError."""
         restored = takeover.restore(self._parts, state)
         self.begin()
         return restored

@@ -81,8 +81,8 @@ def make_offer(parts: Parts) -> tuple[Message, list[int]]:
     return {**head, "ports": rows}, descriptors
 
 
-def make_state(parts: Parts) -> tuple[Message, bytes]:
-    """Write down a bridge whose data thread stands still; the FDB is apart."""
+def make_state(parts: Parts, fdb_before: bytes) -> tuple[Message, bytes]:
+    """Write down a bridge whose data thread stands still; what changed of the FDB since `fdb_before` is apart."""
     tallies = parts.ledger.tallies(parts.ports.attached_indexes())
     ports: Message = {}
     for one in parts.ports:
@@ -106,7 +106,7 @@ def make_state(parts: Parts) -> tuple[Message, bytes]:
         "fdb_counters": asdict(parts.learning.counters),
         "by_hand": by_hand,
     }
-    return state, parts.core.fdb_dump()
+    return state, parts.core.fdb_dump(fdb_before)
 
 
 def _write_tally(tally: Tally) -> Message:

@@ -143,6 +143,7 @@ def _talk(bridge: Daemon, steps: int, last_words: Callable[[Wire], None]) -> Non
         descriptors: list[int] = []
         if steps >= 1:
             descriptors = wire.receive_offer()[1]
+            wire.receive(takeover.FDB)
         takeover.close_all(descriptors)
         if steps == 2:
             wire.send(takeover.PREPARED, b"{}")
@@ -185,6 +186,7 @@ def test_an_offer_that_does_not_fit_is_refused_whole(site: Site, net: Net) -> No
                 liar = Wire(accepted)
                 with contextlib.suppress(TakeOverError):
                     liar.send_offer({key: item for key, item in lie.items() if key != "descriptors"}, given)
+                    liar.send(takeover.FDB)
                 assert program.wait_exit() == 1, expected
                 liar.close()
                 assert expected in program.output
