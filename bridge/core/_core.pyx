@@ -680,7 +680,7 @@ cdef class Bridge:
         with nogil:
             br_bridge_budgets(self.raw, raw)
         return [
-            BudgetState(raw[i].serial, raw[i].reported, raw[i].tokens, raw[i].spent, raw[i].dropped, raw[i].n_over)
+            BudgetState(raw[i].serial, raw[i].reported, raw[i].bucket.tokens, raw[i].spent, raw[i].dropped, raw[i].n_over)
             for i in range(n)
         ]
 

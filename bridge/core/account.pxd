@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from bridge.core.count cimport br_histogram, br_thread_counters
+from bridge.core.count cimport br_bucket, br_histogram, br_thread_counters
 from bridge.core.fdb cimport br_fdb, br_fdb_entry
 
 
@@ -59,7 +59,7 @@ cdef extern from "account/budget.h" nogil:
     struct br_budget_state:
         uint32_t serial
         bint reported
-        double tokens
+        br_bucket bucket
         uint64_t spent
         uint64_t dropped
         uint64_t n_over

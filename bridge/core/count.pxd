@@ -3,6 +3,11 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 
+cdef extern from "count/bucket.h" nogil:
+    struct br_bucket:
+        double tokens
+
+
 cdef extern from "count/counters.h" nogil:
     enum:
         BR_DROP_N

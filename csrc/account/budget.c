@@ -15,14 +15,9 @@ static void br_budget_refill_one(struct br_budgets *budgets, const struct br_bat
     const uint64_t now = batch->stamp;
 
     if (state->serial != budget->serial)
-        *state = (struct br_budget_state){.serial = budget->serial, .tokens = budget->burst, .stamp = now};
-    const uint64_t passed = now - state->stamp;
-    state->stamp = now;
-    if (passed < INT64_MAX) /* else the clock went backwards */
-        state->tokens += (double)(int64_t)passed * budget->rate;
-    if (state->tokens > budget->burst)
-        state->tokens = budget->burst;
-    state->over = state->tokens < 1; /* not enough for the smallest frame */
+        *state = (struct br_budget_state){.serial = budget->serial, .bucket = br_bucket_full(budget->burst, now)};
+    br_bucket_refill(&state->bucket, budget->rate, budget->burst, now);
+    state->over = br_bucket_is_empty(&state->bucket);
     if (state->over)
         state->last_over = now;
     const bool reported = state->over || (state->reported && now - state->last_over < budget->hold_off);
@@ -111,7 +106,7 @@ void br_budget_spend(struct br_budgets *budgets, const struct br_snapshot *snaps
         if ((budget->talker != 0) != (talker != 0) || !br_budget_matches(budget, &spender))
             continue;
         const uint64_t amount = br_budget_amount(budget, sum);
-        state->tokens -= (double)(int64_t)amount;
+        state->bucket.tokens -= (double)(int64_t)amount;
         state->spent += amount;
     }
 }

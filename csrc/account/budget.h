@@ -20,14 +20,14 @@
 
 #include "account/sum.h"
 #include "batch/batch.h"
+#include "count/bucket.h"
 #include "count/limits.h"
 
 struct br_budget_state {
     uint32_t serial;
     bool over;          /* now: this decides */
     bool reported;      /* that it is over, and not that this is past */
-    double tokens;
-    uint64_t stamp;     /* of the last refill */
+    struct br_bucket bucket;
     uint64_t last_over; /* of the last one that found it over */
     uint64_t spent;     /* units */
     uint64_t dropped;   /* frames */

@@ -30,20 +30,15 @@ void br_mirror_carry(struct br_mirror_thread *mirror, const struct br_mirrors *o
                 continue;
             mirror->state[i] = before[k];
             if (old->mirror[k].by_frames != mirrors->mirror[i].by_frames)
-                mirror->state[i].tokens = mirrors->mirror[i].burst;
+                mirror->state[i].bucket.tokens = mirrors->mirror[i].burst;
         }
 }
 
 static void br_mirror_refill(const struct br_mirror *mirror, struct br_mirror_state *state, uint64_t now)
 {
     if (state->serial != mirror->serial)
-        *state = (struct br_mirror_state){.serial = mirror->serial, .tokens = mirror->burst, .stamp = now};
-    const uint64_t passed = now - state->stamp;
-    state->stamp = now;
-    if (passed < INT64_MAX) /* else the clock went backwards */
-        state->tokens += (double)(int64_t)passed * mirror->rate;
-    if (state->tokens > mirror->burst)
-        state->tokens = mirror->burst;
+        *state = (struct br_mirror_state){.serial = mirror->serial, .bucket = br_bucket_full(mirror->burst, now)};
+    br_bucket_refill(&state->bucket, mirror->rate, mirror->burst, now);
 }
 
 /* ---- one copy for each mirror that wants it ---------------------------------------------------------------------- */
@@ -52,9 +47,9 @@ static bool br_mirror_spend(const struct br_mirror *mirror, struct br_mirror_sta
 {
     if (mirror->rate <= 0)
         return true;
-    if (state->tokens < 1)
+    if (br_bucket_is_empty(&state->bucket))
         return false;
-    state->tokens -= mirror->by_frames ? 1 : 8.0 * len;
+    state->bucket.tokens -= mirror->by_frames ? 1 : 8.0 * len;
     return true;
 }
 

@@ -22,6 +22,7 @@
 #define BR_MIRROR_H
 
 #include "batch/batch.h"
+#include "count/bucket.h"
 #include "frame/frame.h"
 #include "frame/pool.h"
 #include "frame/vlan.h"
@@ -34,8 +35,7 @@ enum {
 
 struct br_mirror_state {
     uint32_t serial;
-    double tokens;
-    uint64_t stamp;  /* of the last refill */
+    struct br_bucket bucket;
     uint64_t copies; /* made */
     uint64_t bytes;  /* of them */
     uint64_t lost;   /* the ring was full, or there was no buffer */

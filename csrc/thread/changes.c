@@ -77,7 +77,7 @@ static bool br_shift_step(struct br_bridge *bridge, struct br_call *call)
 
     thread->batch.stamp -= cycles;
     for (uint32_t i = 0; i < thread->batch.snapshot->n_budgets; i++) {
-        thread->budgets.state[i].stamp -= cycles;
+        thread->budgets.state[i].bucket.stamp -= cycles;
         thread->budgets.state[i].last_over -= cycles;
     }
     br_heartbeat_shift(&thread->heartbeats, cycles);
