@@ -6,6 +6,7 @@
 * Run as root, the whole test process moves into a network namespace of its own before anything else: no
   test can touch or be disturbed by the machine's real network, and a crash leaves no device behind.
 * Tests marked `root` skip with a reason where namespaces cannot be had. A skip is not a pass.
+* A process that is killed can undo nothing; what it leaves is removed by one that waits for that (helpers/reaper.py).
 * After each test no namespace or device may be left that was not there before it.
 """
 
@@ -16,12 +17,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from helpers import kernel, profiles
+from helpers import kernel, profiles, reaper
 from helpers import net as nets
 
 from bridge.lab import netns
@@ -30,6 +32,7 @@ pytest.register_assert_rewrite("helpers.bridge", "helpers.daemon", "helpers.host
 profiles.register()
 
 why_no_network = pytest.StashKey[str]()
+ended = pytest.StashKey[IO[bytes]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, end_session)
     config.stash[why_no_network] = enter_private_network()
+    if not config.stash[why_no_network]:
+        config.stash[ended] = reaper.begin(nets.PREFIX)  # closed by our end, whatever that is
 
 
 def end_session(number: int, _frame: object) -> None:
