@@ -14,7 +14,7 @@ from bridge.config.budget import BudgetConfig
 from bridge.core._core import Bridge, BudgetState, Snapshot
 from bridge.mac import format_mac
 
-CALM = 1.0  # seconds a budget has tokens until it is told to be within its limit again
+CALM = 1.0  # seconds a budget has tokens until it is reported to be within its limit again
 Row = dict[str, object]
 
 

@@ -51,7 +51,7 @@ class Tally:
 
     @property
     def drops(self) -> int:
-        """Frames and copies that ended here."""
+        """Frames and copies that were dropped here."""
         return self.rx_drops.total() + self.tx_drops.total()
 
     @property

@@ -6,7 +6,7 @@ number is negative. What cannot be told apart has a row of its own, whose `rest`
 * other: what is not listed, because there are too many rows
 * departed: talkers that lost their FDB entry (talker)
 * unlearned: frames whose source has no FDB entry, dropped ones above all (talker)
-* no_vlan: frames that ended before their VLAN was known (vlan)
+* no_vlan: frames that were dropped before their VLAN was known (vlan)
 * removed: ports that are no more (port)
 * uncharged: cycles of a batch that were not spread over frames yet; a rounding
 
@@ -35,7 +35,7 @@ SECONDS_PER_HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a core costs for an hour; None: not told."""
+    """What a core costs for an hour; None: not shown."""
 
     per_core_hour: float | None = None
     currency: str = "EUR"
@@ -253,7 +253,7 @@ def summary_row(window: Window, rates: Rates) -> Row:
     """Tell the whole window: where the data thread's time went, and what the kernel says of it.
 
     `accounted_seconds` are its busy, polling and control cycles as time; the CPU clock (`cpu_seconds`) does not run
-    while the thread is preempted, which is told apart, as is time stolen from the machine.
+    while the thread is preempted, which is shown apart, as is time stolen from the machine.
     """
     frames, busy = window.total, window.busy
     parts = {name: window.stages.get(name, 0) for name in NOT_BUSY}

@@ -21,7 +21,7 @@ from typing import NamedTuple, Self, TypeVar
 
 NOT_BUSY = ("blocked", "polling", "control")  # stages that are not spent on frames
 REMOVED = ""  # port of the charges of all ports that are no more
-VID_NONE = 0  # VLAN of a frame that ended before it was known
+VID_NONE = 0  # VLAN of a frame that was dropped before it was known
 VID_OTHER = 4095  # VLANs that are not listed
 WRAP = 1 << 64
 
@@ -264,7 +264,7 @@ def _talkers_since(before: Reading, after: Reading) -> tuple[dict[TalkerKey, Amo
 
 
 def _is_new(was: Amount, now: Amount) -> bool:
-    """Whether a talker's entry was made anew: a count went backwards. One that caught up cannot be told."""
+    """Whether a talker's entry was made anew: a count went backwards. One that caught up cannot be recognised."""
     return any(
         count < before and growth(before, count) == count for before, count in zip(was, now, strict=True)
     )

@@ -354,7 +354,7 @@ def _scatter_gather(subject: Subject) -> Iterator[tuple[str, str, str]]:
 
 
 def _cuts(feature: str, short: str, what: str) -> Rule:
-    """Make the rule for one kind of segmentation; what a checksum setting switches off is told there."""
+    """Make the rule for one kind of segmentation; what a checksum setting switches off is reported there."""
 
     def rule(subject: Subject) -> Iterator[tuple[str, str, str]]:
         if feature in subject.info.off:

@@ -1,4 +1,4 @@
-"""Steps from one configuration to another, and how they are told to people. Pure.
+"""Steps from one configuration to another, and how they are reported to people. Pure.
 
 An `Action` says what a value was and what it becomes; the engine carries it out by its kind.
 """

@@ -81,7 +81,7 @@ _LIMITS = tuple(
 
 
 def read_budget(table: Table) -> BudgetConfig:
-    """Read one `[[budget]]`; flaws are told to the report of the table and leave their field blank."""
+    """Read one `[[budget]]`; flaws are reported to the report of the table and leave their field blank."""
     fields = table.fields(KEYS, required=("name",))
     limit = table.fields(_LIMITS)
     table.refuse_unknown()

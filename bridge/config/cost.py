@@ -13,11 +13,11 @@ from bridge.config.text import listing
 
 @dataclass(frozen=True, slots=True)
 class CostConfig:
-    """The `[cost]` table: what a core costs, so that the bill can be told in money."""
+    """The `[cost]` table: what a core costs, so that the bill can be shown in money."""
 
     price_per_core_hour: float | None = key(
         None, checks.price
-    )  # in units of the currency; None: no money is told
+    )  # in units of the currency; None: no money is shown
     currency: str = key("EUR", checks.currency)
 
 

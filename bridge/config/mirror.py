@@ -142,7 +142,7 @@ def parse_mirror(table: Mapping[str, object], where: str = "mirror") -> MirrorCo
 
 
 def read_mirror(table: Table) -> MirrorConfig:
-    """Read one `[[mirror]]`; flaws are told to the report of the table and leave their field blank."""
+    """Read one `[[mirror]]`; flaws are reported to the report of the table and leave their field blank."""
     fields = table.fields(KEYS, required=("name",))
     table.refuse_unknown()
     for name, field in (("ports", "ports"), ("vlans", "vids")):

@@ -17,7 +17,7 @@ from bridge.config.key import Key
 from bridge.config.lines import KeyPath, find_line, format_path
 from bridge.errors import ConfigError, Problem
 
-PROBLEMS_MAX = 200  # told at once
+PROBLEMS_MAX = 200  # reported at once
 
 
 class BadValueError(ValueError):

@@ -61,7 +61,7 @@ OFFLOAD_PASSES: tuple[tuple[str, str], ...]
 OFFLOAD_MAPS: tuple[str, ...]  # names of the maps that OffloadMaps is made of, in their order
 
 HISTOGRAM_BOUNDS: tuple[int, ...]  # the least value of each bucket: four buckets to a power of two
-VID_NONE: int  # of a charge: the frame ended before its VLAN was known
+VID_NONE: int  # of a charge: the frame was dropped before its VLAN was known
 VID_OTHER: int  # of a charge: the table of charges was full; port and class are still right
 
 def is_virtual_router(mac: int) -> bool:

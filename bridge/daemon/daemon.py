@@ -7,7 +7,7 @@ world knows that the bridge is ready; wait. The end goes backwards.
 What the process may is cut down to what the file asks for before there is a second thread (`privileges`).
 
 Thread: control. Logs to stderr. Signals: SIGTERM and SIGINT end cleanly (exit status 0), a second one ends at
-once; SIGHUP reads the file again. Exit status 1: it was refused, or the data thread died; the reason is told.
+once; SIGHUP reads the file again. Exit status 1: it was refused, or the data thread died; the reason is logged.
 A service manager hears what goes on, and its watchdog is fed only while the data thread makes progress.
 """
 

@@ -6,7 +6,7 @@ hand `Learning` and `Protection` the ports that carry traffic, and emit the even
 Theory of operation. Whoever changes something calls `refresh`; `commit` applies all of it at once, if there is
 any: a change of many ports and VLANs is one snapshot. Events of ports wait until it is in force. Ports leave
 (`detach`) in two snapshots, however many they are: in the first they are down, so nothing is sent by them any more; the
-second does not name them, what still waits in their queues ends, and their counters are final.
+second does not name them, what still waits in their queues is dropped, and their counters are final.
 
 Refuses: nothing of its own; what the data plane refuses (OSError) leaves the snapshot of before in force.
 """
@@ -37,7 +37,7 @@ from bridge.ports.table import PortTable
 from bridge.protect.protection import Protection
 
 HEARTBEAT_BURST = 1.0  # seconds: so much of the limit of a port may come at once
-NOMINAL_HZ = 1e9  # cycles per second where they cannot be told
+NOMINAL_HZ = 1e9  # cycles per second where they cannot be measured
 
 
 class DataPlane:

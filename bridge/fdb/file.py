@@ -201,7 +201,7 @@ class FdbFile:
     # -- writing
 
     async def save(self) -> None:
-        """Write the file if it would say something else than before. A failure is told once."""
+        """Write the file if it would say something else than before. A failure is logged once."""
         config = self._config()
         if not self._is_open or not config.bridge.fdb_file:
             return

@@ -5,8 +5,8 @@ VLANs are taken away, it would leap by a VLAN's whole past when that leaves the 
 So what a VLAN spends while it has no series of its own is added to `other` for good, and its own series is what it
 spent while it had one: both only grow, whoever comes and goes. As long as nobody left, all series add up to the total.
 
-Who is dearest is told by the cycles of the last minutes. One that has a series loses it only to one that spends
-twice as much, so equals do not take turns.
+Who is most expensive is decided by the cycles of the last minutes. One that has a series loses it only to one that
+spends twice as much, so equals do not take turns.
 """
 
 from __future__ import annotations

@@ -87,25 +87,25 @@ def families(state: State, shown: Shown) -> Iterator[Family]:
 
 
 def _budget_families(prefix: str, noun: str, labels: tuple[str, ...], rows: Rows) -> Iterator[Family]:
-    told = (
+    facts = (
         ("gauge", "over", f"1: the {noun} is spent.", lambda row: row["state"] == "over"),
         ("counter", "over_times", f"Times the {noun} was spent.", itemgetter("times_over")),
         ("counter", "spent", f"Units of the {noun} spent.", itemgetter("spent")),
         ("counter", "dropped_frames", f"Frames dropped over the {noun}.", itemgetter("dropped")),
     )
-    for kind, name, text, value in told:
+    for kind, name, text, value in facts:
         yield _of_rows(kind, f"{prefix}_{name}", text, labels, rows, value)
 
 
 def _mirror_families(state: State) -> Iterator[Family]:
-    told = (
+    facts = (
         ("gauge", "up", "1: it copies; 0: its port is absent, its file full or failed.", _copies),
         ("counter", "copies", "Copies made by the mirror.", itemgetter("mirrored")),
         ("counter", "bytes", "Bytes of the copies.", itemgetter("bytes")),
         ("counter", "lost", "Copies that found the ring of the file full.", itemgetter("lost")),
         ("counter", "over_rate", "Frames not copied because of the rate.", itemgetter("over_rate")),
     )
-    for kind, name, text, value in told:
+    for kind, name, text, value in facts:
         yield _of_rows(kind, f"mirror_{name}", text, ("mirror",), state.mirrors, value)
 
 
@@ -156,12 +156,12 @@ def _port_families(state: State) -> Iterator[Family]:
         counts = [((name,), tally.values[counter]) for name, tally in state.tallies.items()]
         yield Family("counter", f"port_{counter}", _sentence(text), ("port",), counts)
     drops = [
-        ((name, direction, reason), ended[reason])
+        ((name, direction, reason), dropped[reason])
         for name, tally in state.tallies.items()
-        for direction, ended in (("rx", tally.rx_drops), ("tx", tally.tx_drops))
+        for direction, dropped in (("rx", tally.rx_drops), ("tx", tally.tx_drops))
         for reason, _ in DROP_REASONS
     ]
-    text = "Frames (rx) and copies (tx) that ended at the port, by reason."
+    text = "Frames (rx) and copies (tx) that were dropped at the port, by reason."
     labels = ("port", "direction", "reason")
     yield Family("counter", "port_drops", text, labels, drops, _listed(DROP_REASONS))
     misses = [
@@ -216,7 +216,7 @@ def _charge_families(state: State, shown: Shown) -> Iterator[Family]:
     yield _cycles("port_charged", "charged to frames received on the port", ("port",), by_port)
     listed = shown.update(bill.time, vlans, state.limits.vlans)
     by_vlan = [((name,), amount) for name, amount in listed.items()]
-    legend = "other: all VLANs not listed; none: ended before it was known."
+    legend = "other: all VLANs not listed; none: dropped before it was known."
     yield from _amounts("vlan", "by VLAN, the dearest ones", ("vlan",), by_vlan, legend)
     talkers = [
         ((str(vid), format_mac(mac)), amount)

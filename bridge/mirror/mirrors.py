@@ -28,7 +28,7 @@ Row = dict[str, object]
 
 
 class Mirrors:
-    """The mirrors in force, by name. `on_change` is told the name and the row of a recorder that stopped by itself."""
+    """The mirrors in force, by name. `on_change` is given the name and the row of a recorder that stopped by itself."""
 
     def __init__(self, on_change: Callable[[str, str, str], None]) -> None:
         self._mirrors: dict[str, MirrorConfig] = {}

@@ -66,7 +66,7 @@ class Offload:
         self._counts = counts
         self._programs: Programs | None = None
         self._attached: dict[str, Attached] = {}
-        self._refused: dict[str, str] = {}  # why a port has no programs, as last told
+        self._refused: dict[str, str] = {}  # why a port has no programs, as last reported
         self._closings: list[Closing] = []
         self._vlans: dict[int, tuple[frozenset[int], bool]] = {}  # who carries it, and whether it is open
         self._heartbeat: tuple[int, ...] = ()

@@ -1,7 +1,8 @@
 """Blocked ports: taken out of forwarding for a reason and a time, as a switch does that finds a loop behind one.
 
 Job: who is blocked, why, and until when; the port itself is the engine's. A blocked port is as one that is disabled,
-but its frames end under `blocked`. It comes back when its time is over or by hand, and the block ends with the port.
+but its frames are dropped as `blocked`. It comes back when its time is over or by hand, and the block ends with the
+port.
 Thread: control. Invariant: a port that is blocked again keeps its first reason and the later end.
 """
 

@@ -87,7 +87,7 @@ class MoveStorms:
         self._back: dict[tuple[int, int], set[tuple[int, int]]] = {}  # addresses that came back, by pair
 
     def moved(self, vid: int, mac: int, port: int, old_port: int, threshold: int) -> bool:
-        """Count a move; True: now as many as the threshold have come back, which is told once a window."""
+        """Count a move; True: now as many as the threshold have come back, which is reported once a window."""
         now = self._clock.now()
         if now - self._since >= STORM_WINDOW:
             self._since = now

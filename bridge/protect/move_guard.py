@@ -23,7 +23,7 @@ TRACKED = 16384
 class _Moves:
     since: float
     n: int = 0
-    told: bool = False
+    reported: bool = False
 
 
 class MoveGuard:
@@ -40,7 +40,7 @@ class MoveGuard:
         self._moves.clear()
 
     def moved(self, vid: int, mac: int) -> bool:
-        """Count a move; True: one too many, which is told once a window."""
+        """Count a move; True: one too many, which is reported once a window."""
         if not self.config.moves or is_virtual_router(mac):
             return False
         now = self._clock.now()
@@ -52,9 +52,9 @@ class MoveGuard:
         if len(self._moves) > TRACKED:
             self._moves.popitem(last=False)
         moves.n += 1
-        if moves.n < self.config.moves or moves.told:
+        if moves.n < self.config.moves or moves.reported:
             return False
-        moves.told = True
+        moves.reported = True
         return True
 
     def forget(self, vid: int, mac: int) -> None:

@@ -31,7 +31,7 @@ AMOUNTS = {
 LEFT = ("port", "vlan", "class", "mac", "stage", "by what")  # headings of columns of text
 SPLIT = "bar"  # a column without a heading
 DROPPABLE = ("direct", "wire", "cyc/wire", SPLIT, "induced")
-STAGE_SHARES = 3  # told of a slow batch
+STAGE_SHARES = 3  # shown of a slow batch
 _SI = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -227,7 +227,7 @@ def summary_text(rows: Sequence[Row]) -> str:
 
 
 def _seconds(seconds: float | None) -> str:
-    return "not told by this kernel" if seconds is None else f"{seconds:.3f} s"
+    return "not reported by this kernel" if seconds is None else f"{seconds:.3f} s"
 
 
 def _agreement(row: Row) -> str:
@@ -259,14 +259,14 @@ def slow_text(rows: Sequence[Row]) -> str:
             key=lambda item: -item[1],
         )
         spent = sum(cycles for _, cycles in stages) or 1
-        told = [
+        shares = [
             f"{stage} {100 * cycles / spent:.0f}%"
             for stage, cycles in stages[:STAGE_SHARES]
             if cycles >= spent / 100
         ]
         when = "-" if row["time"] is None else render.moment(row["time"])
         numbers = [cell(row["frames"]), si(row["cycles"]), si(row["microseconds"])]
-        lines.append([when, cell(row["port"]), *numbers, ", ".join(told)])
+        lines.append([when, cell(row["port"]), *numbers, ", ".join(shares)])
     headings = ("time", "port", "frames", "cycles", "µs", "most of it in")
     return render.align(headings, lines, [False, False, True, True, True, False])
 

@@ -80,8 +80,8 @@ def to_text(rows: Sequence[Row], layout: str, view: View = WHOLE) -> str:
 
 def _options(row: Row) -> str:
     """Name the unusual settings of a port: `native_tagged map=100:10 learning=no`."""
-    told = [key for key, usual in port_options().items() if row.get(key, usual) != usual]
-    return " ".join(key if row[key] is True else f"{key}={cell(row[key])}" for key in told)
+    shown = [key for key, usual in port_options().items() if row.get(key, usual) != usual]
+    return " ".join(key if row[key] is True else f"{key}={cell(row[key])}" for key in shown)
 
 
 def table(rows: Sequence[Row], columns: Sequence[str] = (), view: View = WHOLE, layout: str = "") -> str:

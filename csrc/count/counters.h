@@ -23,7 +23,7 @@
 #define BR_DROP_REASONS(X)                                                                                            \
     X(runt, "shorter than an Ethernet header, or a tag cut short")                                                    \
     X(bad_source, "source address is a group, all zero, or equal to the destination")                                 \
-    X(reserved, "destination 01-80-C2-00-00-0X, which bridges do not pass unless told to")                            \
+    X(reserved, "destination 01-80-C2-00-00-0X, which bridges do not pass unless configured to")                      \
     X(bad_vid, "VID 4095")                                                                                            \
     X(tag_not_allowed, "tagged frame on an access port")                                                              \
     X(vlan_not_allowed, "VID not carried by the trunk, or untagged without a native VLAN")                            \
@@ -143,7 +143,7 @@
     X(heartbeat, "heartbeat: BFD, OSPF to its groups, and UDP to a port named as such, corosync's by default")        \
     X(multicast, "to a group, and none of the others")                                                                \
     X(reserved, "to 01-80-C2-00-00-0X, passed or dropped")                                                            \
-    X(dropped, "ended before it had an egress port")
+    X(dropped, "dropped before it had an egress port")
 
 /* One value a batch, in buckets of a quarter of a power of two (count/histogram.h). */
 #define BR_HISTOGRAMS(X)                                                                                              \

@@ -142,7 +142,7 @@ static uint32_t br_member_receive(struct br_member *member, uint32_t i)
         const ssize_t len = recv(member->path[i], frame, sizeof(frame), MSG_DONTWAIT);
 
         if (len < 0)
-            break; /* EAGAIN: all taken; ENETDOWN: told once, and the path is silent until its device is back */
+            break; /* EAGAIN: all taken; ENETDOWN: reported once, and the path is silent until its device is back */
         const uint64_t now = br_gate_clock();
 
         done |= br_member_do(member, now, br_member_hear(member, now, frame, (size_t)len));

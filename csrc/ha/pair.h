@@ -27,7 +27,7 @@
 #include "ha/beacon.h"
 
 enum {
-    BR_PAIR_PEERS_MAX = 4, /* one is right; more are told of, and never lead to two open gates */
+    BR_PAIR_PEERS_MAX = 4, /* one is right; more are reported, and never lead to two open gates */
     BR_PAIR_REPEAT = 2,    /* beacons at each change */
     BR_PAIR_LATE = 16,     /* beacons: what comes so much later by another path is no replay */
 };

@@ -13,7 +13,7 @@
  *      heartbeat UDP ports of the class heartbeat, 64 a word  written by the core
  *      rows      br_offload_row for each CPU and key          written by programs: what they forwarded
  *      passes    a counter for each CPU, port and reason      written by programs: what they left to userspace
- *      drops     br_offload_row for each CPU, port and reason written by programs: what ended in the kernel
+ *      drops     br_offload_row for each CPU, port and reason written by programs: what was dropped in the kernel
  * Hand-over (R11). A frame that is left to userspace counts `passed` up. The data thread publishes as `acked` how many of
  *      those it is done with for certain. An entry is used by the kernel in a role, as source or as destination, only
  *      when it is *live* in it: a frame that found it not live left a ticket, the count of that moment, and went to
@@ -43,7 +43,7 @@ enum {
     BR_OFFLOAD_PORT_WORDS = BR_OFFLOAD_PORTS / 64,
 };
 
-/* Why a frame that the kernel was to forward ended: X(symbol), each a drop reason of count/counters.h. */
+/* Why a frame that the kernel was to forward was dropped: X(symbol), each a drop reason of count/counters.h. */
 #define BR_OFFLOAD_DROPS(X)                                                                                           \
     X(handover)                                                                                                       \
     X(no_buffer) /* for a row, where it would have been counted */                                                    \

@@ -453,7 +453,7 @@ INLINE int pass_tags(struct __sk_buff *skb, const struct br_offload_port *port, 
     return pass(shared, why);
 }
 
-/* The class of known unicast is told by its protocol (count/counters.h, frame/classify.h). TCP, the common case, says no more. */
+/* The class of known unicast is that of its protocol (count/counters.h, frame/classify.h). TCP, the common case, says no more. */
 INLINE __u32 class_by_udp(struct __sk_buff *skb, struct head *head, __u32 at)
 {
     if (bpf_skb_load_bytes(skb, at + 2, &head->port, sizeof(head->port)) < 0)

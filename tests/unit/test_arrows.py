@@ -1,8 +1,10 @@
-"""What the layers of import-linter do not see: private names across packages, comparisons of port kinds."""
+"""What the layers of import-linter do not see: private names across packages, port kinds compared, the picture."""
 
 from __future__ import annotations
 
 import ast
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,3 +82,34 @@ def f(port): return known._log, port.kind == "tap", port.config.kind in ("link",
 
 def test_every_port_kind_can_be_opened() -> None:
     assert OPENERS.keys() == KINDS.keys()
+
+
+def picture() -> list[str]:
+    """The lines of docs/architecture.md that show the packages of bridge/, from the top down."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    return re.findall(r"```\n(.*?)```", page.split("`bridge/`, from the top down.")[1], re.S)[0].splitlines()
+
+
+def layers() -> list[list[str]]:
+    """The layers that import-linter holds, as far as they exist, from the top down."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    found = [re.findall(r"\w+", layer) for layer in contracts[0]["layers"]]
+    return [[name for name in layer if list(ROOT.glob(f"bridge/{name}*"))] for layer in found]
+
+
+def test_the_picture_shows_the_layers_that_are_checked() -> None:
+    lines = picture()
+    shown = {}
+    for layer in layers():
+        for name in layer:
+            word = re.compile(rf"\b{name}\b/?")
+            shown[name] = next((i for i, line in enumerate(lines) if word.search(line)), -1)
+    assert [name for name, line in shown.items() if line < 0] == []
+    heights = [max(shown[name] for name in layer) for layer in layers() if layer]
+    assert heights == sorted(heights)
+
+
+def test_the_page_has_every_folder_of_csrc() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    folders = {path.name for path in (ROOT / "csrc").iterdir() if path.is_dir()}
+    assert {name for name in folders if f"| `{name}/` |" not in page} == set()

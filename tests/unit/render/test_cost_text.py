@@ -141,7 +141,7 @@ def test_the_summary_says_where_the_time_went(meter: FakeMeter) -> None:
     row |= {"clock_jumps": 2, "cpu_seconds": None, "accounted_per_cpu": None, "preempted_seconds": None}
     text = cost_text.summary_text([row])
     assert "jumped 2 times" in text
-    assert "CPU clock  not told by this kernel" in text
+    assert "CPU clock  not reported by this kernel" in text
 
 
 def test_slow_batches_tell_where_their_time_went(meter: FakeMeter) -> None:
