@@ -71,6 +71,7 @@ class HeartbeatConfig:
     limit: Rate = key(
         Rate("frames", 1000.0), replace(reader("frames"), write=str)
     )  # of a port; more are ordinary
+    lane: bool = key(True, checks.boolean)  # a link takes them by a socket of their own, before all else
 
 
 KEYS = keys(HeartbeatConfig)

@@ -21,6 +21,9 @@ class Port:
     def resume(self, place: PortPlace) -> None:
         """Read on from there; before a data thread does."""
     @property
+    def lane_fd(self) -> int:
+        """The socket of the lane, for heartbeats (bridge.ports.lane); -1: there is none."""
+    @property
     def failed(self) -> bool:
         """The data thread gave up on it (event `port_error`); it wants to be closed and opened again."""
     @property

@@ -86,6 +86,10 @@ cdef class Port:
         return self.raw.ops.spare(self.raw) if self.raw and self.raw.ops.spare else -1
 
     @property
+    def lane_fd(self):
+        return self.raw.lane_fd if self.raw and self.raw.ops.rx_lane else -1
+
+    @property
     def failed(self):
         return self.raw is not NULL and self.raw.failed
 

@@ -12,10 +12,12 @@ cdef extern from "port/port.h" nogil:
     struct br_port_ops:
         const char *kind
         int (*spare)(br_port *port)
+        int (*rx_lane)(br_port *port)  # more arguments: only asked for
 
     struct br_port:
         const br_port_ops *ops
         int fd
+        int lane_fd
         uint32_t serial
         uint16_t index
         bint failed

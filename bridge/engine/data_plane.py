@@ -176,6 +176,7 @@ class DataPlane:
             self._core.apply(snapshot)
             for attachment in self._ports:
                 attachment.set_filter()
+                attachment.set_lane(self._lane_ports)
             carrying = self._ports.carrying
             self._learning.set_ports(carrying, {port.index: port.config for port in self._ports})
             self._protection.set_ports(carrying)
@@ -190,6 +191,12 @@ class DataPlane:
     @property
     def _mirror_targets(self) -> set[str]:
         return {name for name in self._ports.attached if self._ports[name].config.mode == "mirror"}
+
+    @property
+    def _lane_ports(self) -> tuple[frozenset[int], frozenset[int]] | None:
+        """UDP ports that lanes are for, and whose broadcasts; None: there are to be no lanes."""
+        ports = self.bridge.heartbeat_ports
+        return (set_of_ports(ports), set_of_broadcast(ports)) if self.heartbeats.lane else None
 
     def _snapshot(self, ports: Mapping[int, Port]) -> Snapshot:
         bridge = self.bridge

@@ -169,9 +169,9 @@ class Offload:
             program = self._programs.load(attachment.index, attachment.config.can.offloads)
             await self._devices.run_in(attachment.config.place[1], program.attach, ifindex)
             if attachment.config.can.offloads == "socket":
-                for fd in {attachment.port.spare_fd, attachment.port.fd} - {-1}:
+                for fd in {attachment.port.spare_fd, *attachment.sockets} - {-1}:
                     program.filter(fd)
-                attachment.judged = True
+                attachment.judged, attachment.judge = True, program.filter
         except (OffloadError, DeviceError, OSError) as error:
             if program is not None:
                 program.close()
@@ -192,8 +192,8 @@ class Offload:
             await self._devices.run_in(attachment.config.place[1], one.program.detach, one.ifindex)
         one.program.close()
         if attachment.judged and attachment.port is not None:
-            attachment.judged = False
-            for fd in {attachment.port.spare_fd, attachment.port.fd} - {-1}:
+            attachment.judged, attachment.judge = False, None
+            for fd in {attachment.port.spare_fd, *attachment.sockets} - {-1}:
                 with contextlib.suppress(OSError):
                     vlan_filter.detach(fd)
             attachment.filter = None
@@ -205,7 +205,7 @@ class Offload:
             if (one := self._attached.pop(attachment.config.name, None)) is not None:
                 self._close_port(one)
                 one.program.close()
-                attachment.judged = False
+                attachment.judged, attachment.judge = False, None
 
     def _close_port(self, one: Attached) -> None:
         one.plan = None

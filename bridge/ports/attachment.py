@@ -24,7 +24,7 @@ from bridge.devices.devices import Devices
 from bridge.devices.netlink import set_persist
 from bridge.errors import PortError
 from bridge.mac import stable_mac
-from bridge.ports import vlan_filter
+from bridge.ports import lane, vlan_filter
 from bridge.ports.vlan_filter import Program
 from bridge.protect.security import secure
 
@@ -69,6 +69,12 @@ class Attachment:
     retry_at: float = 0.0
     filter: Program | None = None  # in the kernel; None: every frame reaches the port
     filter_refused: Program | None = None  # what the kernel did not take
+    has_lane: bool = False  # heartbeats may have a socket of their own
+    lane: Program | None = None  # which frames go there
+    lane_ports: tuple[frozenset[int], frozenset[int]] | None = (
+        None  # as last asked for; None: no lane is wanted
+    )
+    judge: Callable[[int], None] | None = None  # of a port that is judged: puts the program on a socket
     judged: bool = False  # the socket has a program of the offload, which holds back what the filter would
     trouble: str = ""  # why it could not be attached, as last told
     state_reported: str = ""
@@ -236,8 +242,48 @@ class Attachment:
         if self.judged:
             return
         if self.port is not None and self.filter not in (None, vlan_filter.program(self.config)):
-            vlan_filter.detach(self.port.fd)
+            for fd in self.sockets:
+                vlan_filter.detach(fd)
             self.filter = None
+
+    @property
+    def sockets(self) -> list[int]:
+        """The sockets that frames come by."""
+        if self.port is None:
+            return []
+        return [self.port.fd, self.port.lane_fd] if self.has_lane else [self.port.fd]
+
+    def set_lane(self, ports: tuple[frozenset[int], frozenset[int]] | None) -> None:
+        """Have heartbeats come by the lane, if it can be had: those to these UDP ports, and broadcasts to those.
+
+        None: no lane is wanted. After `set_filter`.
+        """
+        self.lane_ports = ports
+        if self.port is None or self.port.lane_fd < 0 or (ports is None and not self.has_lane):
+            return
+        try:
+            if not self.has_lane:
+                lane.join(self.port.fd, self.port.lane_fd)
+                self.has_lane = True
+                self._filter_lane()
+            main = lane.MAIN if self.port.spare_fd >= 0 else lane.SPARE
+            program = lane.nowhere(main) if ports is None else lane.program(*ports, main)
+            if program != self.lane and lane.is_joined(self.port.fd):
+                lane.direct(self.port.lane_fd, program)
+                self.lane = program
+        except OSError as error:  # the device is down, or the kernel has no such groups
+            log.debug("port %s: no lane for heartbeats: %s", self.config.name, error.strerror)
+
+    def _filter_lane(self) -> None:
+        """Put what the port's socket has on that of the lane, which let nothing pass before."""
+        assert self.port is not None
+        if self.judge is not None:
+            self.judge(self.port.lane_fd)
+        elif self.filter is not None:
+            vlan_filter.attach(self.port.lane_fd, self.filter)
+        else:
+            with contextlib.suppress(OSError):  # there was none, of a port that was taken over
+                vlan_filter.detach(self.port.lane_fd)
 
     def set_filter(self) -> None:
         """Have the kernel hold back what the snapshot now in force would drop; a kernel that cannot is logged."""
@@ -250,7 +296,8 @@ class Attachment:
         if wanted in (None, self.filter, self.filter_refused):
             return
         try:
-            vlan_filter.attach(self.port.fd, wanted)
+            for fd in self.sockets:
+                vlan_filter.attach(fd, wanted)
             self.filter = wanted
         except OSError as error:
             self.filter_refused = wanted
@@ -259,11 +306,13 @@ class Attachment:
 
     def renew_filter(self) -> None:
         """Have the filter that is wanted on the socket that receives now, which may be another than a moment ago."""
+        self.set_lane(self.lane_ports)
         if self.judged:
-            return  # the program is on either socket
+            return  # the program is on each socket
         if self.port is not None and self.config.can.takes_filter:
-            with contextlib.suppress(OSError):  # there was none
-                vlan_filter.detach(self.port.fd)
+            for fd in self.sockets:
+                with contextlib.suppress(OSError):  # there was none
+                    vlan_filter.detach(fd)
             self.filter = None
             self.set_filter()
 

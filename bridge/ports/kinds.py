@@ -57,7 +57,8 @@ async def attach(
     if config.can.has_device:
         attachment.device = await attachment.find(devices)
     attachment.filter = attachment.filter_refused = None
-    attachment.judged = False
+    attachment.judged = attachment.has_lane = False
+    attachment.judge = attachment.lane = attachment.lane_ports = None
     attachment.ready = True
 
 

@@ -79,7 +79,7 @@ def program(port: PortConfig) -> Program | None:
     is_wanted = port.can.takes_filter and port.kernel_filter and port.mode != "tunnel"
     if not is_wanted or len(carried) == VID_MASK + 1:
         return None
-    code = _Code()
+    code = Code()
     _write_head(code, port.tpid, takes_untagged=0 in carried)
     runs = [
         (next(group)[0] * WORD_VIDS, word)
@@ -107,7 +107,7 @@ def _bitmap(vids: frozenset[int]) -> list[int]:
 # -- writing: jumps name labels, which lie further down
 
 
-class _Code:
+class Code:
     """Instructions so far; "" as a label is the next instruction."""
 
     def __init__(self) -> None:
@@ -115,12 +115,15 @@ class _Code:
         self._labels: dict[str, int] = {}
 
     def put(self, code: int, k: int = 0, true: str = "", false: str = "") -> None:
+        """Append an instruction; `true`, `false`: where a jump goes."""
         self._lines.append((code, true, false, k))
 
     def label(self, name: str) -> None:
+        """Name the next instruction."""
         self._labels[name] = len(self._lines)
 
     def assemble(self) -> Program:
+        """Give what was written."""
         return tuple(self._resolve(at, *line) for at, line in enumerate(self._lines))
 
     def _resolve(self, at: int, code: int, true: str, false: str, k: int) -> Instruction:
@@ -130,7 +133,7 @@ class _Code:
         return Instruction(code, jt, jf, k)
 
 
-def _write_head(code: _Code, tpid: int, *, takes_untagged: bool) -> None:
+def _write_head(code: Code, tpid: int, *, takes_untagged: bool) -> None:
     """Find the VID of a frame with a tag of the port; decide for the others."""
     code.put(LOAD_WORD, VLAN_TAG_PRESENT)
     code.put(JUMP_EQUAL, 0, true="inline")
@@ -157,7 +160,7 @@ def _write_head(code: _Code, tpid: int, *, takes_untagged: bool) -> None:
     code.put(LOAD_SCRATCH)
 
 
-def _write_search(code: _Code, runs: list[tuple[int, int]]) -> None:
+def _write_search(code: Code, runs: list[tuple[int, int]]) -> None:
     """Find the run (first VID, word) that the VID in A belongs to."""
     if len(runs) == 1:
         word = runs[0][1]
@@ -175,7 +178,7 @@ def _write_search(code: _Code, runs: list[tuple[int, int]]) -> None:
     _write_search(code, runs[middle:])
 
 
-def _write_tail(code: _Code) -> None:
+def _write_tail(code: Code) -> None:
     """Test the bit of the VID (X) in its word (A)."""
     code.label("test")
     code.put(SHIFT_RIGHT_X)

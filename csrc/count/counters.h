@@ -66,6 +66,7 @@
 #define BR_MISSES(X)                                                                                                  \
     X(ring_full, "the receive ring of the link had no room, or stood still after a frame that was refused")           \
     X(tap_full, "the queue of the tap had no room, because frames came faster than the bridge took them")             \
+    X(lane_full, "heartbeats: the lane of the link had no room, because more came than the bridge took")              \
     X(refused, "a super-frame of a kind the kernel cannot hand over: rx_refused; the others are rx_missed")
 
 #define BR_PORT_COUNTERS(X)                                                                                           \

@@ -18,6 +18,13 @@
  * without a ring stands by; it is bound, a filter silences the first one, and receiving goes on at once, one recvmsg a
  * frame, where refused frames cost only themselves. Frames that came between the refused one and this are lost, and
  * counted (rx_missed). The ring comes back when the port is opened again.
+ *
+ * The lane: heartbeats have a socket of their own, so that no flood fills the queue they wait in. Both sockets are of
+ * one fanout group (PACKET_FANOUT_CBPF): its program (bridge/ports/lane.py), not two filters, says which of them gets a
+ * frame, so each frame is delivered once, also while the program changes. Its places are BR_LINK_AT_*: sockets are in
+ * the order in which they joined, and after their device was down in that in which they were made. Until it is of a
+ * group the lane gets nothing. It has no ring, which a single frame could wedge. What the socket that sends has no room
+ * for leaves by the lane's, if it is a heartbeat: that room is theirs alone.
  * Facts: tests/platform/.
  */
 #include <arpa/inet.h>
@@ -32,6 +39,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "frame/classify.h"
 #include "frame/vnet.h"
 #include "port/port.h"
 #include "frame/vlan.h"
@@ -47,6 +55,9 @@ enum {
     BR_LINK_RCVBUF = 16 << 20, /* super-frames that wait to be fetched */
     BR_LINK_PLAIN_RCVBUF = 3 << 19, /* without a ring; the kernel doubles it: at most BR_LOOP_DISCARD small frames */
     BR_LINK_PLAIN_HOLDS = 1 << 16, /* small frames that BR_LINK_RCVBUF has room for, and more */
+    BR_LINK_LANE_RCVBUF = 1 << 19, /* doubled: at most BR_LANE_HOLDS small frames */
+    BR_LINK_LANE_PRIORITY = 7,  /* TC_PRIO_CONTROL: the first band of most queueing disciplines */
+    BR_LINK_AT_PLAIN = 2,       /* place in the fanout group; the ring is at 0, the lane at 1 */
     BR_LINK_SAME_LEN = 64,     /* bytes by which a frame is recognised: addresses, IP and TCP numbers */
 };
 
@@ -152,6 +163,9 @@ static void br_link_missed(struct br_port *port)
 
     if (getsockopt(port->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) == 0)
         port->counters.misses[BR_MISS_ring_full] += stats.tp_drops;
+    len = sizeof(stats);
+    if (getsockopt(port->lane_fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) == 0)
+        port->counters.misses[BR_MISS_lane_full] += stats.tp_drops;
 }
 
 /*
@@ -213,13 +227,13 @@ static void br_link_take_tag(struct msghdr *message, struct br_frame *frame)
 }
 
 /* One frame of the socket without a ring; 0 or errno. */
-static int br_link_read(struct br_port *port, uint8_t *at, struct br_frame *frame)
+static int br_link_read(int fd, uint8_t *at, struct br_frame *frame)
 {
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
     struct iovec piece = {.iov_base = at + BR_READ_AT, .iov_len = BR_READ_LEN};
     struct msghdr message = {
         .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-    const ssize_t len = recvmsg(port->fd, &message, MSG_DONTWAIT);
+    const ssize_t len = recvmsg(fd, &message, MSG_DONTWAIT);
 
     if (len < 0)
         return errno;
@@ -230,16 +244,16 @@ static int br_link_read(struct br_port *port, uint8_t *at, struct br_frame *fram
     return 0;
 }
 
-static int br_link_rx_plain(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
+/* A burst of a socket without a ring; `weight` is that of its bytes. */
+static uint32_t br_link_rx_fd(struct br_port *port, int fd, struct br_frame *frame, uint32_t cap, uint32_t *weight)
 {
     const struct br_read_buffer *buffer = &br_link(port)->buffer;
     uint8_t *at = buffer->bytes;
     uint32_t n_bytes = 0;
     uint32_t n = 0;
-    (void)pool;
 
     for (uint32_t n_reads = 0; n_reads < cap && n_reads < buffer->burst && n_bytes < BR_PORT_BURST_BYTES; n_reads++) {
-        const int error = br_link_read(port, at, &frame[n]);
+        const int error = br_link_read(fd, at, &frame[n]);
 
         if (error == EINVAL) { /* packet_rcv_vnet: its kind has no number */
             port->counters.misses[BR_MISS_refused]++;
@@ -251,8 +265,26 @@ static int br_link_rx_plain(struct br_port *port, struct br_pool *pool, struct b
         at += br_read_room(frame[n].len);
         n++;
     }
+    *weight = n_bytes;
+    return n;
+}
+
+static int br_link_rx_plain(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
+{
+    uint32_t n_bytes;
+    const uint32_t n = br_link_rx_fd(port, port->fd, frame, cap, &n_bytes);
+    (void)pool;
+
     port->more = n_bytes >= BR_PORT_BURST_BYTES;
     return (int)n;
+}
+
+static int br_link_rx_lane(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
+{
+    uint32_t n_bytes;
+    (void)pool;
+
+    return (int)br_link_rx_fd(port, port->lane_fd, frame, cap, &n_bytes);
 }
 
 static void br_link_message(struct br_port_link *link, uint32_t i, const struct br_frame *frame)
@@ -262,6 +294,14 @@ static void br_link_message(struct br_port_link *link, uint32_t i, const struct 
 
     link->message[i].msg_hdr.msg_iov = piece;
     link->message[i].msg_hdr.msg_iovlen = (size_t)n;
+}
+
+/* A heartbeat that was refused for want of room, by the socket with room of its own. */
+static bool br_link_reserve(struct br_port_link *link, uint32_t i, const struct br_frame *frame, int error)
+{
+    if ((error != EAGAIN && error != ENOBUFS) || !br_class_is_beat((enum br_class)frame->class))
+        return false;
+    return sendmsg(link->port.lane_fd, &link->message[i].msg_hdr, MSG_DONTWAIT) >= 0;
 }
 
 static uint32_t br_link_tx(struct br_port *port, struct br_frame *const *frame, uint32_t n)
@@ -275,10 +315,17 @@ static uint32_t br_link_tx(struct br_port *port, struct br_frame *const *frame, 
         const int done = sendmmsg(link->tx_fd, &link->message[i], n - i, MSG_DONTWAIT);
 
         if (done <= 0) { /* the first of the rest was refused: it is dropped, the others get their chance */
-            if (errno != EINTR) {
-                br_port_refuse(port, frame[i], br_port_tx_reason(errno));
-                i++;
+            const int error = errno;
+
+            if (error == EINTR)
+                continue;
+            if (br_link_reserve(link, i, frame[i], error)) {
+                br_port_sent(port, &frame[i], 1);
+                n_sent++;
+            } else {
+                br_port_refuse(port, frame[i], br_port_tx_reason(error));
             }
+            i++;
             continue;
         }
         br_port_sent(port, &frame[i], (uint32_t)done);
@@ -307,7 +354,7 @@ static void br_link_close(struct br_port *port)
 {
     struct br_port_link *link = br_link(port);
 
-    const int fds[] = {link->tx_fd, link->plain_fd, link->ring_fd};
+    const int fds[] = {link->tx_fd, link->plain_fd, link->port.lane_fd, link->ring_fd};
 
     if (link->ring)
         munmap(link->ring, (size_t)(link->slot_mask + 1) * BR_LINK_SLOT_LEN);
@@ -343,13 +390,38 @@ static int br_link_copy_filter(const struct br_port_link *link)
     return n && setsockopt(link->plain_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno : 0;
 }
 
-/* Closing it would wait for all CPUs (synchronize_net); with this it costs next to nothing and counts nothing. */
-static void br_link_silence_ring(const struct br_port_link *link)
+/* A socket gets nothing. */
+static int br_link_silence(int fd)
 {
     struct sock_filter refuse = BPF_STMT(BPF_RET | BPF_K, 0);
     const struct sock_fprog program = {.len = 1, .filter = &refuse};
 
-    setsockopt(link->ring_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno : 0;
+}
+
+/* All frames of the fanout group go to the socket at a place. */
+static void br_link_direct(const struct br_port_link *link, uint32_t place)
+{
+    struct sock_filter to = BPF_STMT(BPF_RET | BPF_K, place);
+    const struct sock_fprog program = {.len = 1, .filter = &to};
+
+    setsockopt(link->ring_fd, SOL_PACKET, PACKET_FANOUT_DATA, &program, sizeof(program));
+}
+
+/* From the wedged ring to the socket that stands by, which joins the ring's group, if that is of one: until the control
+ * thread directs heartbeats to the lane again, they go with all the others. */
+static int br_link_bind_plain(struct br_port_link *link)
+{
+    uint32_t group = 0;
+    socklen_t len = sizeof(group);
+
+    getsockopt(link->ring_fd, SOL_PACKET, PACKET_FANOUT, &group, &len); /* number, type and flags, as it is set; 0: none */
+    if (group)
+        br_link_direct(link, 0);
+    const int error = br_link_bind(link->plain_fd, link->ifindex, ETH_P_ALL);
+    if (!error && group && setsockopt(link->plain_fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof(group)) == 0)
+        br_link_direct(link, BR_LINK_AT_PLAIN);
+    return error;
 }
 
 /* The socket that stands by. */
@@ -365,7 +437,7 @@ static int br_link_place(struct br_port *port, struct br_port_place *place)
     const struct br_port_link *link = br_link(port);
 
     *place = (struct br_port_place){
-        .fd = {link->ring_fd, link->plain_fd, link->tx_fd},
+        .fd = {link->ring_fd, link->plain_fd, link->tx_fd, link->port.lane_fd},
         .n_fds = BR_PORT_FDS,
         .slots = link->slot_mask + 1,
         .taken = link->taken,
@@ -410,10 +482,10 @@ static int br_link_renew(struct br_port *port)
     int error = br_link_copy_filter(link);
 
     if (!error)
-        error = br_link_bind(link->plain_fd, link->ifindex, ETH_P_ALL);
+        error = br_link_bind_plain(link);
     if (error)
         return error;
-    br_link_silence_ring(link);
+    br_link_silence(link->ring_fd); /* closing it would wait for all CPUs (synchronize_net) */
     br_link_missed(port);
     port->counters.misses[BR_MISS_ring_full]--; /* the one that was refused */
     port->counters.misses[BR_MISS_refused]++;
@@ -423,6 +495,7 @@ static int br_link_renew(struct br_port *port)
 
 static const struct br_port_ops br_link_ops = {
     .rx = br_link_rx_ring,
+    .rx_lane = br_link_rx_lane,
     .tx = br_link_tx,
     .renew = br_link_renew,
     .spare = br_link_spare,
@@ -436,6 +509,7 @@ static const struct br_port_ops br_link_ops = {
 
 static const struct br_port_ops br_link_plain_ops = {
     .rx = br_link_rx_plain,
+    .rx_lane = br_link_rx_lane,
     .tx = br_link_tx,
     .missed = br_link_missed,
     .failure = br_link_failure,
@@ -494,16 +568,28 @@ static int br_link_open_rx(struct br_port_link *link, uint32_t slots)
     return error;
 }
 
-/* All but bound. */
-static int br_link_open_plain(struct br_port_link *link)
+/* A socket without a ring, all but bound. */
+static int br_link_open_plain(int fd, int rcvbuf)
 {
     const int option[] = {PACKET_VNET_HDR, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING};
-    int error = br_read_buffer_open(&link->buffer, BR_BURST_MAX);
+    int error = 0;
 
     for (size_t i = 0; i < sizeof(option) / sizeof(option[0]) && !error; i++)
-        error = br_link_set(link->plain_fd, SOL_PACKET, option[i], 1);
-    br_link_set(link->plain_fd, SOL_SOCKET, SO_RCVBUFFORCE, BR_LINK_PLAIN_RCVBUF);
+        error = br_link_set(fd, SOL_PACKET, option[i], 1);
+    br_link_set(fd, SOL_SOCKET, SO_RCVBUFFORCE, rcvbuf);
     return error;
+}
+
+/* It gets nothing before it is of a fanout group and its filter is lifted. */
+static int br_link_open_lane(struct br_port_link *link)
+{
+    const int fd = link->port.lane_fd;
+    int error = br_link_open_plain(fd, BR_LINK_LANE_RCVBUF);
+
+    br_link_set(fd, SOL_SOCKET, SO_PRIORITY, BR_LINK_LANE_PRIORITY);
+    if (!error)
+        error = br_link_silence(fd);
+    return error ? error : br_link_bind(fd, link->ifindex, ETH_P_ALL);
 }
 
 /* Protocol 0: it receives nothing. */
@@ -524,14 +610,19 @@ static int br_link_socket(void)
 
 static int br_link_open(struct br_port_link *link, uint32_t slots)
 {
-    link->port.fd = link->ring_fd = br_link_socket();
-    link->plain_fd = link->ring_fd < 0 ? -1 : br_link_socket();
-    link->tx_fd = link->plain_fd < 0 ? -1 : br_link_socket();
-    int error = link->tx_fd < 0 ? -errno : 0;
+    int *const fds[] = {&link->ring_fd, &link->port.lane_fd, &link->plain_fd, &link->tx_fd}; /* in this order */
+    int error = br_read_buffer_open(&link->buffer, BR_BURST_MAX);
+
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]) && !error; i++)
+        if ((*fds[i] = br_link_socket()) < 0)
+            error = -errno;
+    link->port.fd = link->ring_fd;
     if (!error)
-        error = br_link_open_plain(link);
+        error = br_link_open_plain(link->plain_fd, BR_LINK_PLAIN_RCVBUF);
     if (!error)
         error = br_link_open_rx(link, slots);
+    if (!error)
+        error = br_link_open_lane(link);
     return error ? error : br_link_open_tx(link);
 }
 
@@ -549,7 +640,7 @@ static struct br_port_link *br_link_make(int ifindex)
     link->port.edge = true;
     link->ifindex = ifindex;
     link->released = UINT32_MAX; /* one behind `taken` */
-    link->ring_fd = link->plain_fd = link->tx_fd = link->port.fd = -1;
+    link->ring_fd = link->port.lane_fd = link->plain_fd = link->tx_fd = link->port.fd = -1;
     return link;
 }
 
@@ -600,7 +691,8 @@ int br_port_adopt_link(struct br_port **port, const struct br_port_place *place)
     const int ifindex = br_link_bound_to(place->fd[2]);
     const int plain = br_link_bound_to(place->fd[1]);
 
-    if (ifindex <= 0 || br_link_bound_to(place->fd[0]) != ifindex || (plain != 0 && plain != ifindex) ||
+    if (ifindex <= 0 || br_link_bound_to(place->fd[0]) != ifindex || br_link_bound_to(place->fd[3]) != ifindex ||
+        (plain != 0 && plain != ifindex) ||
         !br_link_has_ring(place->fd[0]) || place->slots < 1 || place->slots & (place->slots - 1))
         return -EBADF;
     struct br_port_link *link = br_link_make(ifindex);
@@ -620,6 +712,7 @@ int br_port_adopt_link(struct br_port **port, const struct br_port_place *place)
     link->ring_fd = link->port.fd = place->fd[0];
     link->plain_fd = place->fd[1];
     link->tx_fd = place->fd[2];
+    link->port.lane_fd = place->fd[3];
     *port = &link->port;
     return 0;
 }

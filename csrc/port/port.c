@@ -48,7 +48,8 @@ const struct br_port_counters *br_port_read(struct br_port *port)
     if (port->ops->missed)
         port->ops->missed(port);
     counters->rx_refused = counters->misses[BR_MISS_refused];
-    counters->rx_missed = counters->misses[BR_MISS_ring_full] + counters->misses[BR_MISS_tap_full];
+    counters->rx_missed = counters->misses[BR_MISS_ring_full] + counters->misses[BR_MISS_tap_full] +
+                          counters->misses[BR_MISS_lane_full];
     return counters;
 }
 

@@ -8,6 +8,7 @@
  *      BR_PORT_BURST_BYTES, and then sets `more`.
  * tx(port, frame[], n)  hands n frames to the outside in order and returns how many went. Before it returns, each frame
  *      is accounted by br_port_sent or br_port_refuse. The frames are not changed but for the vnet header in front.
+ * rx_lane is rx for what a port takes before all else, heartbeats, from a queue of its own (`lane_fd`).
  * Both never block, log, allocate or abort. Everything else (open, close) is the cold side and may be clumsy.
  *
  * Thread: rx, tx and counters belong to the data thread while a snapshot names the port, else to the control thread.
@@ -28,6 +29,7 @@
 
 enum {
     BR_PORT_PIECES = 3,
+    BR_LANE_HOLDS = 4096, /* frames that can wait in a lane, at most */
     BR_SEGMENT_WEIGHT = 512,
     BR_PORT_BURST_BYTES = 256 << 10, /* where a burst of long frames ends: others get their turn, caches stay warm */
 };
@@ -49,6 +51,7 @@ struct br_port_place;
 
 struct br_port_ops {
     int (*rx)(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap);
+    int (*rx_lane)(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap); /* may be NULL */
     uint32_t (*tx)(struct br_port *port, struct br_frame *const *frame, uint32_t n);
     int (*renew)(struct br_port *port);       /* after -ESTALE: 0 and perhaps another fd, or -errno; may be NULL */
     int (*spare)(struct br_port *port);       /* the descriptor that `renew` may bring, for filters; may be NULL */
@@ -63,6 +66,7 @@ struct br_port_ops {
 struct br_port {
     const struct br_port_ops *ops;
     int fd;            /* what to wait for, or -1 */
+    int lane_fd;       /* the same of a port with rx_lane */
     uint32_t serial;   /* no other attachment of a port has it */
     uint16_t index;
     bool vnet;         /* tx takes partial checksums and super-frames */
@@ -78,6 +82,10 @@ struct br_port {
     uint32_t taken;    /* the loop's note: frames received, modulo 2^32 */
     uint32_t marked;   /* and by the beginning of the round */
     uint32_t holds;    /* frames that can wait in it, at most */
+    bool lane_ready;   /* the loop's notes about the lane, as those above */
+    bool lane_drained;
+    uint32_t lane_taken;
+    uint32_t lane_marked;
     struct br_port_counters counters __attribute__((aligned(64)));
 };
 
@@ -170,10 +178,10 @@ int br_port_open_link(struct br_port **port, const char *device, uint32_t slots)
  *      -EBADF they are not what they are said to be.
  * br_port_resume: before the first rx: read on from there; `fd` is not looked at.
  */
-enum { BR_PORT_FDS = 3 };
+enum { BR_PORT_FDS = 4 };
 
 struct br_port_place {
-    int fd[BR_PORT_FDS]; /* of a tap: its own; of a link: the ring's, the one that stands by, the sending one */
+    int fd[BR_PORT_FDS]; /* of a tap: its own; of a link: the ring's, the one that stands by, the sending one, the lane's */
     uint32_t n_fds;
     uint32_t slots;
     uint32_t taken;

@@ -26,6 +26,7 @@ enum {
     BR_WAKE_TAG = BR_PORTS_MAX,
     BR_TIMER_TAG, /* of the member */
     BR_PATH_TAG,  /* and the paths after it */
+    BR_LANE_TAG = 1 << 16, /* and the index of the port whose lane it is */
 };
 
 struct br_call;

@@ -10,6 +10,8 @@
  *      A port that brought one frame last time is read once when it wakes the loop: that nothing follows is for epoll
  *      to say, which is asked anyway, not for a second read. Ports that can be looked at for free (`polled`: a
  *      shared-memory ring) are looked at every turn.
+ * Lanes: what a port takes before all else (port/port.h) is taken before each burst, and epoll is asked for it every
+ *      BR_LOOP_LOOK also within a turn, so a heartbeat waits for one burst of one port, and not for one of each.
  * Checking: what wakes the loop may be frames and, behind them, one that the kernel refused together with all that
  *      would come after it (port/link.c). So a port whose fd is edge-triggered is looked at once more BR_LOOP_CHECK
  *      after a burst, as if epoll had named it.
@@ -75,17 +77,25 @@ static bool br_loop_watches(const struct br_port_config *config)
 }
 
 /* A port comes up again, or leaves: what was queued while it was down is out of date, or too late, and is dropped. */
-static void br_loop_discard(struct br_bridge *bridge, struct br_port *port, enum br_drop reason)
+static void br_loop_discard_by(struct br_bridge *bridge, struct br_port *port, enum br_drop reason,
+                               int (*rx)(struct br_port *, struct br_pool *, struct br_frame *, uint32_t))
 {
     struct br_batch *batch = &bridge->thread.batch;
     int n;
 
     for (int done = 0; done < BR_LOOP_DISCARD; done += n) {
-        n = port->ops->rx(port, &batch->pool, batch->frame, batch->burst);
+        n = rx(port, &batch->pool, batch->frame, batch->burst);
         if (n <= 0)
             return;
         br_pipeline_discard(&bridge->thread, port, (uint32_t)n, reason);
     }
+}
+
+static void br_loop_discard(struct br_bridge *bridge, struct br_port *port, enum br_drop reason)
+{
+    br_loop_discard_by(bridge, port, reason, port->ops->rx);
+    if (port->ops->rx_lane)
+        br_loop_discard_by(bridge, port, reason, port->ops->rx_lane);
 }
 
 static int br_loop_name(const struct br_bridge *bridge, const struct br_port *port)
@@ -95,6 +105,21 @@ static int br_loop_name(const struct br_bridge *bridge, const struct br_port *po
     return epoll_ctl(bridge->epoll_fd, EPOLL_CTL_ADD, port->fd, &event) < 0 ? -errno : 0;
 }
 
+static int br_loop_name_lane(const struct br_bridge *bridge, const struct br_port *port)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = BR_LANE_TAG + port->index};
+
+    return port->ops->rx_lane && epoll_ctl(bridge->epoll_fd, EPOLL_CTL_ADD, port->lane_fd, &event) < 0 ? -errno : 0;
+}
+
+static void br_loop_unname(const struct br_bridge *bridge, struct br_port *port)
+{
+    epoll_ctl(bridge->epoll_fd, EPOLL_CTL_DEL, port->fd, NULL);
+    if (port->ops->rx_lane)
+        epoll_ctl(bridge->epoll_fd, EPOLL_CTL_DEL, port->lane_fd, NULL);
+    port->lane_ready = false;
+}
+
 static int br_loop_watch_port(struct br_bridge *bridge, const struct br_port_config *old,
                               const struct br_port_config *new)
 {
@@ -102,7 +127,7 @@ static int br_loop_watch_port(struct br_bridge *bridge, const struct br_port_con
     const bool wants = br_loop_watches(new);
 
     if (had && (!wants || old->port->fd != new->port->fd))
-        epoll_ctl(bridge->epoll_fd, EPOLL_CTL_DEL, old->port->fd, NULL);
+        br_loop_unname(bridge, old->port);
     if (new->up && new->port == old->port && !old->up && !new->port->failed)
         br_loop_discard(bridge, new->port, old->blocked ? BR_DROP_blocked : BR_DROP_port_down);
     if (old->port && new->port != old->port)
@@ -110,7 +135,8 @@ static int br_loop_watch_port(struct br_bridge *bridge, const struct br_port_con
     if (!wants || (had && old->port->fd == new->port->fd))
         return 0;
     new->port->ready = true; /* something may have arrived before we watched */
-    return br_loop_name(bridge, new->port);
+    const int error = br_loop_name(bridge, new->port);
+    return error ? error : br_loop_name_lane(bridge, new->port);
 }
 
 int br_loop_watch(struct br_bridge *bridge, const struct br_snapshot *old, const struct br_snapshot *new)
@@ -143,7 +169,7 @@ static void br_loop_fail(struct br_bridge *bridge, struct br_port *port, int err
 {
     port->failed = true;
     port->ready = false;
-    epoll_ctl(bridge->epoll_fd, EPOLL_CTL_DEL, port->fd, NULL);
+    br_loop_unname(bridge, port);
     br_loop_tell(bridge, port, BR_EVENT_port_error, error);
 }
 
@@ -172,6 +198,15 @@ static void br_loop_note(struct br_bridge *bridge, const struct epoll_event *eve
 
         if (read(bridge->wake_fd, &count, sizeof(count)) < 0) {
             /* EAGAIN: somebody else took it; nothing is lost */
+        }
+        return;
+    }
+    if (event->data.u32 >= BR_LANE_TAG) {
+        struct br_port *port = bridge->thread.batch.snapshot->port[event->data.u32 - BR_LANE_TAG].port;
+
+        if (port) {
+            port->lane_ready = true;
+            bridge->loop.lanes_ready = true;
         }
         return;
     }
@@ -323,6 +358,16 @@ static inline bool br_loop_may_forward(const struct br_bridge *bridge)
     return !bridge->gate || br_gate_is_open(bridge->gate, br_gate_clock());
 }
 
+/* A burst that was taken goes through to the end. */
+static inline void br_loop_forward(struct br_bridge *bridge, const struct br_port_config *config, uint32_t n)
+{
+    config->port->counters.rx_cycles += br_stage_end(&bridge->thread.batch, BR_STAGE_rx);
+    if (BR_LIKELY(br_loop_may_forward(bridge)))
+        br_pipeline_run(&bridge->thread, config, n);
+    else
+        br_pipeline_discard(&bridge->thread, config->port, n, BR_DROP_standby);
+}
+
 /* One burst of one port, through to the end; frames received. */
 static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_config *config)
 {
@@ -348,12 +393,35 @@ static uint32_t br_loop_burst(struct br_bridge *bridge, const struct br_port_con
     port->single = n == 1;
     if (port->edge)
         br_loop_check_later(bridge, port);
-    port->counters.rx_cycles += br_stage_end(batch, BR_STAGE_rx);
-    if (BR_LIKELY(br_loop_may_forward(bridge)))
-        br_pipeline_run(&bridge->thread, config, (uint32_t)n);
-    else
-        br_pipeline_discard(&bridge->thread, port, (uint32_t)n, BR_DROP_standby);
+    br_loop_forward(bridge, config, (uint32_t)n);
     return (uint32_t)n;
+}
+
+/* One burst of each lane that epoll named; frames received. */
+static __attribute__((noinline)) uint32_t br_loop_lanes(struct br_bridge *bridge)
+{
+    const struct br_snapshot *snapshot = bridge->thread.batch.snapshot;
+    struct br_batch *batch = &bridge->thread.batch;
+    uint32_t n_all = 0;
+
+    bridge->loop.lanes_ready = false;
+    for (uint32_t i = 0; i < snapshot->n_ports; i++) {
+        const struct br_port_config *config = &snapshot->port[snapshot->port_index[i]];
+        struct br_port *port = config->port;
+
+        if (!port->lane_ready || !config->up || port->failed)
+            continue;
+        const int n = port->ops->rx_lane(port, &batch->pool, batch->frame, batch->burst);
+        port->lane_ready = n == (int)batch->burst;
+        port->lane_drained |= n < (int)batch->burst;
+        bridge->loop.lanes_ready |= port->lane_ready;
+        if (n <= 0)
+            continue;
+        port->lane_taken += (uint32_t)n;
+        br_loop_forward(bridge, config, (uint32_t)n);
+        n_all += (uint32_t)n;
+    }
+    return n_all;
 }
 
 /* What the pair has to do, before any frame is taken. */
@@ -405,6 +473,10 @@ static uint32_t br_loop_ports(struct br_bridge *bridge)
 
         at = at + 1 < snapshot->n_ports ? at + 1 : 0;
         if (config->up && !port->failed && (port->ready || port->polled)) {
+            if (bridge->thread.batch.stamp - loop->looked >= BR_LOOP_LOOK * loop->microsecond && n)
+                br_loop_wait(bridge, 0);
+            if (loop->lanes_ready)
+                n += br_loop_lanes(bridge);
             const uint32_t received = br_loop_burst(bridge, config);
 
             n += received;
@@ -412,6 +484,9 @@ static uint32_t br_loop_ports(struct br_bridge *bridge)
             any_polled |= port->polled;
         }
     }
+    if (loop->lanes_ready)
+        n += br_loop_lanes(bridge);
+    loop->busy |= loop->lanes_ready;
     loop->busy |= n && any_polled; /* what was sent may have been answered already: another look is free */
     return n;
 }
@@ -421,6 +496,10 @@ static bool br_loop_is_past(const struct br_bridge *bridge, const struct br_port
 {
     const struct br_port *port = config->port;
 
+    if (br_loop_watches(config) && port->ops->rx_lane && !port->lane_drained &&
+        port->lane_taken - port->lane_marked < BR_LANE_HOLDS &&
+        (port->lane_ready || bridge->loop.n_looks == bridge->handover.looks))
+        return false;
     if (!br_loop_watches(config) || port->drained || port->taken - port->marked >= port->holds)
         return true;
     return !port->polled && !port->ready && bridge->loop.n_looks != bridge->handover.looks;
@@ -440,6 +519,8 @@ static void br_loop_hand_over(struct br_bridge *bridge)
 
         port->drained = false;
         port->marked = port->taken;
+        port->lane_drained = false;
+        port->lane_marked = port->lane_taken;
     }
 }
 

@@ -33,6 +33,7 @@ struct br_loop {
     uint32_t backoff;     /* as many make it worth a try */
     bool short_sleep;     /* the last sleep was none: there was something to do already */
     bool coalescing;
+    bool lanes_ready;     /* epoll named one */
     bool busy;            /* the last turn left work behind */
 };
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from helpers.net import PacketSocket
 
@@ -36,10 +36,16 @@ def check(program: Sequence[Instruction]) -> None:
         assert 0 <= k <= 0xFFFFFFFF
 
 
-def run(program: Sequence[Instruction], data: bytes, tag: tuple[int, int] | None = None) -> int:
-    """How many bytes of a frame pass; `tag`: TPID and TCI that the kernel keeps beside it."""
+def run(
+    program: Sequence[Instruction],
+    data: bytes,
+    tag: tuple[int, int] | None = None,
+    beside: Mapping[int, int] | None = None,
+) -> int:
+    """How many bytes of a frame pass; `tag`: TPID and TCI that the kernel keeps beside it; `beside`: what else."""
     tpid, tci = tag or (0, 0)
     metadata = {AD_VLAN_TAG: tci, AD_VLAN_TAG_PRESENT: int(tag is not None), AD_VLAN_TPID: tpid}
+    metadata |= beside or {}
     jumps = {0x15: lambda a, k: a == k, 0x35: lambda a, k: a >= k, 0x45: lambda a, k: a & k}
     a = x = at = 0
     memory: dict[int, int] = {}
@@ -59,6 +65,15 @@ def run(program: Sequence[Instruction], data: bytes, tag: tuple[int, int] | None
             if k + layout.size > len(data):
                 return 0
             (a,) = layout.unpack_from(data, k)
+        elif code in (0x48, 0x50):  # at X
+            layout = struct.Struct(SIZES[code & 0x18])
+            if x + k + layout.size > len(data):
+                return 0
+            (a,) = layout.unpack_from(data, x + k)
+        elif code == 0xB1:  # the length of an IPv4 header
+            if k >= len(data):
+                return 0
+            x = (data[k] & 15) * 4
         elif code == 0x00:
             a = k
         elif code == 0x80:

@@ -56,7 +56,9 @@ MOVE_GUARDS = st.just(MoveGuardConfig()) | st.builds(
     action=st.sampled_from(["log", "hold", "block"]),
     recovery=RECOVERIES,
 )
-HEARTBEATS = st.builds(HeartbeatConfig, st.builds(Rate, st.just("frames"), st.integers(1, 10**6).map(float)))
+HEARTBEATS = st.builds(
+    HeartbeatConfig, st.builds(Rate, st.just("frames"), st.integers(1, 10**6).map(float)), st.booleans()
+)
 LOOP_DETECTIONS = st.just(LoopDetectionConfig()) | st.builds(
     LoopDetectionConfig,
     interval=st.floats(0.1, 3600),
