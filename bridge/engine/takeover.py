@@ -139,7 +139,7 @@ def _read_port(row: Message, left: list[int]) -> tuple[str, int, Offered | None]
     name, index = checks.name(row["name"]), checks.integer(0, PORTS_MAX - 1)(row["index"])
     if "identity" not in row:
         return name, index, None
-    count = checks.integer(1, 3)(row["fds"])
+    count = checks.integer(1, 4)(row["fds"])
     taken = [left.pop(0) for _ in range(count + bool(row["claim"]))]
     device, inode, ifindex = (checks.integer(0, (1 << 64) - 1)(number) for number in row["identity"])
     own_mtu = None if row["own_mtu"] is None else checks.integer(0, 1 << 31)(row["own_mtu"])
