@@ -49,6 +49,12 @@ static bool br_pair_is_before(const struct br_pair *pair, const struct br_pair_p
     return peer->eligible && br_pair_is_better(peer, &pair->config) && br_pair_within(now, peer->heard, wait);
 }
 
+/* Whether a peer may take what we released; it need not have said that it hears us, for it may have heard the release. */
+static bool br_pair_may_take(const struct br_pair *pair, const struct br_pair_peer *peer, uint64_t now)
+{
+    return now < pair->yield && br_pair_is_fresh(pair, peer, now) && peer->eligible;
+}
+
 static bool br_pair_may_open(const struct br_pair *pair, uint64_t now)
 {
     if (now < pair->listen)
@@ -58,7 +64,7 @@ static bool br_pair_may_open(const struct br_pair *pair, uint64_t now)
 
         if (!peer->id)
             continue;
-        if (br_pair_is_before(pair, peer, now) || (now < pair->yield && br_pair_may_serve(pair, peer, now)))
+        if (br_pair_is_before(pair, peer, now) || br_pair_may_take(pair, peer, now))
             return false;
     }
     return true;

@@ -12,7 +12,7 @@ from itertools import product
 
 import pytest
 from helpers.pair_world import DO, INTERVAL, MS, PAIR_ID, PATIENCE, World, settled
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.core._ha import BEACON_GRANTED, PAIR_RANK_NS, Pair
@@ -255,6 +255,19 @@ def mend(world: World) -> None:
     seed=st.integers(0, 2**32),
     delay=st.integers(0, 20 * MS),
     preempt=st.sampled_from([0, 0, 300 * MS]),
+)
+@example(  # who released and is well again, and a peer that heard of the release last a patience ago
+    life=[
+        ("kill", 0, 330000001),
+        ("start", 0, 69999999),
+        ("sick", 0, 0),
+        ("sick", 1, 29959040),
+        ("pause", 1, 270040961),
+    ],
+    priorities=(1, 1),
+    seed=0,
+    delay=2,
+    preempt=0,
 )
 def test_where_beacons_arrive_two_gates_are_never_open(
     life: list[tuple[str, int, int]], priorities: tuple[int, int], seed: int, delay: int, preempt: int
