@@ -369,7 +369,7 @@ class Engine:
         """Tell what would become of a frame that came in by a port, without sending it."""
         parts = self._parts
         async with parts.turns:
-            rehearsal = Rehearsal(parts.core, parts.ports, parts.data_plane, port, frame)
+            rehearsal = Rehearsal(parts.core, parts.ports, parts.data_plane, parts.snooping, port, frame)
         return await asyncio.to_thread(rehearsal.play)
 
     # -- the FDB -----------------------------------------------------------------------------------

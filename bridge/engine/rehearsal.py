@@ -20,10 +20,12 @@ from bridge.core.values import Charge, Event, FdbEntry
 from bridge.engine.data_plane import DataPlane
 from bridge.errors import PortError
 from bridge.mac import format_mac, is_group
+from bridge.multicast.snooping import Snooping
 from bridge.ports.table import PortTable
 
 SLOTS = 16  # of a memory port: one frame, and what mirrors copy of it
 FRAME_MIN, FRAME_MAX = 14, 65535  # bytes
+BROADCAST = (1 << 48) - 1
 MEANING = dict(DROP_REASONS)
 
 # What a drop for this reason is a matter of: a key of the port where it happens,
@@ -35,6 +37,7 @@ PORT_KEYS = {
     "source_guard": "source_guard",
     "ra_guard": "ra_guard",
     "dhcp_guard": "dhcp_guard",
+    "multicast_guard": "multicast_router",
     "locked": "locked",
     "same_port": "hairpin",
     "storm": "storm_control",
@@ -48,6 +51,7 @@ PORT_KEYS = {
 TABLES = {
     "reserved": "bridge.pass_reserved",
     "static_move": "bridge.static_move",
+    "no_member": "multicast.snooping",
     "over_budget": "budget",
 }
 LATE = (
@@ -98,7 +102,15 @@ class Outcome(NamedTuple):
 class Rehearsal:
     """One frame through a copy of the data plane."""
 
-    def __init__(self, core: Bridge, ports: PortTable, data_plane: DataPlane, name: str, data: bytes) -> None:
+    def __init__(
+        self,
+        core: Bridge,
+        ports: PortTable,
+        data_plane: DataPlane,
+        snooping: Snooping,
+        name: str,
+        data: bytes,
+    ) -> None:
         attachment = ports[name]
         if attachment.state != "up":
             raise PortError(name, f"it is {attachment.state}, so no frame comes in by it")
@@ -118,11 +130,14 @@ class Rehearsal:
             index: self._stage.open_memory(index, slots=SLOTS) for index in ports.open_ports
         }
         self._snapshot, self._mirrors = data_plane.rehearsed(self._ports)
+        self._put_groups = snooping.copied()
+        self._is_pruned = False  # the frame went to members of its group
 
     def play(self) -> Outcome:
         """Send the frame in, and tell what became of it."""
         stage = self._stage
         stage.apply(self._snapshot)
+        self._put_groups(stage)
         entries = self._copy_fdb()
         stage.events()
         self._ports[self._ingress].inject([Frame(self._data)])
@@ -130,6 +145,7 @@ class Rehearsal:
             pass
         counters = stage.counters().ports
         charge = next(one for one in stage.bill().charges if one.frames)
+        self._is_pruned = counters[self._ingress].values["mcast_pruned"] > 0
         rx_drop = next(iter(counters[self._ingress].rx_drops), "")
         is_late = rx_drop in LATE
         steps = [
@@ -251,46 +267,35 @@ class Rehearsal:
             drops = counters[index].tx_drops if index in counters else {}
             for reason in drops:
                 yield self._dropped("tx", index, reason)
-            if is_forwarded and not copies and not drops and charge.vid in config.members:
-                yield from self._withheld(charge, index, config)
+            is_flooded = is_forwarded and charge.frame_class != "known_unicast" and index != self._ingress
+            if not is_flooded or copies or drops or charge.vid not in config.members:
+                continue
+            if why := self._why_withheld(charge, index, config):
+                text, reason, key = why
+                place = port_key(config.name, key) if key else ""
+                yield Step("tx", config.name, "withheld", f"not sent: {text}", reason, place)
 
-    def _withheld(self, charge: Charge, index: int, config: PortConfig) -> Iterator[Step]:
-        """Tell why a member of the VLAN was not asked to send a frame that was flooded."""
-        if charge.frame_class == "known_unicast" or index == self._ingress:
-            return
+    def _why_withheld(self, charge: Charge, index: int, config: PortConfig) -> tuple[str, str, str] | None:
+        """Tell why a member of the VLAN was not asked to send what was flooded: in words, as a reason, by which key."""
         what = "multicast"
         if charge.frame_class == "unknown_unicast":
             what = "unknown"
-        elif self._destination == (1 << 48) - 1:
+        elif self._destination == BROADCAST:
             what = "broadcast"
-        name, source = config.name, self._configs[self._ingress]
+        source = self._configs[self._ingress]
         if self._states[index] != "up":
-            key = "" if config.admin_up else port_key(name, "enabled")
-            yield Step("tx", name, "withheld", f"not sent: the port is {self._states[index]}", key=key)
-        elif not getattr(config, f"flood_{what}"):
-            yield Step(
-                "tx",
-                name,
-                "withheld",
-                f"not sent: the port takes no flooded {what}",
-                key=port_key(name, "flood"),
-            )
-        elif config.isolated and source.isolated:
-            yield Step(
-                "tx",
-                name,
-                "withheld",
-                "not sent: both ports are isolated",
-                "isolated",
-                port_key(name, "isolated"),
-            )
-        elif config.horizon and config.horizon == source.horizon:
-            text = "not sent: both ports are of one split-horizon group"
-            yield Step("tx", name, "withheld", text, "split_horizon", port_key(name, "horizon"))
-        elif config.direction == "ingress":
-            yield Step(
-                "tx", name, "withheld", "not sent: the port only receives", key=port_key(name, "direction")
-            )
+            return f"the port is {self._states[index]}", "", "" if config.admin_up else "enabled"
+        if config.isolated and source.isolated:
+            return "both ports are isolated", "isolated", "isolated"
+        if config.horizon and config.horizon == source.horizon:
+            return "both ports are of one split-horizon group", "split_horizon", "horizon"
+        if config.direction == "ingress":
+            return "the port only receives", "", "direction"
+        if self._is_pruned:
+            return "no receiver of this group is known there (snooping)", "", ""
+        if not getattr(config, f"flood_{what}"):
+            return f"the port takes no flooded {what}", "", "flood"
+        return None
 
     # -- beside
 

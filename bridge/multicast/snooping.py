@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from bridge.clock import Clock
@@ -25,7 +25,14 @@ from bridge.config.multicast import NO_SNOOPING, MulticastConfig
 from bridge.config.port import PortConfig
 from bridge.config.vlan import VlanConfig
 from bridge.core._core import Bridge, Event
-from bridge.core._multicast import JOINS, change_groups, open_groups, read_snooping, set_snooping
+from bridge.core._multicast import (
+    JOINS,
+    change_groups,
+    open_groups,
+    read_groups,
+    read_snooping,
+    set_snooping,
+)
 from bridge.core.values import GroupChange, SnoopRules
 from bridge.events import Emit
 from bridge.fdb.known import Change
@@ -244,6 +251,31 @@ class Snooping:
         if ended:
             change_groups(self._core, [GroupChange("forget", vid=vid) for vid in {key[0] for key in ended}])
         self._written = wanted
+
+    def copied(self) -> Callable[[Bridge], None]:
+        """Read what decides where groups go, to be put into another data plane: that of a rehearsal."""
+        if not self._is_open:
+            return lambda _: None
+        size, rules = self.config.mdb_size, [(*key, rules) for key, rules in self._written.items()]
+        groups = read_groups(self._core)
+
+        def put(core: Bridge) -> None:
+            open_groups(core, size)
+            set_snooping(core, rules)
+            change_groups(
+                core,
+                [
+                    GroupChange(
+                        *("fix", group.vid, group.family, group.address),
+                        ports=group.learned | group.fixed,
+                        only=group.only,
+                        flooded=group.flooded,
+                    )
+                    for group in groups
+                ],
+            )
+
+        return put
 
     # -- what was heard
 

@@ -7,14 +7,19 @@ from typing import Any
 
 import pytest
 from helpers import frames, pcapng
-from helpers.aio import story
+from helpers.aio import story, until
+from helpers.clock import ManualClock
 from helpers.profiles import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scapy.layers.inet import IP, UDP
 
+from bridge.clock import Clock
 from bridge.config.bridge import BridgeConfig
 from bridge.config.budget import BudgetConfig
+from bridge.config.group import GroupConfig
 from bridge.config.mirror import MirrorConfig
+from bridge.config.multicast import MulticastConfig
 from bridge.config.port import PortConfig
 from bridge.config.security import Security, Stations
 from bridge.config.static_entry import StaticEntry
@@ -26,6 +31,7 @@ from bridge.engine.rehearsal import FRAME_MIN, Outcome, Step
 from bridge.errors import PortError
 
 VIDS = (10, 20)
+IP4 = bytes(IP(src="10.0.0.1", dst="239.1.1.1") / UDP(dport=9) / bytes(18))
 NAMES = ("a", "b", "c", "t")
 A, B, C, T = (PortConfig(name, "memory", pvid=10) for name in NAMES)
 T = replace(T, mode="trunk", pvid=0, vids=VIDS)
@@ -66,8 +72,8 @@ class Bridge:
         }
 
 
-async def bridge(*ports: PortConfig, **rest: Any) -> Bridge:
-    engine = Engine(Config(ports=ports or (A, B, C, T), **rest))
+async def bridge(*ports: PortConfig, clock: Clock | None = None, **rest: Any) -> Bridge:
+    engine = Engine(Config(ports=ports or (A, B, C, T), **rest), clock=clock)
     await engine.start()
     return Bridge(engine)
 
@@ -241,6 +247,33 @@ async def test_copies_of_mirrors_are_told_and_reach_no_file(tmp_path: Any) -> No
     assert rows == {"ids": 0, "log": 0}
     await lan.engine.stop()
     assert pcapng.read(file.read_bytes()).packets == []
+
+
+@story
+async def test_a_group_goes_to_its_members_there_too() -> None:
+    clock = ManualClock()
+    group = GroupConfig("239.1.1.1", 10, ports=("b",))
+    lan = await bridge(clock=clock, multicast=MulticastConfig(snooping="on"), groups=(group,))
+
+    def queriers() -> list[object]:
+        return [
+            row["state"] for row in lan.engine.status.queriers() if row["family"] == 4 and row["vlan"] == 10
+        ]
+
+    def passed() -> bool:
+        clock.advance(1.0)
+        return queriers() == ["pruning"]
+
+    await until(passed, "the VLAN to be pruned")
+    for name in NAMES:
+        lan.port(name).drain()  # queries
+    to_group = frames.ethernet(bytes.fromhex("01005e010101"), frames.host(1), ethertype=0x0800, payload=IP4)
+    told = await lan.engine.rehearse("a", to_group)
+    assert sent(told) == await lan.send("a", to_group) == {"b": [to_group]}
+    assert {step.text for step in steps(told, "tx") if step.outcome == "withheld"} == {
+        "not sent: no receiver of this group is known there (snooping)"
+    }
+    await lan.engine.stop()
 
 
 @story
