@@ -41,7 +41,7 @@ from bridge.devices.devices import Devices
 from bridge.engine import takeover
 from bridge.engine.actions import Actions
 from bridge.engine.parts import Parts
-from bridge.engine.rehearsal import Outcome, Rehearsal
+from bridge.engine.rehearsal import Outcome, Rehearsal, at_the_gate
 from bridge.engine.takeover import Message, Offer, State
 from bridge.errors import ApplyError, FramebridgeError, MissingError, PortError
 from bridge.events import Subscription
@@ -370,7 +370,11 @@ class Engine:
         parts = self._parts
         async with parts.turns:
             rehearsal = Rehearsal(parts.core, parts.ports, parts.data_plane, parts.snooping, port, frame)
-        return await asyncio.to_thread(rehearsal.play)
+        outcome = await asyncio.to_thread(rehearsal.play)
+        member = parts.member
+        if member.is_on and member.state != "active":
+            return outcome._replace(steps=[at_the_gate(member.state), *outcome.steps])
+        return outcome
 
     # -- the FDB -----------------------------------------------------------------------------------
 

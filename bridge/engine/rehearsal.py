@@ -333,6 +333,12 @@ EVENT_TEXTS = {  # of what learning makes known; the others come with a drop
 }
 
 
+def at_the_gate(state: str) -> Step:
+    """Say that nothing passes a bridge of a pair that is in this state."""
+    text = f"dropped: this member of the pair is {state}, so its gate is closed; else this would happen:"
+    return Step("gate", "", "dropped", text, "standby", "pair")
+
+
 def port_key(name: str, key: str) -> str:
     """Name a key of a port, as messages about a configuration do."""
     return f"port[{name}].{key}"

@@ -20,6 +20,7 @@ from bridge.config.budget import BudgetConfig
 from bridge.config.group import GroupConfig
 from bridge.config.mirror import MirrorConfig
 from bridge.config.multicast import MulticastConfig
+from bridge.config.pair import PairConfig
 from bridge.config.port import PortConfig
 from bridge.config.security import Security, Stations
 from bridge.config.static_entry import StaticEntry
@@ -273,6 +274,17 @@ async def test_a_group_goes_to_its_members_there_too() -> None:
     assert {step.text for step in steps(told, "tx") if step.outcome == "withheld"} == {
         "not sent: no receiver of this group is known there (snooping)"
     }
+    await lan.engine.stop()
+
+
+@story
+async def test_a_standby_says_that_its_gate_is_closed() -> None:
+    lan = await bridge()
+    lan.engine.member.config = PairConfig(id="site", secret_file="/none", control=("eth0",))
+    lan.engine.member.state = "standby"
+    told = await lan.engine.rehearse("a", broadcast(1))
+    assert (told.steps[0].stage, told.steps[0].reason) == ("gate", "standby")
+    assert {step.port for step in steps(told, "tx")} == {"b", "c", "t"}
     await lan.engine.stop()
 
 
