@@ -57,7 +57,7 @@ class Parts:
         self.events = Events()
         emit = self.events.emit
         self.core_events = CoreEvents(core, emit)
-        self.ports = ports = PortTable(clock, config.bridge.name)
+        self.ports = ports = PortTable(clock, config.bridge.socket_path)
         self.learning = learning = Learning(core, clock, self.events, self.core_events.drain)
         self.fdb_file = FdbFile(learning.store, self.current_config)
         self.protection = Protection(

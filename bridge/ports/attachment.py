@@ -56,7 +56,7 @@ class Attachment:
 
     config: PortConfig
     index: int
-    bridge: str = ""  # the name of the bridge
+    bridge: str = ""  # what tells it from others of this machine
     offered: Offered | None = None  # to be taken over instead of opened
     was_adopted: bool = False  # it was, and another process has not stopped yet
     port: Port | None = None  # None: not attached

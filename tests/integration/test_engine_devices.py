@@ -22,6 +22,7 @@ from pyroute2 import netns as kernel_netns
 
 from bridge.clock import Clock
 from bridge.config import checks
+from bridge.config.bridge import BridgeConfig
 from bridge.config.port import PortConfig
 from bridge.config.static_entry import StaticEntry
 from bridge.config.whole import Config
@@ -252,15 +253,15 @@ async def test_another_port_takes_over_the_device_of_one_that_leaves(net: Net) -
 
 @story
 async def test_an_interface_of_a_guest_has_the_same_address_after_each_start(net: Net) -> None:
-    """Derived from machine, bridge and port; or the one configured, also live; IP addresses stay with `persist`."""
+    """Derived from machine, control socket and port, or as configured, also live; IP addresses stay with `persist`."""
     space, other = net.namespace(), net.namespace()
     seen = set()
     for _ in range(2):
         async with running(tap("guests", space), veth("pods", other)):
             seen.add((space.link("tap0")["address"], other.link("eth0")["address"]))
     ((one, two),) = seen
-    assert one == format_mac(stable_mac("bridge0", "guests"))
-    assert two == format_mac(stable_mac("bridge0", "pods"))
+    assert one == format_mac(stable_mac(BridgeConfig().socket_path, "guests"))
+    assert two == format_mac(stable_mac(BridgeConfig().socket_path, "pods"))
     assert one != two
 
     mac = 0x02005E000042

@@ -193,7 +193,7 @@ def test_a_device_that_is_missing_is_found_before_a_reload_refuses_it_and_when_i
     bridge.wait_state("uplink", "missing")
     (row,) = bridge.rows("port", "audit", "uplink")
     assert (row["severity"], row["check"]) == ("error", "missing")
-    assert "No such device" in row["finding"]
+    assert row["finding"] == "its device 'eth1' is gone"
 
 
 @pytest.mark.parametrize(("mode", "checks"), [("bridge", ["macvlan"]), ("passthru", [])])

@@ -184,7 +184,7 @@ def test_what_was_set_by_hand_stays_without_its_port(lan: Lan, kept: Path, start
     middle.delete_link("eth1")
     bridge.wait_state("uplink", "missing")
     silent(bridge, uplink_tx=2, a_rx=2)
-    assert bridge.rows("reload") == []
+    assert [row["action"] for row in bridge.rows("reload")] == ["missing_port"]
     assert {key: value for key, value in bridge.fdb().items() if value[1] != "dynamic"} == by_hand
 
     net.veth("eth1", "eth0", middle, outside)
