@@ -20,7 +20,9 @@ HERE = Path(__file__).parent
 BUILD = HERE.parents[1] / "build" / "fuzz"
 C_TARGETS = {"core": 1984, "received": 1984, "parsers": 400}  # and the longest input
 PYTHON_TARGETS = {"toml": 2000, "fdb_file": 1000, "control": 2000}
-SECONDS = float(os.environ.get("FRAMEBRIDGE_FUZZ_SECONDS", "60")) / len(C_TARGETS | PYTHON_TARGETS)
+ALL_SECONDS = float(os.environ.get("FRAMEBRIDGE_FUZZ_SECONDS", "60"))
+SECONDS = ALL_SECONDS / len(C_TARGETS | PYTHON_TARGETS)
+SEED = 1 if ALL_SECONDS <= 60 else 0  # 0: other inputs each time; a minute is the same minute each time
 ONE_INPUT = 30  # seconds; longer is a finding, too
 
 
@@ -42,6 +44,7 @@ def run(name: str, longest: int, *command: str) -> None:
     options = [
         f"-max_total_time={max(1, round(SECONDS))}",
         f"-max_len={longest}",
+        f"-seed={SEED}",
         f"-timeout={ONE_INPUT}",
         f"-artifact_prefix={findings}/",
         "-len_control=0",
