@@ -5,7 +5,7 @@
  * The kernel's side is played by socket pairs that keep the bounds of messages, as a tap does, and by a ring in memory
  * that is filled as packet sockets fill theirs (net/packet/af_packet.c:tpacket_rcv). The ports are the real ones, from
  * their source, but for opening a device. Port 0: a tap, 1: a link with its ring, 2: a link after its ring was given
- * up, 3: a memory port that takes no offloads, 4: one that does.
+ * up (both with a lane, which gets one length of four), 3: a memory port that takes no offloads, 4: one that does.
  */
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -18,6 +18,8 @@
 #include "../../csrc/port/tap.c"
 
 enum { RECEIVED_SLOTS = 8, RECEIVED_MAC = 96 /* where a frame begins in a slot: behind its header, and room */ };
+
+static int received_lane[2]; /* the kernel's side of the lanes of ports 1 and 2 */
 
 static void received_pair(int *ours, int *outside)
 {
@@ -58,6 +60,7 @@ static struct br_port_link *received_open_link(struct world *world, uint32_t ind
     link->released = UINT32_MAX;
     link->slot_mask = RECEIVED_SLOTS - 1;
     received_pair(&link->ring_fd, &outside);
+    received_pair(&link->port.lane_fd, &received_lane[index - 1]);
     link->port.fd = link->ring_fd;
     link->port.polled = has_ring;
     link->tx_fd = fcntl(link->ring_fd, F_DUPFD_CLOEXEC, 0);
@@ -115,26 +118,36 @@ static void received_put(struct world *world, struct input *in, uint32_t *next)
     struct world_frame frame = world_frame(in);
 
     world_heal();
-    if (index == 1)
+    if (index > 0 && frame.len % 4 == 3)
+        received_message(received_lane[index - 1], &frame);
+    else if (index == 1)
         received_slot(world, in, next, &frame);
     else
         received_message(world->port[index].outside, &frame);
     free(frame.data);
 }
 
-/* What a tap and a link were given, header first, and what memory ports have. */
-static void received_drain(struct world *world)
+static void received_drain_fd(struct world *world, const struct br_port *port, int outside)
 {
     static uint8_t bytes[BR_READ_LEN];
-    struct br_memory_frame frame;
     ssize_t len;
 
+    while ((len = read(outside, bytes, sizeof(bytes))) > 0) {
+        FUZZ_CHECK(len >= BR_VNET_HLEN + BR_ETH_HLEN);
+        const struct br_vnet vnet = br_vnet_read(bytes);
+        world_check_sent(world, port, bytes + BR_VNET_HLEN, (uint32_t)len - BR_VNET_HLEN, &vnet);
+    }
+}
+
+/* What a tap and links were given, header first, and what memory ports have. */
+static void received_drain(struct world *world)
+{
+    struct br_memory_frame frame;
+
     for (uint32_t i = 0; i < 3; i++)
-        while ((len = read(world->port[i].outside, bytes, sizeof(bytes))) > 0) {
-            FUZZ_CHECK(len >= BR_VNET_HLEN + BR_ETH_HLEN);
-            const struct br_vnet vnet = br_vnet_read(bytes);
-            world_check_sent(world, world->port[i].port, bytes + BR_VNET_HLEN, (uint32_t)len - BR_VNET_HLEN, &vnet);
-        }
+        received_drain_fd(world, world->port[i].port, world->port[i].outside);
+    for (uint32_t i = 1; i < 3; i++)
+        received_drain_fd(world, world->port[i].port, received_lane[i - 1]);
     for (uint32_t i = 3; i < 5; i++)
         for (struct br_port *port = world->port[i].port; br_memory_peek(port, &frame); br_memory_next(port))
             world_check_sent(world, port, frame.data, frame.len, &frame.vnet);
@@ -183,5 +196,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     world_end(world);
     for (int i = 0; i < 3; i++)
         close(outside[i]);
+    for (int i = 0; i < 2; i++)
+        close(received_lane[i]);
     return 0;
 }

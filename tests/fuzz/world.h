@@ -102,15 +102,25 @@ static struct world_port *world_port_of(const struct br_port *port)
     abort();
 }
 
-static int world_rx(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
+/* A burst was received. */
+static int world_watched(const struct br_frame *frame, int n, uint32_t cap)
 {
-    world_heal();
-    const int n = world_port_of(port)->ops->rx(port, pool, frame, cap);
-
     FUZZ_CHECK(n <= (int)cap);
     for (int i = 0; i < n; i++)
         world_poison(&frame[i]);
     return n;
+}
+
+static int world_rx(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
+{
+    world_heal();
+    return world_watched(frame, world_port_of(port)->ops->rx(port, pool, frame, cap), cap);
+}
+
+static int world_rx_lane(struct br_port *port, struct br_pool *pool, struct br_frame *frame, uint32_t cap)
+{
+    world_heal();
+    return world_watched(frame, world_port_of(port)->ops->rx_lane(port, pool, frame, cap), cap);
 }
 
 /* A port that the bridge was given: from now on its frames are watched. */
@@ -123,6 +133,8 @@ static void world_adopt(struct world *world, uint32_t index, struct br_port *por
     *place = (struct world_port){.port = port, .ops = port->ops, .seen = *port->ops, .outside = outside};
     place->is_memory = outside < 0;
     place->seen.rx = world_rx;
+    if (port->ops->rx_lane)
+        place->seen.rx_lane = world_rx_lane;
     port->ops = &place->seen;
 }
 
