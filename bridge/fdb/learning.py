@@ -242,7 +242,7 @@ class Learning:
     def _age(self, entry: FdbEntry) -> None:
         self.counters.aged += 1
         key = make_key(entry.vid, entry.mac)
-        self.static.aged(key)
+        self.static.gone([key], suspend=True)
         known = self.known.remove(key)
         held = round(self._clock.now() - known.since) if known else None
         name = self.known.port_name(entry.port)
@@ -295,7 +295,6 @@ class Learning:
             victims = self._forget_each(self.rows.fitting(port, vid, more), if_silent="older" in filters)
         else:
             victims = self._forget(port, vid)
-        self.static.suspend(victims)
         name = None if port is None else self.known.port_name(port)
         self._emit("fdb-flushed", port=name, vlan=vid, **filters, entries=len(victims))
         return len(victims)
@@ -329,19 +328,19 @@ class Learning:
             if known.kind in FLUSHABLE and port in (None, known.port) and vid in (None, key >> 48)
         }
         self._core.fdb_flush(port=port, vid=vid)
-        self._forgotten(victims)
+        self._forgotten(victims, suspend=True)
         return victims
 
     def _forget_each(self, entries: Sequence[FdbEntry], *, if_silent: bool) -> set[int]:
         """Forget these one by one; `if_silent`: only those not seen since."""
         gone = self._core.fdb_forget_each(entries, if_silent=if_silent)
         victims = {make_key(entry.vid, entry.mac) for entry in gone}
-        self._forgotten(victims)
+        self._forgotten(victims, suspend=True)
         return victims
 
-    def _forgotten(self, victims: Collection[int]) -> None:
-        """Take entries that were flushed out of the mirror."""
-        self.static.gone(victims)
+    def _forgotten(self, victims: Collection[int], *, suspend: bool = False) -> None:
+        """Take entries that were flushed out of the mirror; `suspend`: somebody asked for that."""
+        self.static.gone(victims, suspend=suspend)
         self.known.remove_all(victims)
         self.counters.flushed += len(victims)
         self.known.is_stale = True

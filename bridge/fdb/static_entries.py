@@ -10,7 +10,7 @@ Refuses: an entry for which a table full of entries set by hand has no room; the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from bridge.config.static_entry import StaticEntry
 from bridge.core._core import Bridge
@@ -94,19 +94,14 @@ class StaticEntries:
         self._entries[key] = entry
         self._installed[key] = port, entry.kind
 
-    def aged(self, key: int) -> None:
-        """Note that an entry aged."""
-        if self._installed.pop(key, None):
-            self._suspended.add(key)
+    def gone(self, keys: Iterable[int], *, suspend: bool = False) -> None:
+        """Note that entries are no longer in the table; `suspend`: those that were set by hand stay out of it.
 
-    def gone(self, keys: Iterable[int]) -> None:
-        """Note that entries are no longer in the table."""
+        What was learned, and stood in the place of one whose port is not in its VLAN, suspends nothing.
+        """
         for key in keys:
-            self._installed.pop(key, None)
-
-    def suspend(self, keys: Collection[int]) -> None:
-        """Keep out of the table those of these keys that were set by hand."""
-        self._suspended |= keys & self._entries.keys()
+            if self._installed.pop(key, None) and suspend:
+                self._suspended.add(key)
 
     def resume(self, port: str) -> None:
         """Let the suspended entries of a port that came up return."""

@@ -817,6 +817,22 @@ class Entry:
     tick: int
 
 
+@pytest.mark.parametrize("end", ["flush", "age"])
+def test_a_learned_entry_that_ends_suspends_no_static_one(end: str) -> None:
+    """It stood in the place of one whose port was not in the VLAN, and which returns with its port."""
+    table = Table(trunk("a", 10, 20), trunk("b", 10), ageing_time=5)
+    table.send(0, 1, vid=20)
+    table.learning.static.add(StaticEntry(20, mac(1), "static", "b"))
+    if end == "flush":
+        assert table.learning.flush(None, None) == 1
+    else:
+        table.pass_time(7)
+    assert table.rows() == []
+    table.configs[1] = trunk("b", 10, 20)
+    table.apply()
+    assert [(row["port"], row["state"]) for row in table.rows()] == [("b", "static")]
+
+
 class AnyOrder(RuleBasedStateMachine):
     """A dictionary that learns, ages and forgets by the rules, beside the real thing."""
 
