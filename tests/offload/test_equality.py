@@ -229,4 +229,4 @@ def test_same_bytes_same_ports_same_order_same_counters(twin: Twin) -> None:
         twin.run(steps)
 
     check()
-    assert twin.forwarded > 100, "the kernel took no part in it"
+    assert twin.forwarded, "the kernel took no part in it"
