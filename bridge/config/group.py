@@ -11,7 +11,7 @@ from bridge.config.key import REQUIRED, key, keys, write_keys
 from bridge.config.mirror import names
 from bridge.config.multicast import MDB_MAX
 from bridge.config.section import Found, Section, Unique
-from bridge.config.table import Report, Table, did_you_mean
+from bridge.config.table import Report, Table, did_you_mean, read_alone
 from bridge.config.text import listing
 from bridge.config.vids import format_vids
 
@@ -31,10 +31,7 @@ KEYS = keys(GroupConfig)
 
 def parse_group_table(table: Mapping[str, object], where: str = "group") -> GroupConfig:
     """Validate one group given as an object shaped like a `[[group]]` table; `where` begins every key path."""
-    report = Report(where=where)
-    group = read_group(Table(table, (), report))
-    report.raise_problems()
-    return group
+    return read_alone(read_group, table, where)
 
 
 def read_group(table: Table) -> GroupConfig:

@@ -17,7 +17,7 @@ from bridge.config.lines import KeyPath
 from bridge.config.port import PortConfig
 from bridge.config.rates import Rate, reader
 from bridge.config.section import Found, Section, Unique
-from bridge.config.table import BadValueError, Report, Table, did_you_mean, show
+from bridge.config.table import BadValueError, Report, Table, did_you_mean, read_alone, show
 from bridge.config.text import listing
 from bridge.config.vids import format_vids
 from bridge.declared import MIRROR_SNAPLEN_MIN, MIRRORS_MAX
@@ -135,10 +135,7 @@ _FILE_KEYS = ("file_size", "files", "replace")
 
 def parse_mirror(table: Mapping[str, object], where: str = "mirror") -> MirrorConfig:
     """Validate one mirror given as an object shaped like a `[[mirror]]` table; `where` begins every key path."""
-    report = Report(where=where)
-    mirror = read_mirror(Table(table, (), report))
-    report.raise_problems()
-    return mirror
+    return read_alone(read_mirror, table, where)
 
 
 def read_mirror(table: Table) -> MirrorConfig:

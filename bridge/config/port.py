@@ -21,7 +21,7 @@ from bridge.config.multicast import MDB_MAX
 from bridge.config.section import Section, Unique
 from bridge.config.security import OPEN, Security, check_totals, read_security, security_table
 from bridge.config.storm_control import NO_LIMITS, StormControl, read_storm_control, storm_control_table
-from bridge.config.table import BadValueError, Report, Table, show
+from bridge.config.table import BadValueError, Table, read_alone, show
 from bridge.config.text import listing, plain
 from bridge.config.translation import Translation, carried_outside, flaws, translation
 from bridge.config.vids import format_vids, written_runs
@@ -231,10 +231,7 @@ WORDS = (  # of the command line, in the order of its help
 
 def parse_port(table: Mapping[str, object], where: str = "port") -> PortConfig:
     """Validate one port given as an object shaped like a `[[port]]` table; `where` begins every key path."""
-    report = Report(where=where)
-    port = read_port(Table(table, (), report))
-    report.raise_problems()
-    return port
+    return read_alone(read_port, table, where)
 
 
 def update_port(port: PortConfig, changes: Mapping[str, object], where: str = "port") -> PortConfig:

@@ -11,11 +11,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from bridge.config.key import Key
 from bridge.config.lines import KeyPath, find_line, format_path
 from bridge.errors import ConfigError, Problem
+
+T = TypeVar("T")
 
 PROBLEMS_MAX = 200  # reported at once
 
@@ -207,3 +209,11 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     """Return a half sentence that names the nearest known word, or nothing."""
     close = get_close_matches(word[:64], known, n=1) if isinstance(word, str) else []
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def read_alone(read: Callable[[Table], T], table: Mapping[str, object], where: str) -> T:
+    """Read one table that came by itself, not in a file; `where` begins every key path. Raises ConfigError."""
+    report = Report(where=where)
+    value = read(Table(table, (), report))
+    report.raise_problems()
+    return value

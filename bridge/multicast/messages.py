@@ -50,12 +50,7 @@ def query(querier: Querier, family: int, response: float, group: Group | None = 
 def _igmp(querier: Querier, response: float, group: Group | None) -> bytes:
     to = group or ALL_HOSTS
     asked = group.address if group else bytes(4)
-    tenths = max(1, round(response * 10))
-    if querier.version == 3:
-        tail = bytes([ROBUSTNESS, _float(round(querier.interval), 4), 0, 0])
-        code = _float(tenths, 4)
-    else:
-        tail, code = b"", min(tenths, 255)
+    code, tail = _answer_within(querier, round(response * 10), 4)
     message = _with_sum(bytes([0x11, code, 0, 0]) + asked + tail, 2)
     header = struct.pack("!BBHHHBBH", 0x46, _TOS, 24 + len(message), 0, 0, 1, 2, 0)
     header += querier.source(4) + to.address + _ROUTER_ALERT_IPV4
@@ -65,18 +60,21 @@ def _igmp(querier: Querier, response: float, group: Group | None) -> bytes:
 def _mld(querier: Querier, response: float, group: Group | None) -> bytes:
     to = group or ALL_NODES
     asked = group.address if group else bytes(16)
-    milliseconds = max(1, round(response * 1000))
-    if querier.version == 3:
-        tail = bytes([ROBUSTNESS, _float(round(querier.interval), 4), 0, 0])
-        code = _float(milliseconds, 12)
-    else:
-        tail, code = b"", min(milliseconds, 0xFFFF)
+    code, tail = _answer_within(querier, round(response * 1000), 12)
     message = struct.pack("!BBHHH", 130, 0, 0, code, 0) + asked + tail
     source = link_local(querier.mac)
     pseudo = source + to.address + struct.pack("!IHBB", len(message), 0, 0, 58)
     message = message[:2] + _sum(pseudo + message) + message[4:]
     header = struct.pack("!IHBB", 6 << 28, len(_HOP_BY_HOP) + len(message), 0, 1) + source + to.address
     return _ethernet(to, querier.mac, 0x86DD) + header + _HOP_BY_HOP + message
+
+
+def _answer_within(querier: Querier, units: int, bits: int) -> tuple[int, bytes]:
+    """Write a time to answer as a code with `bits` of mantissa, and what the newest version has behind the group."""
+    units = max(1, units)
+    if querier.version == 3:
+        return _float(units, bits), bytes([ROBUSTNESS, _float(round(querier.interval), 4), 0, 0])
+    return min(units, (1 << bits + 4) - 1), b""
 
 
 def _ethernet(to: Group, mac: int, ethertype: int) -> bytes:
