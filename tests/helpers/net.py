@@ -26,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import pytest
 from pyroute2 import IPRoute
@@ -378,9 +378,12 @@ def packet_socket(
 
 
 class Program:
-    """A child process with its output in a file; waits have deadlines and show the output when they fail."""
+    """A child process with its output in a file; waits have deadlines and show the output when they fail.
 
-    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+    The file has no name, so that not even a test process that is killed leaves it behind.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
         self.process = process
         self._output = output
 
@@ -391,7 +394,7 @@ class Program:
     @property
     def output(self) -> str:
         """What it wrote so far, both streams together."""
-        return self._output.read_text(errors="replace")
+        return Path(f"/proc/self/fd/{self._output.fileno()}").read_text(errors="replace")
 
     def wait_output(self, pattern: str, timeout: float = DEADLINE) -> re.Match[str]:
         """Wait until the output matches `pattern`."""
@@ -437,7 +440,7 @@ def program(
     cwd: str | None = None,
 ) -> Iterator[Program]:
     """A program running in `space`; killed at the end of the block if it still runs."""
-    with tempfile.NamedTemporaryFile(prefix="fb-output-", suffix=".log") as output:
+    with tempfile.TemporaryFile() as output:
         process: subprocess.Popen[bytes] = space.run(
             subprocess.Popen,
             list(argv),
@@ -448,7 +451,7 @@ def program(
             cwd=cwd,
         )
         try:
-            yield Program(process, Path(output.name))
+            yield Program(process, output)
         finally:
             if process.poll() is None:
                 process.kill()
